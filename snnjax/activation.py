@@ -1,0 +1,78 @@
+"""The activations that a network trains with, one family of two numbers.
+
+`theta` bounds the output and `alpha` is the slope below zero:
+
+| activation    | alpha  | theta  |
+| ------------- | ------ | ------ |
+| sthLeakyReLU  | (0, 1] | finite |
+| LeakyReLU     | (0, 1] | inf    |
+| thReLU        | 0      | finite |
+| ReLU          | 0      | inf    |
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+__all__ = ["leaky_relu", "quantised_sth_leaky_relu", "sth_leaky_relu"]
+
+
+def leaky_relu(z: ArrayLike, *, alpha: ArrayLike) -> jax.Array:
+    """z above zero and alpha * z below; alpha = 0 is the ReLU.
+
+    Source: He et al. 2024, section 2 (the activation of TerMapping and AugMapping).
+
+    Args:
+      z: pre-activation, any shape.
+      alpha: slope below zero, dimensionless, broadcastable to `z`.
+
+    Raises:
+      Nothing.
+    """
+    return jnp.where(jnp.asarray(z) >= 0, z, jnp.asarray(alpha) * z)
+
+
+def sth_leaky_relu(z: ArrayLike, *, theta: ArrayLike, alpha: ArrayLike) -> jax.Array:
+    """The symmetric-threshold LeakyReLU: leaky_relu clipped to [-theta, theta].
+
+    Source: He et al. 2024, eq. 13.
+    Choice: the paper gives one theta to all layers; here each caller has its own, and an
+    array `[C]` gives one to each channel.
+
+    Args:
+      z: pre-activation, `[..., C]`.
+      theta: bound of the output, in the units of `z`, above 0; may be inf.
+      alpha: slope below zero, in [0, 1].
+
+    Raises:
+      Nothing: `theta` and `alpha` may be traced; `architecture.Activation` checks them.
+    """
+    return jnp.clip(leaky_relu(z, alpha=alpha), -jnp.asarray(theta), jnp.asarray(theta))
+
+
+def quantised_sth_leaky_relu(
+    z: ArrayLike, *, theta: ArrayLike, alpha: ArrayLike, levels: ArrayLike
+) -> jax.Array:
+    """sth_leaky_relu rounded to multiples of theta / levels, halves away from zero.
+
+    The staircase is what the exact-charge neuron sends in `levels` timesteps of constant
+    current, and above zero what the double-threshold neuron sends from v(0) = v_p / 2.
+
+    Source: the quantisation of QCFS (Bu et al. 2022) applied to He et al. 2024, eq. 13.
+    Choice: the gradient passes straight through the rounding, so inside the bounds the
+    gradient with respect to `z` is leaky_relu's, and theta learns from the rounding error.
+
+    Args:
+      z: pre-activation, `[..., C]`.
+      theta: bound of the output, finite, in the units of `z`.
+      alpha: slope below zero, in [0, 1].
+      levels: number of steps between 0 and theta, at least 1; may be traced.
+
+    Raises:
+      Nothing.
+    """
+    steps = sth_leaky_relu(jnp.asarray(z) / theta, theta=1.0, alpha=alpha) * levels
+    rounded = jnp.sign(steps) * jnp.floor(jnp.abs(steps) + 0.5)
+    return jnp.asarray(theta) * (steps + jax.lax.stop_gradient(rounded - steps)) / levels

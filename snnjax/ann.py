@@ -1,0 +1,114 @@
+"""An architecture read as a Flax module, and its accuracy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax import architecture as arch
+from snnjax.activation import quantised_sth_leaky_relu, sth_leaky_relu
+
+__all__ = ["ANN", "theta_of"]
+
+Variables = dict[str, Any]
+
+
+class ANN(nn.Module):
+    """The layers of a network, applied in order.
+
+    Parameters are named after the layers: "kernel" and "bias" of a Dense or Conv, "scale"
+    and "bias" of a BatchNorm (its statistics in the collection "batch_stats"), and
+    "log_theta" of an Activation that learns its theta, so that theta stays positive.
+    """
+
+    layers: tuple[arch.Layer, ...]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, levels: ArrayLike | None = None, train: bool = False
+    ) -> jax.Array:
+        """Logits `[B, K]` of images `[B, H, W, C]` in [0, 1].
+
+        Args:
+          x: the images.
+          levels: quantise every activation to so many steps; None leaves them smooth.
+          train: use the batch's own statistics, and drop the inputs of each Dense layer
+            but the first with probability `dropout` (rng "dropout").
+
+        Raises:
+          ScopeParamShapeError: from Flax, if the images do not fit the parameters.
+        """
+        first = True
+        for name, layer in arch.named(self.layers):
+            if isinstance(layer, arch.Dense) and not first:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            first = first and not isinstance(layer, arch.Dense | arch.Conv)
+            x = self._apply(name, layer, x, levels=levels, train=train)
+        return x
+
+    def _apply(
+        self, name: str, layer: arch.Layer, x: jax.Array, *, levels: ArrayLike | None, train: bool
+    ) -> jax.Array:
+        match layer:
+            case arch.Dense(features, use_bias):
+                return nn.Dense(features, use_bias=use_bias, name=name)(x)
+            case arch.Conv(features, kernel_size, strides, padding, groups, use_bias):
+                return nn.Conv(
+                    features,
+                    kernel_size,
+                    strides,
+                    padding,
+                    feature_group_count=groups,
+                    use_bias=use_bias,
+                    name=name,
+                )(x)
+            case arch.AvgPool(window, strides):
+                return nn.avg_pool(x, window, strides or window)
+            case arch.Flatten():
+                return x.reshape(len(x), -1)
+            case arch.BatchNorm(momentum, epsilon):
+                return nn.BatchNorm(not train, momentum=momentum, epsilon=epsilon, name=name)(x)
+            case arch.Activation():
+                return _Activation(layer, name=name)(x, levels=levels)
+            case arch.Residual():
+                return _Residual(layer, self.dropout, name=name)(x, levels=levels, train=train)
+        raise ValueError(f"layer {name} is {layer!r}; want a layer of snnjax.architecture")
+
+
+class _Activation(nn.Module):
+    spec: arch.Activation
+
+    @nn.compact
+    def __call__(self, z: jax.Array, *, levels: ArrayLike | None) -> jax.Array:
+        params = {}
+        if self.spec.learn != "nothing":
+            shape = (z.shape[-1],) if self.spec.learn == "channel" else ()
+            start = nn.initializers.constant(jnp.log(self.spec.theta))
+            params = {"log_theta": self.param("log_theta", start, shape)}
+        theta = theta_of(self.spec, params)
+        if levels is None:
+            y = sth_leaky_relu(z, theta=theta, alpha=self.spec.alpha)
+        else:
+            y = quantised_sth_leaky_relu(z, theta=theta, alpha=self.spec.alpha, levels=levels)
+        self.sow("intermediates", "output", y)
+        return y
+
+
+class _Residual(nn.Module):
+    spec: arch.Residual
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, **mode: Any) -> jax.Array:
+        body = ANN(self.spec.body, self.dropout, name="body")(x, **mode)
+        return body + ANN(self.spec.shortcut, self.dropout, name="shortcut")(x, **mode)
+
+
+def theta_of(spec: arch.Activation, params: Variables) -> jax.Array:
+    """The theta of an activation: learnt, scalar or `[C]`, or the one of its spec."""
+    return jnp.exp(params["log_theta"]) if "log_theta" in params else jnp.asarray(spec.theta)

@@ -1,0 +1,213 @@
+"""What a network is made of: a closed set of layer specifications, and NET1 and NET2.
+
+A specification holds no arrays. `ann` reads it as a Flax module and `spiking` as a pair of
+pure functions, so the two cannot drift apart. A layer's name is its place and its kind
+("03_conv"), so sorted names are in network order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Literal
+
+__all__ = [
+    "NET1",
+    "NET2",
+    "NETWORKS",
+    "Activation",
+    "AvgPool",
+    "BatchNorm",
+    "Conv",
+    "Dense",
+    "Flatten",
+    "Layer",
+    "Network",
+    "Residual",
+    "activations",
+    "find",
+    "named",
+    "with_activation",
+]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """y = x W + b on `[B, N]`."""
+
+    features: int
+    use_bias: bool = True
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A 2-D convolution on `[B, H, W, C]`, kernel `[kh, kw, C / groups, features]`."""
+
+    features: int
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: Literal["SAME", "VALID"] = "SAME"
+    groups: int = 1
+    use_bias: bool = True
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """Mean over windows that do not leave the image; in a spiking network, fixed synapses."""
+
+    window: tuple[int, int]
+    strides: tuple[int, int] | None = None  # None: the window itself
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """`[B, H, W, C]` to `[B, H * W * C]`, channels last."""
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation of the Dense or Conv just before it; conversion folds it in."""
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Activation:
+    """sthLeakyReLU (eq. 13); a neuron in a spiking network.
+
+    alpha: slope below zero, in [0, 1]; 0 has no negative side.
+    theta: bound of the output, above 0, its initial value where it is learnt; may be inf.
+    learn: what gets its own learnt theta: nothing, the layer, or each channel.
+
+    Raises:
+      ValueError: where alpha or theta is out of its range, or a theta of inf is learnt.
+    """
+
+    alpha: float = 0.1
+    theta: float = 1.0
+    learn: Literal["nothing", "layer", "channel"] = "nothing"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha is {self.alpha}; want a slope in (0, 1], or 0 for ReLU")
+        if not self.theta > 0:
+            raise ValueError(f"theta is {self.theta}; want a bound above 0")
+        if self.learn not in ("nothing", "layer", "channel"):
+            raise ValueError(f"learn is {self.learn!r}; want 'nothing', 'layer' or 'channel'")
+        if self.learn != "nothing" and math.isinf(self.theta):
+            raise ValueError("theta is inf and cannot be learnt; start from a finite bound")
+
+
+@dataclass(frozen=True)
+class Residual:
+    """body(x) + shortcut(x); an empty shortcut is the identity."""
+
+    body: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] = ()
+
+
+type_names = {
+    Dense: "dense",
+    Conv: "conv",
+    AvgPool: "pool",
+    Flatten: "flatten",
+    BatchNorm: "norm",
+    Activation: "activation",
+    Residual: "residual",
+}
+Layer = Dense | Conv | AvgPool | Flatten | BatchNorm | Activation | Residual
+
+
+@dataclass(frozen=True)
+class Network:
+    """A name and the layers from the image to the logits.
+
+    Raises:
+      ValueError: if something in `layers` is no layer specification.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        for name, layer in walk(self.layers):
+            if type(layer) not in type_names:
+                known = ", ".join(kind.__name__ for kind in type_names)
+                raise ValueError(f"layer {name} is {layer!r}; want one of {known}")
+
+
+def named(layers: tuple[Layer, ...]) -> list[tuple[str, Layer]]:
+    """Each layer with its name; the inside of a Residual is named from 00 again."""
+    return [
+        (f"{place:02d}_{type_names.get(type(layer), 'unknown')}", layer)
+        for place, layer in enumerate(layers)
+    ]
+
+
+def walk(layers: tuple[Layer, ...], prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every layer in order with its path ("02_residual/body/00_conv"), insides included."""
+    for name, layer in named(layers):
+        yield prefix + name, layer
+        if isinstance(layer, Residual):
+            yield from walk(layer.body, f"{prefix}{name}/body/")
+            yield from walk(layer.shortcut, f"{prefix}{name}/shortcut/")
+
+
+def activations(network: Network) -> dict[str, Activation]:
+    """The activations of a network by path, in network order."""
+    return {n: layer for n, layer in walk(network.layers) if isinstance(layer, Activation)}
+
+
+def with_activation(network: Network, activation: Activation) -> Network:
+    """The same network with every activation replaced."""
+
+    def swap(layer: Layer) -> Layer:
+        if isinstance(layer, Residual):
+            return Residual(tuple(map(swap, layer.body)), tuple(map(swap, layer.shortcut)))
+        return activation if isinstance(layer, Activation) else layer
+
+    return replace(network, layers=tuple(map(swap, network.layers)))
+
+
+NET1 = Network(
+    "net1",
+    (Flatten(), Dense(1200), Activation(), Dense(1200), Activation(), Dense(10)),
+)
+"""784-1200-1200-10 (He et al. 2024, table 1)."""
+
+NET2 = Network(
+    "net2",
+    (
+        Conv(12, (5, 5), padding="VALID"),
+        Activation(),
+        AvgPool((2, 2)),
+        Conv(64, (5, 5), padding="VALID"),
+        Activation(),
+        AvgPool((2, 2)),
+        Flatten(),
+        Dense(10),
+    ),
+)
+"""12c5-p2-64c5-p2-10 (He et al. 2024, table 1).
+
+Choice: the paper does not say how its convolutions meet the border; "VALID" gives the
+29,826 parameters of the network that it takes over from Diehl et al. 2015.
+"""
+
+NETWORKS = {network.name: network for network in (NET1, NET2)}
+
+
+def find(name: str) -> Network:
+    """The network of that name.
+
+    Raises:
+      ValueError: if there is none; the message names the nearest.
+    """
+    if name not in NETWORKS:
+        near = get_close_matches(name, NETWORKS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"network is {name!r}; want one of {', '.join(NETWORKS)}{hint}")
+    return NETWORKS[name]

@@ -1,0 +1,111 @@
+"""Pytrees of arrays in safetensors files, written whole or not at all; no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+__all__ = ["Checkpoint", "load", "save", "write_whole"]
+
+Tree = dict[str, Any]
+
+
+class Checkpoint(dict[str, Any]):
+    """The tree of nested dicts of a file; `metadata` is what was saved beside it."""
+
+    metadata: dict[str, Any]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that `path` holds either its old content or all of the new.
+
+    Raises:
+      OSError: naming the file, if its folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path}: {error.strerror}; choose another --output folder"
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise OSError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another folder"
+        ) from error
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[str, Any]) -> None:
+    """Save nested dicts of arrays, and a JSON-able mapping beside them.
+
+    Args:
+      path: the file; its folder is made if missing.
+      tree: nested dicts with arrays as leaves; keys hold no "/".
+      kind: what the file is, for instance "ann"; `load` asks for it again.
+      metadata: whatever is needed to read the arrays.
+
+    Raises:
+      OSError: if the file cannot be written; an older file is then left as it was.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    arrays = {
+        jax.tree_util.keystr(keys, simple=True, separator="/"): np.ascontiguousarray(leaf)
+        for keys, leaf in leaves
+    }
+    header = {"snnjax": json.dumps({"kind": kind, **metadata}, sort_keys=True)}
+    write_whole(path, safetensors.numpy.save(arrays, metadata=header))
+
+
+def load(path: Path, *, kind: str) -> Checkpoint:
+    """Read what `save` wrote.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is truncated, foreign, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}; want a file made by snnjax")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is truncated or no safetensors file ({error}); make it again"
+        ) from error
+    if "snnjax" not in header:
+        raise ValueError(f"{path} was not made by snnjax; want a checkpoint of kind {kind!r}")
+    metadata = json.loads(header["snnjax"])
+    if metadata.get("kind") != kind:
+        raise ValueError(f"{path} is of kind {metadata.get('kind')!r}; want one of kind {kind!r}")
+    tree = Checkpoint()
+    for name, array in arrays.items():
+        *folders, leaf = name.split("/")
+        place: dict[str, Any] = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[leaf] = array
+    tree.metadata = metadata
+    return tree

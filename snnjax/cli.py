@@ -1,0 +1,185 @@
+"""The command line: each stage of the pipeline, and all of them in one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from snnjax import __version__, datasets, pipeline, preparation, records
+from snnjax.pipeline import ConvertConfig, DatasetName, SimulateConfig, TrainConfig
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="snnjax",
+    help="Train networks with two-sided activations and run them as spiking networks.",
+    version=__version__,
+    default_parameter=Parameter(negative=()),
+)
+data = App(name="data", help="Data sets on disk.")
+app.command(data)
+
+Flat = Parameter(name="*")
+Output = Annotated[Path | None, Parameter(name="--output")]
+
+
+@app.command
+def train(*, config: Annotated[TrainConfig, Flat] = TrainConfig(), output: Output = None) -> None:
+    """Train a network; writes ann.safetensors and train.json.
+
+    A training that was stopped goes on when the same command is given again.
+
+    Parameters
+    ----------
+    output
+        folder for the files [default: runs/ and a name made from the options]
+    """
+    path = pipeline.train(config, output or pipeline.default_folder(config))
+    print(f"trained parameters: {path}")
+
+
+@app.command
+def convert(
+    ann: Path, /, *, config: Annotated[ConvertConfig, Flat] = ConvertConfig(), output: Output = None
+) -> None:
+    """Convert trained parameters to those of a spiking network; writes snn.safetensors.
+
+    Parameters
+    ----------
+    ann
+        ann.safetensors of a training
+    output
+        folder for the file [default: the folder of the trained parameters]
+    """
+    path = pipeline.convert(ann, config, output or ann.parent)
+    print(f"converted parameters: {path}")
+
+
+@app.command
+def simulate(
+    snn: Path,
+    /,
+    *,
+    config: Annotated[SimulateConfig, Flat] = SimulateConfig(),
+    dataset: DatasetName | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    output: Output = None,
+) -> None:
+    """Run a spiking network on all test images; writes simulation.json and accuracy.png.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    dataset
+        whose test images to use [default: what the network was trained on]
+    batch_size
+        images at a time; the result does not depend on it
+    seed
+        of input spikes that are drawn at random
+    output
+        folder for the files [default: the folder of the converted parameters]
+    """
+    _, _, metadata = pipeline.load_network(snn)
+    output = output or snn.parent
+    record = pipeline.simulate(
+        snn, config, output,
+        dataset=dataset or metadata["trained"]["config"]["dataset"],
+        batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    _show(record, output)
+
+
+@app.command
+def run(
+    *,
+    train_config: Annotated[TrainConfig, Flat] = TrainConfig(),
+    convert_config: Annotated[ConvertConfig, Flat] = ConvertConfig(),
+    simulate_config: Annotated[SimulateConfig, Flat] = SimulateConfig(),
+    output: Output = None,
+) -> None:
+    """Train, convert and simulate; prints a table and writes a JSON and a picture.
+
+    Parameters
+    ----------
+    output
+        folder for the files [default: runs/ and a name made from the options]
+    """
+    output = output or pipeline.default_folder(train_config)
+    record = pipeline.run(train_config, convert_config, simulate_config, output)
+    _show(record, output)
+
+
+@data.command
+def prepare(name: str, /, *, source: Path | None = None, data_dir: Path | None = None) -> None:
+    """Download a data set and prepare it, without TensorFlow.
+
+    Parameters
+    ----------
+    name
+        mnist, fashion_mnist or cifar10
+    source
+        folder with the original files, instead of the network
+    data_dir
+        where prepared data sets are kept [default: TFDS_DATA_DIR, or ~/tensorflow_datasets]
+    """
+    print(f"prepared: {preparation.prepare(name, source=source, data_dir=data_dir)}")
+
+
+def _show(record: dict[str, Any], output: Path) -> None:
+    ceiling = record["ceiling"]
+    columns = ["T", "SNN %", "loss (points)", "spikes / neuron / step"]
+    rows = [
+        [str(t), f"{100 * snn:.2f}", f"{100 * loss:+.2f}", f"{rate:.3f}"]
+        for t, (snn, loss, rate) in enumerate(
+            zip(record["snn"], record["loss"], record["spike_rate"], strict=True), 1
+        )
+    ]
+    if ceiling:
+        columns.append("ANN % on the mean frame")
+        rows = [[*row, f"{100 * top:.2f}"] for row, top in zip(rows, ceiling, strict=True)]
+    trained = record["training"]
+    form = f"{trained['levels']} levels" if trained["levels"] else "smooth activation"
+    title = (
+        f"{trained['network']} on {record['dataset']['name']} {record['dataset']['version']}:"
+        f" ANN {100 * record['ann']:.2f} % ({form}), {record['images']:,} test images,"
+        f" {record['config']['neuron']}, {record['config']['encoding']} input"
+    )
+    records.print_table(title, columns, rows)
+    reached = record["latency"]
+    print(
+        f"within {100 * pipeline.WITHIN:.2f} points of the ANN: "
+        + (f"from T = {reached}" if reached else f"not up to T = {len(rows)}")
+    )
+    print(f"results: {output / 'simulation.json'}, {output / 'accuracy.png'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 with one line on what was wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+    try:
+        app(
+            sys.argv[1:] if arguments is None else arguments,
+            exit_on_error=False, print_error=False, result_action="return_value",
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last whole epoch", file=sys.stderr)
+        return 130
+    except (cyclopts.CycloptsError, ValueError, OSError) as error:
+        if os.environ.get("SNNJAX_TRACEBACK"):
+            raise
+        print(f"snnjax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,35 @@
+"""Noise on images, pure and keyed."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+__all__ = ["salt_and_pepper"]
+
+
+def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> jax.Array:
+    """Set a share of the pixels to 0 or 1, either with equal chance.
+
+    Source: Wang et al. 2023, whose noise He et al. 2024 take over in section 5.2.
+    Choice: what the paper calls a signal-to-noise ratio is the density, 0 for a clean
+    image; all channels of a pixel change together. With one key, the pixels of a lower
+    density are among those of a higher one.
+
+    Args:
+      key: one draw for the whole batch.
+      images: `[B, H, W, C]` in [0, 1].
+      density: share of the pixels, in [0, 1]; may be traced.
+
+    Raises:
+      ValueError: if a density that is not traced is outside [0, 1].
+    """
+    if not isinstance(density, jax.core.Tracer) and not bool(
+        jnp.all((jnp.asarray(density) >= 0) & (jnp.asarray(density) <= 1))
+    ):
+        raise ValueError(f"density is {density}; want a share of the pixels in [0, 1]")
+    where, which = jax.random.split(key)
+    pixels = (*images.shape[:-1], 1)
+    value = jax.random.bernoulli(which, 0.5, pixels).astype(images.dtype)
+    return jnp.where(jax.random.uniform(where, pixels) < density, value, images)

@@ -1,0 +1,76 @@
+"""What a run leaves behind: a JSON that says where its figures come from, and a table."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from snnjax.checkpoint import write_whole
+
+__all__ = ["print_table", "provenance", "write_json"]
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, device and time of this run.
+
+    "commit" is that of the checkout the package runs from, with "-dirty" where files were
+    changed since, or None where it runs from no checkout.
+    """
+    packages = ("snnjax", "jax", "jaxlib", "flax", "optax", "numpy")
+    return {
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
+        "commit": _commit(),
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    command += ["--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record, whole or not at all.
+
+    Raises:
+      OSError: if the file cannot be written.
+      ValueError: if a number is NaN or Inf, which JSON does not have.
+    """
+    text = json.dumps(record, indent=2, allow_nan=False)
+    write_whole(path, (text + "\n").encode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of right-aligned cells to standard output."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=True).print(table)

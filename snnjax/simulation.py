@@ -1,0 +1,163 @@
+"""The spiking simulation: one compiled scan over timesteps."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from snnjax import architecture as arch
+from snnjax import spiking
+from snnjax.encoding import CONSTANT, Encoding
+from snnjax.neuron import EXACT_CHARGE, NeuronModel
+from snnjax.readout import ACCUMULATE, Readout
+
+__all__ = ["Simulation", "image_keys", "simulate"]
+
+Params = dict[str, Any]
+
+
+class Simulation(NamedTuple):
+    """What a network said and did.
+
+    values: `[T, B, K]` the readout after every timestep; the largest is the answer.
+    spikes: `[T, B]` hidden spikes of either sign up to and with each timestep, all layers.
+    layer_spikes: `[B]` spikes of either sign over all timesteps, by path of the layer.
+    neurons: number of hidden neurons, by path of the layer.
+    recording: `[T, B, ...]` every spike by path, or None where none was asked for.
+    """
+
+    values: jax.Array
+    spikes: jax.Array
+    layer_spikes: dict[str, jax.Array]
+    neurons: dict[str, jax.Array]
+    recording: dict[str, jax.Array] | None
+
+
+def simulate(
+    network: arch.Network,
+    params: Params,
+    images: ArrayLike,
+    *,
+    num_steps: int,
+    neuron: NeuronModel = EXACT_CHARGE,
+    encoding: Encoding = CONSTANT,
+    readout: Readout = ACCUMULATE,
+    key: jax.Array | None = None,
+    first: ArrayLike = 0,
+    record: bool = False,
+) -> Simulation:
+    """Show images to a spiking network for `num_steps` timesteps.
+
+    Memory does not grow with `num_steps` but for the small `[T, B, K]` of the result, unless
+    a recording is asked for. Every number in `params`, the images, the key and `first` are
+    traced, so `jax.vmap` runs over them in one compilation.
+
+    Randomness: image i draws from fold_in(key, first + i) and timestep t from its own
+    fold of that, so a draw depends on neither the batch size nor the other images.
+
+    Args:
+      network: the architecture; static.
+      params: what `conversion.convert` returned.
+      images: floats `[B, H, W, C]`, in the range that the ANN was trained on.
+      num_steps: T, at least 1; static.
+      neuron: the neuron of every hidden layer; static.
+      encoding: how images become input; static.
+      readout: how the last layer's current becomes values; static.
+      key: for an encoding that draws.
+      first: index of the first image among all that share `key`.
+      record: keep every spike, at a cost of T times the neurons.
+
+    Raises:
+      ValueError: if `num_steps` is below 1, images are no finite floats of four axes, they
+        do not fit the parameters, a key is missing, or the readout lacks its scale.
+    """
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps!r}; want a whole number of at least 1")
+    if encoding.needs_key and key is None:
+        raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
+    _check_images(images)
+    spiking.neurons(network, params["layers"], jnp.shape(images)[1:])
+    return _simulate(
+        params,
+        images,
+        key,
+        first,
+        network=network,
+        num_steps=num_steps,
+        neuron=neuron,
+        encoding=encoding,
+        readout=readout,
+        record=record,
+    )
+
+
+def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:
+    """One key for each image, `[B]`: fold_in(key, first + i)."""
+    return jax.vmap(partial(jax.random.fold_in, key))(jnp.asarray(first) + jnp.arange(batch_size))
+
+
+def _check_images(images: ArrayLike) -> None:
+    shape, dtype = jnp.shape(images), jnp.result_type(images)
+    if len(shape) != 4 or 0 in shape:
+        raise ValueError(f"images have shape {shape}; want [B, H, W, C] with nothing empty")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"images are {dtype}; want floats, so divide bytes by 255")
+    if not isinstance(images, jax.core.Tracer) and not np.isfinite(images).all():
+        raise ValueError("images hold NaN or Inf; want finite pixels")
+
+
+@partial(
+    jax.jit,
+    static_argnames=("network", "num_steps", "neuron", "encoding", "readout", "record"),
+)
+def _simulate(
+    params: Params,
+    images: jax.Array,
+    key: jax.Array | None,
+    first: ArrayLike,
+    *,
+    network: arch.Network,
+    num_steps: int,
+    neuron: NeuronModel,
+    encoding: Encoding,
+    readout: Readout,
+    record: bool,
+) -> Simulation:
+    layers, gain = params["layers"], params["gain"]
+    batch = len(images)
+    shapes = spiking.neurons(network, layers, images.shape[1:])
+    keys = None if key is None else image_keys(key, first, batch)
+
+    start, still = 0, None
+    if not encoding.varies:  # the current into the first neurons is the same at every step
+        start = spiking.split_stem(network.layers)
+        stem = arch.Network(network.name, network.layers[:start])
+        _, still, _ = spiking.step(stem, layers, neuron, {}, encoding.encode(keys, images, gain, 0))
+
+    def body(carry: Any, t: jax.Array) -> tuple[Any, Any]:
+        neurons, out, counts = carry
+        x = encoding.encode(keys, images, gain, t) if still is None else still
+        neurons, current, spikes = spiking.step(network, layers, neuron, neurons, x, start=start)
+        out, values = readout.step(params, out, current)
+        counts = {path: counts[path] + _count(s) for path, s in spikes.items()}
+        total = sum(counts.values(), jnp.zeros(batch, jnp.int32))
+        return (neurons, out, counts), (values, total, spikes if record else None)
+
+    state = spiking.init(shapes, layers, neuron, batch)
+    logits = jax.eval_shape(lambda x: spiking.step(network, layers, neuron, state, x)[1], images)
+    counts = {path: jnp.zeros(batch, jnp.int32) for path in shapes}
+    carry = (state, readout.init(params, logits.shape), counts)
+    carry, (values, total, recording) = jax.lax.scan(body, carry, jnp.arange(num_steps))
+    sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
+    return Simulation(values, total, carry[2], sizes, recording)
+
+
+def _count(spikes: jax.Array) -> jax.Array:
+    """Spikes of either sign of each image, `[B]`."""
+    return jnp.sum(jnp.abs(spikes), axis=tuple(range(1, spikes.ndim))).astype(jnp.int32)

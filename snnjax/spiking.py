@@ -1,0 +1,171 @@
+"""An architecture read as a spiking network: pure functions over a state of neurons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax import architecture as arch
+from snnjax import synapse
+from snnjax.activation import quantised_sth_leaky_relu, sth_leaky_relu
+from snnjax.neuron import NeuronModel, NeuronParams
+
+__all__ = ["init", "limit", "neurons", "split_stem", "step"]
+
+Params = dict[str, Any]
+State = dict[str, Any]
+Spikes = dict[str, jax.Array]
+
+
+def split_stem(
+    layers: tuple[arch.Layer, ...],
+) -> int:
+    """How many layers come before the first neurons; a constant input passes them once."""
+    for place, layer in enumerate(layers):
+        if isinstance(layer, arch.Activation | arch.Residual):
+            return place
+    return len(layers)
+
+
+def neurons(network: arch.Network, params: Params, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Shape of each layer of neurons for one image `(H, W, C)`, by path.
+
+    Raises:
+      ValueError: if images of that shape do not fit the parameters.
+    """
+
+    def currents(params: Params, images: jax.Array) -> Spikes:
+        def listen(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
+            return {**state, path: current}, current
+
+        return _pass(network.layers, params, {}, images, "", listen)[0]
+
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    try:
+        shapes = jax.eval_shape(currents, params, image)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"images of shape {image_shape} do not fit the parameters of network"
+            f" {network.name!r}: {str(error).splitlines()[0]}"
+        ) from error
+    return {path: leaf.shape[1:] for path, leaf in shapes.items()}
+
+
+def init(
+    shapes: dict[str, tuple[int, ...]], params: Params, model: NeuronModel, batch_size: int
+) -> State:
+    """Neurons at rest, by path; `shapes` is what `neurons` returns.
+
+    Raises:
+      KeyError: if the parameters are of another network.
+    """
+    return {
+        path: model.init(_neuron_params(params, path), (batch_size, *shape))
+        for path, shape in shapes.items()
+    }
+
+
+def step(
+    network: arch.Network,
+    params: Params,
+    model: NeuronModel,
+    state: State,
+    x: jax.Array,
+    *,
+    start: int = 0,
+) -> tuple[State, jax.Array, Spikes]:
+    """One timestep through all layers; a spike passes every layer within the step.
+
+    Source: He et al. 2024, figure 3.
+
+    Args:
+      network: the architecture.
+      params: the "layers" of `conversion.convert`.
+      model: the neuron of every layer.
+      state: neurons by path.
+      x: input of layer `start`: encoded images, or the current that they cause.
+      start: the layer to begin with.
+
+    Returns:
+      The next state, the current into the readout `[B, K]`, and spikes by path.
+
+    Raises:
+      AssertionError: while tracing, if `x` and the state differ in shape.
+    """
+    spikes: Spikes = {}
+
+    def fire(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
+        after, spikes[path] = model.step(_neuron_params(params, path), state[path], current)
+        return {**state, path: after}, spikes[path]
+
+    state, x = _pass(network.layers, params, state, x, "", fire, start=start)
+    return state, x, spikes
+
+
+def _pass(
+    layers: tuple[arch.Layer, ...],
+    params: Params,
+    state: State,
+    x: jax.Array,
+    prefix: str,
+    neuron: Any,
+    *,
+    start: int = 0,
+) -> tuple[State, jax.Array]:
+    """Send `x` through the layers, calling neuron(path, state, current) -> (state, x)."""
+    for name, layer in arch.named(layers)[start:]:
+        match layer:
+            case arch.Activation():
+                state, x = neuron(prefix + name, state, x)
+            case arch.BatchNorm():
+                pass  # conversion folded it into the weights before it
+            case arch.Residual(body, shortcut):
+                inner, into = params[name], f"{prefix}{name}/"
+                state, y = _pass(body, inner["body"], state, x, f"{into}body/", neuron)
+                state, z = _pass(shortcut, inner["shortcut"], state, x, f"{into}shortcut/", neuron)
+                x = y * inner.get("body_weight", 1.0) + z * inner.get("shortcut_weight", 1.0)
+            case _:
+                x = synapse.apply(layer, params.get(name, {}), x)
+    return state, x
+
+
+def _neuron_params(params: Params, path: str) -> NeuronParams:
+    for name in path.split("/"):
+        params = params[name]
+    return NeuronParams(**params)
+
+
+def limit(
+    network: arch.Network,
+    params: Params,
+    images: jax.Array,
+    *,
+    levels: ArrayLike | None = None,
+) -> jax.Array:
+    """Logits `[B, K]` that the spiking network tends to: the ANN in the units of its spikes.
+
+    Every neuron is replaced by its rate for constant current (eq. 12), sthLeakyReLU of the
+    current over v_p, so this is the trained ANN up to rounding, read from the converted
+    parameters alone.
+
+    Args:
+      network: the architecture.
+      params: what `conversion.convert` returned.
+      images: floats `[B, H, W, C]`.
+      levels: quantise every rate to so many steps, as in training; None leaves it smooth.
+
+    Raises:
+      TypeError: from JAX, if the images do not fit the parameters.
+    """
+
+    def rate(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
+        neuron = _neuron_params(params["layers"], path)
+        z, alpha = current / neuron.positive, neuron.positive / neuron.negative
+        if levels is None:
+            return state, sth_leaky_relu(z, theta=1.0, alpha=alpha)
+        return state, quantised_sth_leaky_relu(z, theta=1.0, alpha=alpha, levels=levels)
+
+    return _pass(network.layers, params["layers"], {}, params["gain"] * images, "", rate)[1]

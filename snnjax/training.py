@@ -1,0 +1,295 @@
+"""Training of any apply function: augmentation, loss, one compiled step, epochs, resuming."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm.auto import trange
+
+from snnjax import checkpoint
+
+__all__ = ["Fitted", "TrainingConfig", "count_correct", "fit", "shift", "train_step"]
+
+Variables = dict[str, Any]
+ApplyFn = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train; every default is a choice, since the paper states none.
+
+    Raises:
+      ValueError: naming the field that is out of its range.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    """peak of the one-cycle schedule, per step of AdamW"""
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.05
+    max_shift: int = 2
+    """augmentation: translate by up to so many pixels, uniformly"""
+    levels: int = 0
+    """quantise the activations to so many levels; 0 leaves them smooth"""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("max_shift", 0), ("levels", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; want at least {least}")
+        for name in ("learning_rate", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; want at least 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; want it in [0, 1)")
+
+
+class TrainState(NamedTuple):
+    """What the next step needs; `statistics` are the collections that are not trained."""
+
+    params: Variables
+    statistics: Variables
+    moments: Any
+
+
+class Fitted(NamedTuple):
+    """The variables of the best epoch by validation accuracy, and one dict an epoch."""
+
+    variables: Variables
+    history: list[dict[str, float]]
+
+
+def shift(key: jax.Array, images: jax.Array, *, max_shift: int) -> jax.Array:
+    """Each image of `[B, H, W, C]` moved by its own offset, the border filled with 0.
+
+    Raises:
+      ValueError: from JAX, if `max_shift` is negative.
+    """
+    room = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
+    padded = jnp.pad(images, room)
+    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1)
+
+    def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])
+
+    return jax.vmap(crop)(padded, offsets)
+
+
+def optimiser(config: TrainingConfig, num_steps: int) -> optax.GradientTransformation:
+    """AdamW on a one-cycle schedule; thetas and biases do not decay."""
+    schedule = optax.cosine_onecycle_schedule(max(num_steps, 2), config.learning_rate)
+
+    def decays(params: Variables) -> Variables:
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+    return optax.adamw(schedule, weight_decay=config.weight_decay, mask=decays)
+
+
+@partial(jax.jit, static_argnames=("apply", "config", "num_steps"), donate_argnames=("state",))
+def train_step(
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+    *,
+    apply: ApplyFn,
+    config: TrainingConfig,
+    num_steps: int,
+) -> tuple[TrainState, jax.Array]:
+    """One step of gradient descent on a batch.
+
+    Args:
+      state: parameters, statistics and moments.
+      images: uint8 `[B, H, W, C]`.
+      labels: int32 `[B]`.
+      key: for augmentation and dropout of this step.
+      apply: a Flax module's `apply`, taking `levels` and `train`.
+      config: hyperparameters; static.
+      num_steps: length of the whole schedule.
+
+    Returns:
+      The next state and the mean loss of the batch.
+
+    Raises:
+      ScopeParamShapeError: from Flax, if the images do not fit the parameters.
+    """
+    shift_key, dropout_key = jax.random.split(key)
+    x = shift(shift_key, images, max_shift=config.max_shift).astype(jnp.float32) / 255
+
+    def loss_of(params: Variables) -> tuple[jax.Array, Variables]:
+        logits, statistics = apply(
+            {"params": params, **state.statistics},
+            x,
+            levels=config.levels or None,
+            train=True,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(labels, logits.shape[-1]), config.label_smoothing
+        )
+        return optax.softmax_cross_entropy(logits, targets).mean(), statistics
+
+    (loss, statistics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    updates, moments = optimiser(config, num_steps).update(grads, state.moments, state.params)
+    return TrainState(optax.apply_updates(state.params, updates), statistics, moments), loss
+
+
+@partial(jax.jit, static_argnames=("apply",))
+def correct_in_batch(
+    variables: Variables, images: jax.Array, labels: jax.Array, *, apply: ApplyFn, levels: Any
+) -> jax.Array:
+    """How many of a batch of uint8 images get the right label."""
+    with jax.default_matmul_precision("highest"):
+        logits = apply(variables, images.astype(jnp.float32) / 255, levels=levels)
+    return jnp.sum(jnp.argmax(logits, -1) == labels)
+
+
+def count_correct(
+    apply: ApplyFn,
+    variables: Variables,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    levels: int = 0,
+    batch_size: int = 500,
+) -> int:
+    """How many of all the uint8 images `[N, H, W, C]` get the right label.
+
+    Raises:
+      ValueError: if there are no images, or the batch size is below 1.
+    """
+    if len(images) == 0 or batch_size < 1:
+        raise ValueError(f"{len(images)} images in batches of {batch_size}; want at least 1 each")
+    return sum(
+        int(
+            correct_in_batch(
+                variables,
+                images[i : i + batch_size],
+                labels[i : i + batch_size],
+                apply=apply,
+                levels=levels or None,
+            )
+        )
+        for i in range(0, len(images), batch_size)
+    )
+
+
+def fit(
+    apply: ApplyFn,
+    variables: Variables,
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    config: TrainingConfig,
+    *,
+    resume: Path | None = None,
+    progress: bool = True,
+) -> Fitted:
+    """Train from `variables` and keep the best epoch on the validation split.
+
+    The run is a function of its arguments: epoch e of seed s draws from its own key, so a
+    run that was killed and continued from its file ends with the same parameters as one
+    that was not, on the same machine and versions.
+
+    Args:
+      apply: a Flax module's `apply`, taking `levels` and `train`.
+      variables: what to start from, with the collection "params".
+      train: uint8 images `[N, H, W, C]` and int32 labels `[N]`.
+      validation: the same, for choosing the epoch.
+      config: hyperparameters.
+      resume: file to write after every epoch and to continue from if it is there.
+      progress: show a bar.
+
+    Raises:
+      ValueError: if a split is empty, the batch is larger than the training split, a loss
+        is not finite, or `resume` belongs to another run.
+      OSError: if `resume` cannot be written.
+    """
+    images, labels = train
+    if not len(images) or not len(validation[0]):
+        raise ValueError(
+            f"{len(images)} training and {len(validation[0])} validation images; want some of both"
+        )
+    if config.batch_size > len(images):
+        raise ValueError(
+            f"batch_size is {config.batch_size}; want at most the {len(images)} training images"
+        )
+    steps = len(images) // config.batch_size
+    num_steps = steps * config.epochs
+    statistics = {name: tree for name, tree in variables.items() if name != "params"}
+    # The step gives its state's memory to its result, so the caller's arrays are copied.
+    params = jax.tree.map(jnp.array, variables["params"])
+    state = TrainState(params, statistics, optimiser(config, num_steps).init(params))
+    best, history = variables, []
+    if resume is not None and resume.is_file():
+        state, best, history = _resumed(resume, config, state, best)
+
+    bar = trange(
+        len(history) * steps, num_steps, initial=len(history) * steps, total=num_steps,
+        desc="train", unit="step", disable=not progress,
+    )  # fmt: skip
+    with bar:
+        for epoch in range(len(history), config.epochs):
+            key = jax.random.fold_in(jax.random.key(config.seed), epoch)
+            order = np.asarray(jax.random.permutation(key, len(images)))
+            losses = []
+            for i in range(steps):
+                batch = order[i * config.batch_size : (i + 1) * config.batch_size]
+                state, loss = train_step(
+                    state, images[batch], labels[batch], jax.random.fold_in(key, i),
+                    apply=apply, config=config, num_steps=num_steps,
+                )  # fmt: skip
+                losses.append(loss)
+                bar.update()
+            mean_loss = float(jnp.stack(losses).mean())
+            if not np.isfinite(mean_loss):
+                raise ValueError(
+                    f"the loss of epoch {epoch + 1} is {mean_loss}; lower the learning rate,"
+                    f" which is {config.learning_rate}"
+                )
+            current = {"params": state.params, **state.statistics}
+            right = count_correct(apply, current, *validation, levels=config.levels)
+            accuracy = right / len(validation[0])
+            if accuracy > max((row["accuracy"] for row in history), default=-1.0):
+                best = jax.tree.map(np.asarray, current)
+            history.append({"epoch": epoch + 1, "loss": mean_loss, "accuracy": accuracy})
+            bar.set_postfix(loss=f"{mean_loss:.3f}", validation=f"{accuracy:.4f}")
+            if resume is not None:
+                _keep(resume, config, state, best, history)
+    return Fitted(jax.tree.map(np.asarray, best), history)
+
+
+def _keep(path: Path, config: TrainingConfig, state: TrainState, best: Variables, history) -> None:
+    moments = {f"{i:03d}": leaf for i, leaf in enumerate(jax.tree.leaves(state.moments))}
+    tree = {"state": {**state._asdict(), "moments": moments}, "best": best}
+    checkpoint.save(
+        path, tree, kind="training", metadata={"config": asdict(config), "history": history}
+    )
+
+
+def _resumed(
+    path: Path, config: TrainingConfig, state: TrainState, best: Variables
+) -> tuple[TrainState, Variables, list[dict[str, float]]]:
+    tree = checkpoint.load(path, kind="training")
+    kept, wanted = tree.metadata["config"], asdict(config)
+    different = [f"{k} {kept.get(k)} not {v}" for k, v in wanted.items() if kept.get(k) != v]
+    shapes = jax.tree.map(jnp.shape, tree["state"]["params"]) != jax.tree.map(
+        jnp.shape, dict(state.params)
+    )
+    if different or shapes:
+        why = ", ".join(different) or "its parameters have other shapes"
+        raise ValueError(f"{path} is of another run ({why}); choose another folder or remove it")
+    leaves = [tree["state"]["moments"][name] for name in sorted(tree["state"]["moments"])]
+    moments = jax.tree.unflatten(jax.tree.structure(state.moments), leaves)
+    kept_state = TrainState(tree["state"]["params"], tree["state"].get("statistics", {}), moments)
+    return kept_state, {**best, **tree["best"]}, tree.metadata["history"]
