@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
+from snnjax import synapse
 from snnjax.activation import quantised_sth_leaky_relu, sth_leaky_relu
 
 __all__ = ["ANN", "theta_of"]
@@ -67,10 +68,8 @@ class ANN(nn.Module):
                     use_bias=use_bias,
                     name=name,
                 )(x)
-            case arch.AvgPool(window, strides):
-                return nn.avg_pool(x, window, strides or window)
-            case arch.Flatten():
-                return x.reshape(len(x), -1)
+            case arch.AvgPool() | arch.Flatten():
+                return synapse.apply(layer, {}, x)
             case arch.BatchNorm(momentum, epsilon):
                 return nn.BatchNorm(not train, momentum=momentum, epsilon=epsilon, name=name)(x)
             case arch.Activation():

@@ -90,7 +90,7 @@ def load(path: Path, *, kind: str) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is truncated or no safetensors file ({error}); make it again"

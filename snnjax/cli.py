@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import App, Parameter
 
-from snnjax import __version__, datasets, pipeline, preparation, records
+from snnjax import __version__, pipeline, preparation, records
 from snnjax.pipeline import ConvertConfig, DatasetName, SimulateConfig, TrainConfig
 
 __all__ = ["app", "main"]

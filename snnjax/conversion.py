@@ -42,12 +42,11 @@ def fold_batch_norm(
     before: str | None = None
     for name, layer in arch.named(layers):
         if isinstance(layer, arch.Residual):
+            inner, means = params.get(name, {}), statistics.get(name, {})
             folded[name] = {
-                branch: fold_batch_norm(
-                    inside, params.get(name, {}).get(branch, {}), statistics.get(name, {}).get(branch, {})
-                )
+                branch: fold_batch_norm(inside, inner.get(branch, {}), means.get(branch, {}))
                 for branch, inside in (("body", layer.body), ("shortcut", layer.shortcut))
-            }  # fmt: skip
+            }
         elif isinstance(layer, arch.BatchNorm):
             if before is None:
                 raise ValueError(
@@ -150,7 +149,7 @@ def measure_scales(
         raise ValueError(f"percentile is {percentile}; want it in (0, 100]")
     if not np.size(images):
         raise ValueError("there are no images to measure on; want at least one")
-    _, caught = ANN(network.layers).apply(variables, images, mutable=["intermediates"])
+    caught: Any = ANN(network.layers).apply(variables, images, mutable=["intermediates"])[1]
     outputs = jax.tree_util.tree_flatten_with_path(caught["intermediates"])[0]
     scales = {}
     for keys, leaf in outputs:
@@ -172,7 +171,8 @@ def measure_output_scale(
     """
     if not np.size(images):
         raise ValueError("there are no images to measure on; want at least one")
-    return float(jnp.max(jnp.abs(ANN(network.layers).apply(variables, images))))
+    logits: Any = ANN(network.layers).apply(variables, images)
+    return float(jnp.max(jnp.abs(logits)))
 
 
 class _Plan(NamedTuple):
@@ -208,10 +208,15 @@ def _convert_stack(
                 scale, weighted = goal, True
             case arch.Residual(body, shortcut):
                 goal = _goal(layers, place, end, path, plan)
-                result[name] = {
-                    **_convert_branch("body", body, params[name], scale, goal, f"{path}{name}/", plan),
-                    **_convert_branch("shortcut", shortcut, params[name], scale, goal, f"{path}{name}/", plan),
-                }  # fmt: skip
+                result[name] = {}
+                for branch, inside in (("body", body), ("shortcut", shortcut)):
+                    into = f"{path}{name}/{branch}/"
+                    inner, unit, weighted = _convert_stack(
+                        inside, params[name][branch], scale, goal, into, plan
+                    )
+                    result[name][branch] = inner
+                    if not weighted:
+                        result[name][f"{branch}_weight"] = unit / goal
                 scale, weighted = goal, True
             case arch.Activation():
                 if not weighted:
@@ -225,22 +230,6 @@ def _convert_stack(
                 )._asdict()
                 scale, weighted = plan.thetas[path + name], False
     return result, scale, weighted
-
-
-def _convert_branch(
-    branch: str,
-    layers: tuple[arch.Layer, ...],
-    params: Params,
-    scale: jax.Array,
-    goal: jax.Array,
-    path: str,
-    plan: _Plan,
-) -> Params:
-    """One branch of a residual block; where it ends without weights, a weight of its own."""
-    inside, scale, weighted = _convert_stack(
-        layers, params[branch], scale, goal, f"{path}{branch}/", plan
-    )
-    return {branch: inside} if weighted else {branch: inside, f"{branch}_weight": scale / goal}
 
 
 def _goal(

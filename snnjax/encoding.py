@@ -8,7 +8,7 @@ step, except under constant current.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 __all__ = ["CONSTANT", "DETERMINISTIC", "ENCODINGS", "RATE", "Encoding"]
 
-EncodeFn = Callable[[jax.Array, jax.Array, ArrayLike, ArrayLike], jax.Array]
+EncodeFn = Callable[[Any, jax.Array, ArrayLike, ArrayLike], jax.Array]
 
 
 class Encoding(NamedTuple):
@@ -35,7 +35,7 @@ def _constant(
     Source: the analog input of Rueckauer et al. 2017; the paper does not use it.
     """
     del keys, t
-    return gain * images
+    return jnp.asarray(gain) * images
 
 
 def _rate(keys: jax.Array, images: jax.Array, gain: ArrayLike, t: ArrayLike) -> jax.Array:

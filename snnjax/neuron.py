@@ -36,10 +36,10 @@ class NeuronParams(NamedTuple):
     initial: v(0) as a fraction of v_p, dimensionless.
     """
 
-    positive: ArrayLike
-    negative: ArrayLike
-    leak: ArrayLike
-    initial: ArrayLike
+    positive: jax.Array
+    negative: jax.Array
+    leak: jax.Array
+    initial: jax.Array
 
 
 class MembraneState(NamedTuple):
@@ -107,7 +107,7 @@ def _check(
 
 
 def _rest(params: NeuronParams, shape: tuple[int, ...]) -> MembraneState:
-    v = jnp.asarray(params.initial, jnp.float32) * params.positive
+    v = params.initial * params.positive
     return MembraneState(membrane=jnp.broadcast_to(v, shape))
 
 
@@ -117,7 +117,7 @@ def _fire(
     """The potential before reset, and where it fires up and down (eqs. 2, 3, 12, 18)."""
     chex.assert_equal_shape([state.membrane, current])
     m = params.leak * state.membrane + current
-    return m, m >= params.positive, m <= -jnp.asarray(params.negative)
+    return m, m >= params.positive, m <= -params.negative
 
 
 def _double_threshold(

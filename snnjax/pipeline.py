@@ -180,7 +180,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     module = ANN(network.layers, config.dropout)
     variables = module.init(jax.random.key(config.seed), jnp.zeros((1, *kept.images.shape[1:])))
     fitted = training.fit(
-        module.apply, variables, kept, validation, config, resume=resume, progress=progress
+        module.apply, dict(variables), kept, validation, config, resume=resume, progress=progress
     )
     right = {
         form: training.count_correct(module.apply, fitted.variables, *data.test, levels=levels)
@@ -337,7 +337,10 @@ def evaluate(
     if not len(images):
         raise ValueError("there are no images to score; want at least one")
     encoding, key = ENCODINGS[config.encoding], jax.random.key(seed)
-    total = {"correct": 0, "spikes": 0, "ann": 0, "smooth": 0, "ceiling": 0}
+    total = {
+        form: np.zeros(config.num_steps, np.int64) for form in ("correct", "spikes", "ceiling")
+    }
+    right = {"ann": 0, "smooth": 0}
     layers: dict[str, int] = {}
     batches = range(0, len(images), batch_size)
     for first in tqdm(batches, "simulate", unit="batch", disable=not progress):
@@ -353,19 +356,19 @@ def evaluate(
             layers[path] = layers.get(path, 0) + int(np.asarray(spikes)[:valid].sum())
         for form, at in (("ann", levels), ("smooth", 0)):
             logits = _limit(network, params, x, at or None)
-            total[form] += int((np.asarray(logits).argmax(-1) == y)[:valid].sum())
+            right[form] += int((np.asarray(logits).argmax(-1) == y)[:valid].sum())
         if encoding.varies:
-            right = _ceiling(
+            reached = _ceiling(
                 network, params, x, y, key, first, levels or None,
                 encoding=encoding, num_steps=config.num_steps,
             )  # fmt: skip
-            total["ceiling"] += np.asarray(right)[:, :valid].sum(1)
+            total["ceiling"] += np.asarray(reached)[:, :valid].sum(1)
     count, steps = len(images), np.arange(1, config.num_steps + 1)
     neurons = {path: int(n) for path, n in result.neurons.items()}
-    ann, snn = total["ann"] / count, total["correct"] / count
+    ann, snn = right["ann"] / count, total["correct"] / count
     return {
         "ann": ann,
-        "ann_smooth": total["smooth"] / count,
+        "ann_smooth": right["smooth"] / count,
         "snn": snn.tolist(),
         "loss": np.asarray(ann - snn).tolist(),
         "latency": metrics.latency(ann, snn.tolist(), within=WITHIN),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax.neuron import DOUBLE_THRESHOLD, MembraneState, make_params
+from snnjax.neuron import DOUBLE_THRESHOLD, MembraneState, NeuronParams, make_params
 
 __all__ = ["ACCUMULATE", "COUNT", "READOUTS", "Readout"]
 
@@ -34,10 +34,10 @@ class MeanState(NamedTuple):
 
 
 class CountState(NamedTuple):
-    """neurons: the spiking output layer; count: `[B, K]` net spikes so far."""
+    """neurons: the spiking output layer; sent: `[B, K]` net spikes so far."""
 
     neurons: MembraneState
-    count: jax.Array
+    sent: jax.Array
 
 
 def _start_mean(params: Params, shape: tuple[int, int]) -> MeanState:
@@ -70,12 +70,12 @@ def _count(params: Params, state: CountState, current: jax.Array) -> tuple[Count
     """
     neuron = _output_neuron(params)
     neurons, spikes = DOUBLE_THRESHOLD.step(neuron, state.neurons, current)
-    count = state.count + spikes
+    sent = state.sent + spikes
     rest = neurons.membrane / neuron.positive
-    return CountState(neurons, count), count + 0.499 * rest / (1 + jnp.abs(rest))
+    return CountState(neurons, sent), sent + 0.499 * rest / (1 + jnp.abs(rest))
 
 
-def _output_neuron(params: Params):
+def _output_neuron(params: Params) -> NeuronParams:
     if "output_scale" not in params:
         raise ValueError(
             "this conversion has no output_scale, which counting spikes needs; pass"

@@ -43,9 +43,8 @@ def neurons(network: arch.Network, params: Params, image_shape: tuple[int, ...])
 
         return _pass(network.layers, params, {}, images, "", listen)[0]
 
-    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     try:
-        shapes = jax.eval_shape(currents, params, image)
+        shapes = jax.eval_shape(currents, params, jnp.zeros((1, *image_shape)))
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(
             f"images of shape {image_shape} do not fit the parameters of network"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -230,7 +229,8 @@ def fit(
     # The step gives its state's memory to its result, so the caller's arrays are copied.
     params = jax.tree.map(jnp.array, variables["params"])
     state = TrainState(params, statistics, optimiser(config, num_steps).init(params))
-    best, history = variables, []
+    best = variables
+    history: list[dict[str, float]] = []
     if resume is not None and resume.is_file():
         state, best, history = _resumed(resume, config, state, best)
 
@@ -269,7 +269,13 @@ def fit(
     return Fitted(jax.tree.map(np.asarray, best), history)
 
 
-def _keep(path: Path, config: TrainingConfig, state: TrainState, best: Variables, history) -> None:
+def _keep(
+    path: Path,
+    config: TrainingConfig,
+    state: TrainState,
+    best: Variables,
+    history: list[dict[str, float]],
+) -> None:
     moments = {f"{i:03d}": leaf for i, leaf in enumerate(jax.tree.leaves(state.moments))}
     tree = {"state": {**state._asdict(), "moments": moments}, "best": best}
     checkpoint.save(

@@ -44,7 +44,9 @@ def test_hard_reset_forgets_the_overshoot():
     np.testing.assert_array_equal(
         spike_train(DOUBLE_THRESHOLD_HARD, params, currents), [1, 0, 1, -1, 0]
     )
-    np.testing.assert_array_equal(spike_train(DOUBLE_THRESHOLD, params, currents), [1, 1, 0, -1, -1])
+    np.testing.assert_array_equal(
+        spike_train(DOUBLE_THRESHOLD, params, currents), [1, 1, 0, -1, -1]
+    )
 
 
 def test_exact_charge_takes_a_spike_back_when_the_charge_is_gone():

@@ -26,7 +26,7 @@ def settings() -> list[TrainConfig]:
     changes: list[dict[str, Any]] = [
         {"alpha": alpha, "levels": levels}
         for levels in (4, 8, 0)
-        for alpha in (0.01, 0.05, 0.1, 0.25, 0.5)
+        for alpha in (0.01, 0.05, 0.1, 0.25)
     ]
     changes += [
         {"theta": theta, "alpha": alpha, "levels": levels}
