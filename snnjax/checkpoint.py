@@ -70,7 +70,7 @@ def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[st
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     arrays = {
-        jax.tree_util.keystr(keys, simple=True, separator="/"): np.ascontiguousarray(leaf)
+        jax.tree_util.keystr(keys, simple=True, separator="/"): np.asarray(leaf, order="C")
         for keys, leaf in leaves
     }
     header = {"snnjax": json.dumps({"kind": kind, **metadata}, sort_keys=True)}

@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last whole epoch", file=sys.stderr)
         return 130
-    except (cyclopts.CycloptsError, ValueError, OSError) as error:
+    except (cyclopts.CycloptsError, ValueError, OSError, ImportError) as error:
         if os.environ.get("SNNJAX_TRACEBACK"):
             raise
         print(f"snnjax: {' '.join(str(error).split())}", file=sys.stderr)

@@ -288,7 +288,7 @@ def _thetas(
 def _check_positive(name: str, value: ArrayLike) -> None:
     if isinstance(value, jax.core.Tracer):
         return
-    if not bool(jnp.all(jnp.isfinite(jnp.asarray(value)) & (jnp.asarray(value) > 0))):
+    if not np.all(np.isfinite(value) & (np.asarray(value) > 0)):
         raise ValueError(f"{name} is {value}; want it finite and above 0")
 
 

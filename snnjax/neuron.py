@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 __all__ = [
@@ -91,7 +92,7 @@ def make_params(
     _check("threshold", positive, lambda x: x > 0, "above 0")
     _check("alpha", alpha, lambda x: (x >= 0) & (x <= 1), "in (0, 1], or 0 for no negative side")
     _check("leak", leak, lambda x: (x > 0) & (x <= 1), "in (0, 1]")
-    _check("initial potential", initial, jnp.isfinite, "finite, a fraction of the threshold")
+    _check("initial potential", initial, np.isfinite, "finite, a fraction of the threshold")
     positive, alpha = jnp.asarray(positive, jnp.float32), jnp.asarray(alpha, jnp.float32)
     negative = jnp.where(alpha > 0, positive / jnp.where(alpha > 0, alpha, 1.0), jnp.inf)
     return NeuronParams(
@@ -99,10 +100,8 @@ def make_params(
     )
 
 
-def _check(
-    name: str, value: ArrayLike, good: Callable[[jax.Array], jax.Array], wanted: str
-) -> None:
-    if not isinstance(value, jax.core.Tracer) and not bool(jnp.all(good(jnp.asarray(value)))):
+def _check(name: str, value: ArrayLike, good: Callable[[np.ndarray], Any], wanted: str) -> None:
+    if not isinstance(value, jax.core.Tracer) and not np.all(good(np.asarray(value))):
         raise ValueError(f"{name} is {value}; want it {wanted}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 __all__ = ["salt_and_pepper"]
@@ -25,8 +26,8 @@ def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> ja
     Raises:
       ValueError: if a density that is not traced is outside [0, 1].
     """
-    if not isinstance(density, jax.core.Tracer) and not bool(
-        jnp.all((jnp.asarray(density) >= 0) & (jnp.asarray(density) <= 1))
+    if not isinstance(density, jax.core.Tracer) and not np.all(
+        (np.asarray(density) >= 0) & (np.asarray(density) <= 1)
     ):
         raise ValueError(f"density is {density}; want a share of the pixels in [0, 1]")
     where, which = jax.random.split(key)

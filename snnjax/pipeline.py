@@ -74,7 +74,7 @@ class TrainConfig(training.TrainingConfig):
     """bound of the activation; where it is learnt, its initial value"""
     learn_theta: Literal["nothing", "layer", "channel"] = "nothing"
     """learn one theta for each layer or channel"""
-    dropout: float = 0.5
+    dropout: float = 0.25
     """probability of dropping an input of a Dense layer behind the first weights"""
     validation: float = 0.1
     """share of the training images kept apart to choose the epoch"""

@@ -142,8 +142,8 @@ def _download(name: str, originals: dict[str, _Original], workshop: Path) -> Pat
         try:
             _download_file(original, folder / filename)
         except requests.RequestException as error:
-            failed = error.response is None
-            reason = type(error).__name__ if failed else f"HTTP {error.response.status_code}"
+            answer = error.response
+            reason = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
             raise ConnectionError(
                 f"cannot download {original.url} ({reason}): get the original files elsewhere and "
                 f"run `snnjax data prepare {name} --source FOLDER`, or use `--dataset mnist5k`, "
@@ -223,9 +223,10 @@ def _build(name: str, contents: _Contents, workshop: Path) -> Path:
 
 def _builder_class(name: str, contents: _Contents) -> Any:
     """The registered builder with other generators; integer keys make the order official."""
-    official_name, registered = name, datasets.import_tfds().builder_cls(name)
+    official_name = name
+    registered: Any = datasets.import_tfds().builder_cls(name)
 
-    class EncodedBuilder(registered, skip_registration=True):
+    class EncodedBuilder(registered, skip_registration=True):  # type: ignore[call-arg]
         name = official_name
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:

@@ -225,9 +225,9 @@ def fit(
         )
     steps = len(images) // config.batch_size
     num_steps = steps * config.epochs
-    statistics = {name: tree for name, tree in variables.items() if name != "params"}
     # The step gives its state's memory to its result, so the caller's arrays are copied.
-    params = jax.tree.map(jnp.array, variables["params"])
+    statistics = jax.tree.map(jnp.array, dict(variables))
+    params = statistics.pop("params")
     state = TrainState(params, statistics, optimiser(config, num_steps).init(params))
     best = variables
     history: list[dict[str, float]] = []

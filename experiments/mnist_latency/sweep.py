@@ -34,7 +34,7 @@ def settings() -> list[TrainConfig]:
         for theta in (0.5, 2.0, 4.0)
     ]
     changes += [{"learn_theta": "layer"}, {"learn_theta": "channel"}]
-    changes += [{"dropout": 0.0}, {"dropout": 0.25}]
+    changes += [{"dropout": 0.0}, {"dropout": 0.5}]
     return [dataclasses.replace(BASE, **change) for change in changes]
 
 

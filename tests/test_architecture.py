@@ -1,0 +1,58 @@
+"""Specifications: names, checks, and the two networks of the paper."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import residual_network
+
+from snnjax import architecture as arch
+from snnjax.ann import ANN
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [(arch.NET1, 784 * 1200 + 1200 * 1200 + 1200 * 10 + 2410), (arch.NET2, 29_826)],
+)
+def test_the_papers_networks_have_their_parameters(network, parameters):
+    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    assert sum(np.size(leaf) for leaf in jax.tree.leaves(variables)) == parameters
+
+
+def test_names_sort_in_network_order_and_paths_reach_inside():
+    network = residual_network()
+    names = [name for name, _ in arch.named(network.layers)]
+    assert names == sorted(names)
+    assert names[:4] == ["00_conv", "01_norm", "02_activation", "03_residual"]
+    assert "03_residual/body/02_activation" in arch.activations(network)
+
+
+def test_activations_are_replaced_inside_residuals_too():
+    other = arch.Activation(0.5, 3.0)
+    network = arch.with_activation(residual_network(), other)
+    assert set(arch.activations(network).values()) == {other}
+
+
+def test_theta_stays_positive_whatever_is_learnt():
+    network = arch.with_activation(arch.NET2, arch.Activation(0.1, 2.0, "channel"))
+    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    theta = variables["params"]["01_activation"]["log_theta"]
+    assert theta.shape == (12,)
+    np.testing.assert_allclose(jnp.exp(theta), 2.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: arch.Activation(alpha=1.5), r"alpha is 1.5; want a slope in \(0, 1\]"),
+        (lambda: arch.Activation(alpha=float("nan")), "alpha is nan"),
+        (lambda: arch.Activation(theta=0.0), "theta is 0.0; want a bound above 0"),
+        (lambda: arch.Activation(learn="pixel"), "learn is 'pixel'; want 'nothing', 'layer'"),
+        (lambda: arch.Activation(theta=float("inf"), learn="layer"), "theta is inf and cannot"),
+        (lambda: arch.Network("x", ("relu",)), "layer 00_unknown is 'relu'; want one of Dense"),
+        (lambda: arch.find("net3"), "network is 'net3'; want one of net1, net2; did you mean"),
+    ],
+)
+def test_bad_specifications_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,0 +1,217 @@
+"""The scan over time: against a slow loop, under jit and vmap, in bounded memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import dense_network, random_images, random_variables, residual_network
+
+from snnjax import architecture as arch
+from snnjax import metrics, noise, simulation, spiking
+from snnjax.ann import ANN
+from snnjax.conversion import convert
+from snnjax.encoding import CONSTANT, DETERMINISTIC, RATE
+from snnjax.neuron import DOUBLE_THRESHOLD, EXACT_CHARGE, NEURONS
+from snnjax.readout import ACCUMULATE, COUNT
+from snnjax.simulation import simulate
+
+SHAPE = (4, 4, 1)
+ALPHA = 0.25
+
+
+@pytest.fixture(scope="module")
+def dense():
+    network = dense_network(ALPHA)
+    return network, random_variables(network, SHAPE)
+
+
+def dyadic(tree, step=1 / 16):
+    """Rounded so that every sum in the network is exact in float32."""
+    return jax.tree.map(lambda leaf: jnp.round(leaf / step) * step, tree)
+
+
+def slow_simulation(params, images, num_steps):
+    """Eqs. 2-4 and 12 for the dense network, neuron by neuron, in float64."""
+    layers = [
+        {k: np.asarray(v, np.float64) for k, v in params["layers"][name].items()}
+        for name in ("01_dense", "03_dense", "05_dense")
+    ]
+    outputs = []
+    for image in np.asarray(images, np.float64).reshape(len(images), -1):
+        membranes = [np.full(8, 0.5), np.full(8, 0.5)]
+        total, values = np.zeros(3), []
+        for t in range(num_steps):
+            x = image
+            for layer, v in zip(layers[:2], membranes, strict=True):
+                current, x = x @ layer["kernel"] + layer["bias"], np.zeros(8)
+                for i in range(8):
+                    m = v[i] + current[i]
+                    if m >= 1.0:
+                        x[i], m = 1.0, m - 1.0
+                    elif m <= -1.0 / ALPHA:
+                        x[i], m = -1.0, m + 1.0 / ALPHA
+                    v[i] = m
+            total = total + x @ layers[2]["kernel"] + layers[2]["bias"]
+            values.append(total / (t + 1))
+        outputs.append(values)
+    return np.swapaxes(outputs, 0, 1)
+
+
+def test_spikes_equal_a_float64_loop_on_dyadic_weights(dense):
+    network, variables = dense
+    params = convert(network, dyadic(variables))
+    images = dyadic(random_images(5, SHAPE))
+    fast = simulate(network, params, images, num_steps=16, neuron=DOUBLE_THRESHOLD)
+    assert float(jnp.abs(fast.spikes[-1]).min()) > 10
+    np.testing.assert_array_equal(
+        fast.values, slow_simulation(params, images, 16).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("levels", [2, 4, 8])
+def test_one_hidden_layer_is_the_quantised_ann_at_as_many_steps_as_levels(levels):
+    active = arch.Activation(ALPHA, 2.0)
+    network = arch.Network("one", (arch.Flatten(), arch.Dense(32), active, arch.Dense(3)))
+    variables = dyadic(random_variables(network, SHAPE), 1 / 64)
+    images = dyadic(random_images(20, SHAPE))
+    values = simulate(network, convert(network, variables), images, num_steps=levels).values[-1]
+    logits = ANN(network.layers).apply(variables, images, levels=levels)
+    np.testing.assert_allclose(values, logits, atol=1e-5)
+    smooth = ANN(network.layers).apply(variables, images)
+    assert float(jnp.abs(smooth - logits).max()) > 1e-2
+
+
+@pytest.mark.parametrize("model", NEURONS.values(), ids=NEURONS)
+@pytest.mark.parametrize("encoding", [CONSTANT, RATE, DETERMINISTIC], ids=["c", "r", "d"])
+def test_eager_equals_jit(dense, model, encoding):
+    network, variables = dense
+    params, images = convert(network, dyadic(variables)), dyadic(random_images(3, SHAPE))
+    run = {"num_steps": 3, "neuron": model, "encoding": encoding, "key": jax.random.key(7)}
+    compiled = simulate(network, params, images, **run)
+    with jax.disable_jit():
+        eager = simulate(network, params, images, **run)
+    np.testing.assert_array_equal(compiled.spikes, eager.spikes)
+    np.testing.assert_allclose(compiled.values, eager.values, rtol=1e-6)
+
+
+def test_vmap_over_every_number_equals_a_loop(dense):
+    network, variables = dense
+    images, key = random_images(6, SHAPE), jax.random.key(0)
+
+    def values(theta, leak, gain, initial, density):
+        params = convert(
+            network, variables, gain=gain, initial=initial, leak=leak,
+            scales={"02_activation": theta},
+        )  # fmt: skip
+        noisy = noise.salt_and_pepper(key, images, density)
+        return simulate(
+            network, params, noisy, num_steps=4, neuron=DOUBLE_THRESHOLD, encoding=RATE, key=key
+        ).values
+
+    sweep = jnp.array(
+        [[0.5, 1.0, 0.9, 0.0, 0.0], [1.0, 0.9, 1.0, 0.5, 0.1], [2.0, 0.8, 0.5, 0.25, 0.3]]
+    )
+    swept = jax.jit(jax.vmap(values))(*sweep.T)
+    for row, found in zip(sweep, swept, strict=True):
+        np.testing.assert_allclose(found, values(*row), atol=1e-4)
+    assert float(jnp.abs(swept[0] - swept[1]).max()) > 0.1
+
+
+def test_two_batches_and_two_thresholds_share_one_compilation(dense):
+    network, variables = dense
+    before = simulation._simulate._cache_size()
+    for seed, gain in ((0, 1.0), (1, 0.5)):
+        params = convert(network, variables, gain=gain)
+        simulate(network, params, random_images(7, SHAPE, seed), num_steps=5)
+    assert simulation._simulate._cache_size() == before + 1
+
+
+def test_memory_does_not_grow_with_time():
+    network = arch.NET2
+    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    params, images = convert(network, variables), jnp.zeros((32, 28, 28, 1))
+
+    def bytes_of(num_steps):
+        compiled = simulation._simulate.lower(
+            params, images, None, 0, network=network, num_steps=num_steps, neuron=EXACT_CHARGE,
+            encoding=CONSTANT, readout=ACCUMULATE, record=False,
+        ).compile().memory_analysis()  # fmt: skip
+        return compiled.temp_size_in_bytes, compiled.output_size_in_bytes
+
+    (short, few), (long, many) = bytes_of(8), bytes_of(256)
+    assert long == short
+    assert many - few == (256 - 8) * 32 * 4 * (10 + 1)  # values and spike totals, as asked for
+
+
+def test_spikes_are_counted_as_they_are_recorded():
+    network = residual_network()
+    params = convert(network, random_variables(network, (8, 8, 3)))
+    result = simulate(network, params, random_images(2, (8, 8, 3)), num_steps=6, record=True)
+    sizes = spiking.neurons(network, params["layers"], (8, 8, 3))
+    assert set(result.recording) == set(sizes) == set(arch.activations(network))
+    total = np.zeros((6, 2))
+    for path, spikes in result.recording.items():
+        assert spikes.shape == (6, 2, *sizes[path])
+        assert np.isin(spikes, (-1, 0, 1)).all()
+        per_step = np.abs(spikes).reshape(6, 2, -1).sum(-1)
+        np.testing.assert_array_equal(result.layer_spikes[path], per_step.sum(0))
+        assert result.neurons[path] == np.prod(sizes[path])
+        total += per_step.cumsum(0)
+    np.testing.assert_array_equal(result.spikes, total)
+    neurons = sum(map(int, result.neurons.values()))
+    np.testing.assert_allclose(
+        metrics.spike_rate(result), total.mean(1) / neurons / np.arange(1, 7), rtol=1e-6
+    )
+
+
+def test_a_draw_depends_on_the_image_and_not_on_the_batch(dense):
+    network, variables = dense
+    params, images = convert(network, dyadic(variables)), random_images(6, SHAPE)
+    run = {"num_steps": 5, "encoding": RATE, "key": jax.random.key(3)}
+    whole = simulate(network, params, images, **run).values
+    parts = [simulate(network, params, images[i : i + 2], first=i, **run).values for i in (0, 2, 4)]
+    np.testing.assert_array_equal(whole, jnp.concatenate(parts, axis=1))
+    again = simulate(network, params, images, **{**run, "key": jax.random.key(4)}).values
+    assert not (whole == again).all()
+
+
+def test_longer_runs_begin_with_the_shorter_ones(dense):
+    network, variables = dense
+    params, images = convert(network, variables), random_images(3, SHAPE)
+    run = {"encoding": RATE, "key": jax.random.key(0)}
+    long = simulate(network, params, images, num_steps=9, **run).values
+    short = simulate(network, params, images, num_steps=4, **run).values
+    np.testing.assert_array_equal(long[:4], short)
+
+
+def test_counting_needs_its_scale_and_approaches_the_logits(dense):
+    network, variables = dense
+    images = random_images(10, SHAPE)
+    with pytest.raises(ValueError, match="no output_scale, which counting spikes needs"):
+        simulate(network, convert(network, variables), images, num_steps=2, readout=COUNT)
+    logits = ANN(network.layers).apply(variables, images)
+    scale = float(jnp.abs(logits).max())
+    params = convert(network, variables, output_scale=scale)
+    counts = simulate(network, params, images, num_steps=300, readout=COUNT).values
+    np.testing.assert_allclose(counts[-1] / 300 * scale, logits, atol=0.02 * scale)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_steps": 0}, "num_steps is 0; want a whole number of at least 1"),
+        ({"num_steps": 2.5}, "num_steps is 2.5; want a whole number"),
+        ({"images": np.zeros((2, 4, 4), np.float32)}, r"images have shape \(2, 4, 4\); want \[B"),
+        ({"images": np.zeros((0, 4, 4, 1), np.float32)}, "with nothing empty"),
+        ({"images": np.zeros((2, 4, 4, 1), np.uint8)}, "images are uint8; want floats"),
+        ({"images": np.full((2, 4, 4, 1), np.nan, np.float32)}, "images hold NaN or Inf"),
+        ({"images": np.zeros((2, 5, 4, 1), np.float32)}, r"shape \(5, 4, 1\) do not fit"),
+        ({"images": np.zeros((2, 4, 4, 3), np.float32)}, r"shape \(4, 4, 3\) do not fit"),
+        ({"encoding": RATE}, r"pass key=jax.random.key\(seed\)"),
+    ],
+)
+def test_bad_input_is_named_before_any_work(dense, change, message):
+    network, variables = dense
+    call = {"images": random_images(2, SHAPE), "num_steps": 2, **change}
+    with pytest.raises(ValueError, match=message):
+        simulate(network, convert(network, variables), **call)

@@ -1,0 +1,143 @@
+"""Training: what a run depends on, and that a killed one goes on as if nothing had been."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from networks import dense_network, random_images
+
+from snnjax import architecture as arch
+from snnjax import checkpoint, training
+from snnjax.ann import ANN
+from snnjax.training import TrainingConfig, count_correct, fit, shift
+
+SHAPE = (4, 4, 1)
+CONFIG = TrainingConfig(epochs=4, batch_size=16, max_shift=1, levels=4, learning_rate=0.02)
+
+
+def labelled(count, seed=0):
+    """Images whose class is the third of the picture with the most light."""
+    images = np.asarray(random_images(count, SHAPE, seed) * 100, np.uint8)
+    labels = np.random.default_rng(seed).integers(0, 3, count).astype(np.int32)
+    images[np.arange(count), :, labels] += 100
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def start():
+    network = dense_network()
+    normed = (*network.layers[:2], arch.BatchNorm(), *network.layers[2:])
+    module = ANN(normed, dropout=0.2)
+    return module, module.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
+
+
+def run(start, config=CONFIG, **more):
+    module, variables = start
+    return fit(
+        module.apply, variables, labelled(200), labelled(60, 1), config, progress=False, **more
+    )
+
+
+def same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_run_ends_with_the_same_parameters(start, tmp_path, monkeypatch):
+    whole = run(start)
+    path, keep = tmp_path / "training.safetensors", training._keep
+
+    def keep_then_die(path, config, state, best, history):
+        keep(path, config, state, best, history)
+        if len(history) == 2:
+            raise Killed
+
+    monkeypatch.setattr(training, "_keep", keep_then_die)
+    with pytest.raises(Killed):
+        run(start, resume=path)
+    monkeypatch.setattr(training, "_keep", keep)
+    assert len(checkpoint.load(path, kind="training").metadata["history"]) == 2
+    continued = run(start, resume=path)
+    assert continued.history == whole.history
+    same(continued.variables, whole.variables)
+    same(run(start, resume=path).variables, whole.variables)  # nothing left to do
+
+
+def test_it_learns_and_keeps_the_best_epoch(start):
+    module, _ = start
+    fitted = run(start, dataclasses.replace(CONFIG, epochs=8))
+    best = max(row["accuracy"] for row in fitted.history)
+    assert best > 0.8
+    right = count_correct(module.apply, fitted.variables, *labelled(60, 1), levels=4)
+    assert right / 60 == best
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+
+
+def test_the_seed_decides_and_nothing_else(start):
+    _, variables = start
+    before = jax.tree.map(np.array, variables)
+    first = run(start)
+    same(first.variables, run(start).variables)
+    same(before, variables)
+    other = run(start, dataclasses.replace(CONFIG, seed=1))
+    kernels = [f.variables["params"]["01_dense"]["kernel"] for f in (first, other)]
+    assert not np.array_equal(*kernels)
+
+
+def test_a_file_of_another_run_is_refused(start, tmp_path):
+    path = tmp_path / "training.safetensors"
+    run(start, dataclasses.replace(CONFIG, epochs=1), resume=path)
+    with pytest.raises(ValueError, match=r"is of another run \(epochs 1 not 4\)"):
+        run(start, resume=path)
+    wider = ANN((arch.Flatten(), arch.Dense(3)))
+    variables = wider.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
+    with pytest.raises(ValueError, match="its parameters have other shapes"):
+        run((wider, variables), dataclasses.replace(CONFIG, epochs=1), resume=path)
+
+
+def test_a_shift_moves_the_picture_and_fills_with_black():
+    images = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4, 1).repeat(200, 0)
+    moved = np.asarray(shift(jax.random.key(0), images, max_shift=1))
+    kinds = {image.tobytes() for image in moved}
+    assert len(kinds) == 9
+    assert images[0].tobytes() in kinds
+    right = np.zeros((4, 4, 1), np.uint8)
+    right[:, 1:] = images[0, :, :-1]
+    assert right.tobytes() in kinds
+    same(shift(jax.random.key(0), images, max_shift=0), images)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(start):
+    module, variables = start
+    variables = jax.tree.map(lambda leaf: leaf * np.nan, variables)
+    with pytest.raises(ValueError, match="the loss of epoch 1 is nan; lower the learning rate"):
+        run((module, variables))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0; want at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; want at least 1"),
+        ({"levels": -1}, "levels is -1; want at least 0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing is 1.0; want it in \[0, 1\)"),
+        ({"batch_size": 500}, "batch_size is 500; want at most the 200 training images"),
+    ],
+)
+def test_settings_out_of_range_are_named(start, change, message):
+    with pytest.raises(ValueError, match=message):
+        run(start, dataclasses.replace(CONFIG, **change))
+
+
+def test_empty_splits_are_named(start):
+    module, variables = start
+    empty = (np.zeros((0, *SHAPE), np.uint8), np.zeros(0, np.int32))
+    with pytest.raises(ValueError, match="200 training and 0 validation images"):
+        fit(module.apply, variables, labelled(200), empty, CONFIG)
+    with pytest.raises(ValueError, match="0 images in batches of 500"):
+        count_correct(module.apply, variables, *empty)
