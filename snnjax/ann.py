@@ -1,4 +1,4 @@
-"""An architecture read as a Flax module, and its accuracy."""
+"""An architecture read as a Flax module."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ class ANN(nn.Module):
           x: the images.
           levels: quantise every activation to so many steps; None leaves them smooth.
           train: use the batch's own statistics, and drop the inputs of each Dense layer
-            but the first with probability `dropout` (rng "dropout").
+            behind the first weights with probability `dropout` (rng "dropout").
 
         Raises:
           ScopeParamShapeError: from Flax, if the images do not fit the parameters.
+          ValueError: if `levels` are asked of an activation without a bound.
         """
         first = True
         for name, layer in arch.named(self.layers):
@@ -89,6 +90,8 @@ class _Activation(nn.Module):
             shape = (z.shape[-1],) if self.spec.learn == "channel" else ()
             start = nn.initializers.constant(jnp.log(self.spec.theta))
             params = {"log_theta": self.param("log_theta", start, shape)}
+        if levels is not None and self.spec.theta == float("inf"):
+            raise ValueError(f"levels is {levels}, but {self.name} has no bound to divide")
         theta = theta_of(self.spec, params)
         if levels is None:
             y = sth_leaky_relu(z, theta=theta, alpha=self.spec.alpha)

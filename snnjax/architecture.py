@@ -92,7 +92,9 @@ class Activation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha is {self.alpha}; want a slope in (0, 1], or 0 for ReLU")
+            raise ValueError(
+                f"alpha is {self.alpha}; want a slope in (0, 1], or 0 for no negative side"
+            )
         if not self.theta > 0:
             raise ValueError(f"theta is {self.theta}; want a bound above 0")
         if self.learn not in ("nothing", "layer", "channel"):
@@ -193,8 +195,8 @@ NET2 = Network(
 )
 """12c5-p2-64c5-p2-10 (He et al. 2024, table 1).
 
-Choice: the paper does not say how its convolutions meet the border; "VALID" gives the
-29,826 parameters of the network that it takes over from Diehl et al. 2015.
+Choice: the paper does not say how its convolutions meet the border; "VALID" is the usual
+reading (28-24-12-8-4 pixels), with 29,826 parameters.
 """
 
 NETWORKS = {network.name: network for network in (NET1, NET2)}

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,9 +19,10 @@ __all__ = ["Checkpoint", "load", "save", "write_whole"]
 Tree = dict[str, Any]
 
 
-class Checkpoint(dict[str, Any]):
-    """The tree of nested dicts of a file; `metadata` is what was saved beside it."""
+class Checkpoint(NamedTuple):
+    """tree: nested dicts of arrays; metadata: what was saved beside them."""
 
+    tree: Tree
     metadata: dict[str, Any]
 
 
@@ -100,12 +101,11 @@ def load(path: Path, *, kind: str) -> Checkpoint:
     metadata = json.loads(header["snnjax"])
     if metadata.get("kind") != kind:
         raise ValueError(f"{path} is of kind {metadata.get('kind')!r}; want one of kind {kind!r}")
-    tree = Checkpoint()
+    tree: Tree = {}
     for name, array in arrays.items():
         *folders, leaf = name.split("/")
-        place: dict[str, Any] = tree
+        place = tree
         for folder in folders:
             place = place.setdefault(folder, {})
         place[leaf] = array
-    tree.metadata = metadata
-    return tree
+    return Checkpoint(tree, metadata)

@@ -16,13 +16,22 @@ from cyclopts import App, Parameter
 from snnjax import __version__, pipeline, preparation, records
 from snnjax.pipeline import ConvertConfig, DatasetName, SimulateConfig, TrainConfig
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
+
+
+def _strict(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Cyclopts' own conversion, but 1.5 is no whole number, where it would round."""
+    if kind is int and "." in tokens[0].value:
+        raise ValueError(f"{tokens[0].value} is no whole number")
+    return cyclopts.convert(kind, tokens)
+
 
 app = App(
     name="snnjax",
     help="Train networks with two-sided activations and run them as spiking networks.",
     version=__version__,
-    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=(), converter=_strict),
 )
 data = App(name="data", help="Data sets on disk.")
 app.command(data)
@@ -83,7 +92,7 @@ def simulate(
     dataset
         whose test images to use [default: what the network was trained on]
     batch_size
-        images at a time; the result does not depend on it
+        images at a time
     seed
         of input spikes that are drawn at random
     output
@@ -148,7 +157,8 @@ def _show(record: dict[str, Any], output: Path) -> None:
         columns.append("ANN % on the mean frame")
         rows = [[*row, f"{100 * top:.2f}"] for row, top in zip(rows, ceiling, strict=True)]
     trained = record["training"]
-    form = f"{trained['levels']} levels" if trained["levels"] else "smooth activation"
+    levels = trained["mix_levels_to"] or trained["levels"]
+    form = f"{levels} levels" if levels else "smooth activation"
     title = (
         f"{trained['network']} on {record['dataset']['name']} {record['dataset']['version']}:"
         f" ANN {100 * record['ann']:.2f} % ({form}), {record['images']:,} test images,"
@@ -158,7 +168,7 @@ def _show(record: dict[str, Any], output: Path) -> None:
     reached = record["latency"]
     print(
         f"within {100 * pipeline.WITHIN:.2f} points of the ANN: "
-        + (f"from T = {reached}" if reached else f"not up to T = {len(rows)}")
+        + (f"first at T = {reached}" if reached else f"not up to T = {len(rows)}")
     )
     print(f"results: {output / 'simulation.json'}, {output / 'accuracy.png'}")
 
@@ -175,11 +185,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             exit_on_error=False, print_error=False, result_action="return_value",
         )  # fmt: skip
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last whole epoch", file=sys.stderr)
+        print(
+            "stopped; given again, the same command goes on from its last whole epoch of training",
+            file=sys.stderr,
+        )
         return 130
     except (cyclopts.CycloptsError, ValueError, OSError, ImportError) as error:
         if os.environ.get("SNNJAX_TRACEBACK"):
             raise
-        print(f"snnjax: {' '.join(str(error).split())}", file=sys.stderr)
+        advice = " See snnjax --help." if isinstance(error, cyclopts.CycloptsError) else ""
+        print(f"snnjax: {' '.join(str(error).split())}{advice}", file=sys.stderr)
         return 2
     return 0

@@ -28,7 +28,7 @@ def fold_batch_norm(
 ) -> Params:
     """The parameters without batch normalisation: kernel g / s, bias (b - mean) g / s + beta.
 
-    Source: METHOD of Rueckauer et al. 2017, section 2.2.1; s = sqrt(variance + epsilon).
+    Source: Rueckauer et al. 2017, batch-normalisation layers; s = sqrt(variance + epsilon).
 
     Args:
       layers: the specifications, BatchNorm included; names stay as they are.
@@ -36,7 +36,8 @@ def fold_batch_norm(
       statistics: the collection "batch_stats" of these layers.
 
     Raises:
-      ValueError: if a BatchNorm does not directly follow a Dense or Conv.
+      ValueError: if a BatchNorm does not directly follow a Dense or Conv, or has no
+        statistics.
     """
     folded: Params = {}
     before: str | None = None
@@ -52,6 +53,10 @@ def fold_batch_norm(
                 raise ValueError(
                     f"{name} does not follow a Dense or Conv; put it right behind one, so that"
                     " it can be folded into its weights"
+                )
+            if name not in statistics:
+                raise ValueError(
+                    f"{name} has no statistics; pass variables with the collection 'batch_stats'"
                 )
             slope = params[name]["scale"] / jnp.sqrt(statistics[name]["var"] + layer.epsilon)
             bias = folded[before].get("bias", 0.0) - statistics[name]["mean"]
@@ -108,6 +113,7 @@ def convert(
     """
     params = _checked(network, variables)
     _check_positive("gain", gain)
+    _check_positive("threshold", threshold)
     plan = _Plan(
         thetas=_thetas(network, params, scales or {}),
         threshold=jnp.asarray(threshold, jnp.float32),
@@ -162,7 +168,7 @@ def measure_scales(
 
 
 def measure_output_scale(
-    network: arch.Network, variables: Mapping[str, Any], images: ArrayLike
+    network: arch.Network, variables: Mapping[str, Any], images: np.ndarray
 ) -> float:
     """The largest logit in magnitude on `images` `[B, H, W, C]`, for the counting readout.
 
@@ -171,8 +177,9 @@ def measure_output_scale(
     """
     if not np.size(images):
         raise ValueError("there are no images to measure on; want at least one")
-    logits: Any = ANN(network.layers).apply(variables, images)
-    return float(jnp.max(jnp.abs(logits)))
+    apply = jax.jit(ANN(network.layers).apply)
+    chunks = (np.asarray(images)[i : i + 500] for i in range(0, len(images), 500))
+    return max(float(jnp.max(jnp.abs(jnp.asarray(apply(variables, x))))) for x in chunks)
 
 
 class _Plan(NamedTuple):
@@ -300,16 +307,7 @@ def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
             " 'params', as a Flax module's init returns it"
         )
     params = variables["params"]
-    weighted = {n for n, layer in arch.named(network.layers) if type(layer) in _WEIGHTED}
-    learnt = {
-        n for n, layer in arch.named(network.layers)
-        if isinstance(layer, arch.Activation) and layer.learn != "nothing"
-    }  # fmt: skip
-    if set(params) != weighted | learnt:
-        raise ValueError(
-            f"params holds {', '.join(sorted(params))}; network {network.name!r} wants"
-            f" {', '.join(sorted(weighted | learnt))}"
-        )
+    _check_names(network.layers, params, f"network {network.name!r}")
     for keys, leaf in jax.tree_util.tree_flatten_with_path(dict(variables))[0]:
         if not isinstance(leaf, jax.core.Tracer) and not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(keys, simple=True, separator="/")
@@ -317,4 +315,28 @@ def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
     return params
 
 
-_WEIGHTED = (arch.Dense, arch.Conv, arch.BatchNorm, arch.Residual)
+def _check_names(layers: tuple[arch.Layer, ...], params: Mapping[str, Any], where: str) -> None:
+    wanted = {}
+    for name, layer in arch.named(layers):
+        match layer:
+            case arch.Dense(_, use_bias) | arch.Conv(use_bias=use_bias):
+                wanted[name] = {"kernel", "bias"} if use_bias else {"kernel"}
+            case arch.BatchNorm():
+                wanted[name] = {"scale", "bias"}
+            case arch.Activation(learn="layer" | "channel"):
+                wanted[name] = {"log_theta"}
+            case arch.Residual():
+                # Flax leaves out a branch without parameters.
+                branches = {"body": layer.body, "shortcut": layer.shortcut}
+                wanted[name] = set(params.get(name, {})) & {"body", "shortcut"}
+                for branch, inside in branches.items():
+                    inner = params.get(name, {}).get(branch, {})
+                    _check_names(inside, inner, f"{branch} of {name}")
+    found = {name: set(inside) for name, inside in params.items()}
+    if found != wanted:
+        raise ValueError(f"params holds {_listed(found)}; {where} wants {_listed(wanted)}")
+
+
+def _listed(names: Mapping[str, set[str]]) -> str:
+    listed = (f"{name} ({', '.join(sorted(inside))})" for name, inside in sorted(names.items()))
+    return ", ".join(listed) or "nothing"

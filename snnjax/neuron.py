@@ -34,7 +34,8 @@ class NeuronParams(NamedTuple):
     positive: v_p, the charge that one positive spike stands for, in membrane units.
     negative: v_n = v_p / alpha, a magnitude; inf where there is no negative side.
     leak: fraction of the potential kept per timestep, gamma of eq. 18; 1 keeps all.
-    initial: v(0) as a fraction of v_p, dimensionless.
+    initial: v(0) as a fraction of v_p, dimensionless; in EXACT_CHARGE the rounding offset
+      of both sides, below 1.
     """
 
     positive: jax.Array
@@ -125,8 +126,8 @@ def _double_threshold(
     """Fire +1 at m >= v_p and -1 at m <= -v_n; reset by subtraction.
 
     Source: He et al. 2024, eqs. 2-4 with the thresholds of eqs. 12 and 16; leak of eq. 18.
-    Choice: the paper leaves equality open; reaching a threshold fires. Its eq. 12 prints a
-    signed negative threshold, which would never fire: here it is a magnitude.
+    Choice: the paper leaves equality open; reaching a threshold fires. Its eq. 12 does not
+    give the sign of v_n; as its eq. 16 implies, it is a magnitude.
 
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
@@ -166,14 +167,19 @@ def _exact_charge(
     function of the net charge alone.
 
     Source: derived for this package. At alpha = 1 it is SpikeZIP's symmetric ST-BIF
-    neuron and at alpha = 0 the unsigned one (You et al. 2024).
+    neuron and at alpha = 0 the unsigned one (You et al. 2024), up to ties and without
+    their bound on the count.
     Choice: `initial` = 1/2 rounds the charge to whole spikes, on both sides; 0 floors it.
+    The leak acts on the charge that no spike stands for, as on a membrane; what was sent
+    stays sent.
 
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
     chex.assert_equal_shape([state.charge, current])
-    charge = params.leak * state.charge + current
+    stood_for = state.sent * jnp.where(state.sent >= 0, params.positive, params.negative)
+    unsent = state.charge - jnp.where(state.sent == 0, 0.0, stood_for)
+    charge = state.charge - (1 - params.leak) * unsent + current
     quantum = jnp.where(charge >= 0, params.positive, params.negative)
     wanted = jnp.sign(charge) * jnp.floor(jnp.abs(charge) / quantum + params.initial)
     spikes = jnp.sign(wanted - state.sent)

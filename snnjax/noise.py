@@ -13,10 +13,10 @@ __all__ = ["salt_and_pepper"]
 def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> jax.Array:
     """Set a share of the pixels to 0 or 1, either with equal chance.
 
-    Source: Wang et al. 2023, whose noise He et al. 2024 take over in section 5.2.
-    Choice: what the paper calls a signal-to-noise ratio is the density, 0 for a clean
-    image; all channels of a pixel change together. With one key, the pixels of a lower
-    density are among those of a higher one.
+    Source: He et al. 2024, section 5.2; the rule for a pixel is that of Wang et al. 2023.
+    Choice: the paper's signal-to-noise ratio is read as the density, 0 for a clean image;
+    all channels of a pixel change together. With one key, the pixels of a lower density
+    are among those of a higher one.
 
     Args:
       key: one draw for the whole batch.

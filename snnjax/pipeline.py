@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -165,11 +164,12 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
     if path.is_file():
-        if checkpoint.load(path, kind="ann").metadata["config"] != asdict(config):
+        if _config_of(checkpoint.load(path, kind="ann").metadata) != config:
             raise ValueError(f"{path} was trained otherwise; choose another --output folder")
         logger.info("%s is trained already; delete it to train again", path)
         return path
     if resume.is_file():
+        training.check_resumable(resume, config)
         logger.info("continuing the training in %s", resume)
     records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
     start = time.perf_counter()
@@ -184,7 +184,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     )
     right = {
         form: training.count_correct(module.apply, fitted.variables, *data.test, levels=levels)
-        for form, levels in {"trained": config.levels, "smooth": 0}.items()
+        for form, levels in {"trained": config.finest_levels, "smooth": 0}.items()
     }
     scale = conversion.measure_output_scale(
         network, fitted.variables, kept.images[:10_000].astype(np.float32) / 255
@@ -218,18 +218,17 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
       ValueError: if it is no trained network, or holds NaN or Inf.
       OSError: if `output` cannot be written.
     """
-    trained = checkpoint.load(ann, kind="ann")
-    network = _network_of(trained.metadata)
+    variables, trained = checkpoint.load(ann, kind="ann")
     params = conversion.convert(
-        network,
-        trained,
+        _network_of(trained),
+        variables,
         gain=config.gain,
         threshold=config.threshold,
         initial=config.initial_potential,
-        output_scale=trained.metadata["output_scale"],
+        output_scale=trained["output_scale"],
     )
     path = output / "snn.safetensors"
-    metadata = {"trained": trained.metadata, "config": asdict(config)}
+    metadata = {"trained": trained, "config": asdict(config)}
     checkpoint.save(path, params, kind="snn", metadata=metadata)
     return path
 
@@ -241,8 +240,8 @@ def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[
       FileNotFoundError: if there is no such file.
       ValueError: if it is no converted network.
     """
-    params = checkpoint.load(snn, kind="snn")
-    return _network_of(params.metadata["trained"]), dict(params), params.metadata
+    params, metadata = checkpoint.load(snn, kind="snn")
+    return _network_of(metadata["trained"]), params, metadata
 
 
 def simulate(
@@ -270,7 +269,7 @@ def simulate(
         raise ValueError(f"batch_size is {batch_size}; want at least 1")
     data = datasets.load(dataset)
     start = time.perf_counter()
-    levels = metadata["trained"]["config"]["levels"]
+    levels = _config_of(metadata["trained"]).finest_levels
     scores = evaluate(
         network, params, data.test, config,
         levels=levels, batch_size=batch_size, seed=seed, progress=progress,
@@ -425,9 +424,16 @@ def _describe(data: datasets.Dataset) -> dict[str, Any]:
 
 
 def _network_of(metadata: dict[str, Any]) -> architecture.Network:
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    kept = {name: value for name, value in metadata["config"].items() if name in fields}
-    return TrainConfig(**kept).architecture()
+    return _config_of(metadata).architecture()
+
+
+def _config_of(metadata: dict[str, Any]) -> TrainConfig:
+    try:
+        return TrainConfig(**metadata["config"])
+    except TypeError as error:
+        raise ValueError(
+            f"the file's training settings are of another version of snnjax ({error})"
+        ) from error
 
 
 def _picture(record: dict[str, Any]) -> Any:

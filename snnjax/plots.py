@@ -37,10 +37,10 @@ def accuracy_against_time(
       lowest: bottom of the axis in %; None lets the curves decide.
 
     Raises:
-      ValueError: if there are no curves.
+      ValueError: if there are no curves, or more than colours.
     """
-    if not curves:
-        raise ValueError("there are no curves to draw; want at least one")
+    if not 0 < len(curves) <= len(COLOURS):
+        raise ValueError(f"there are {len(curves)} curves to draw; want 1 to {len(COLOURS)}")
     with matplotlib.rc_context(
         {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     ):

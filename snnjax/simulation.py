@@ -74,11 +74,16 @@ def simulate(
       record: keep every spike, at a cost of T times the neurons.
 
     Raises:
-      ValueError: if `num_steps` is below 1, images are no finite floats of four axes, they
-        do not fit the parameters, a key is missing, or the readout lacks its scale.
+      ValueError: if `num_steps` is below 1, `params` are not converted, images are no finite
+        floats of four axes or do not fit the parameters, a key is missing, or the readout
+        lacks its scale.
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+    if not isinstance(num_steps, int | np.integer) or num_steps < 1:
         raise ValueError(f"num_steps is {num_steps!r}; want a whole number of at least 1")
+    if not {"gain", "layers"} <= set(params):
+        raise ValueError(
+            f"params holds {', '.join(sorted(params))}; want gain and layers, which convert returns"
+        )
     if encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     _check_images(images)
@@ -89,7 +94,7 @@ def simulate(
         key,
         first,
         network=network,
-        num_steps=num_steps,
+        num_steps=int(num_steps),
         neuron=neuron,
         encoding=encoding,
         readout=readout,

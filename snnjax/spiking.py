@@ -147,8 +147,8 @@ def limit(
     """Logits `[B, K]` that the spiking network tends to: the ANN in the units of its spikes.
 
     Every neuron is replaced by its rate for constant current (eq. 12), sthLeakyReLU of the
-    current over v_p, so this is the trained ANN up to rounding, read from the converted
-    parameters alone.
+    current over v_p. With the default scales, alpha and leak this is the trained ANN up to
+    rounding, read from the converted parameters alone.
 
     Args:
       network: the architecture.

@@ -16,7 +16,15 @@ from tqdm.auto import trange
 
 from snnjax import checkpoint
 
-__all__ = ["Fitted", "TrainingConfig", "count_correct", "fit", "shift", "train_step"]
+__all__ = [
+    "Fitted",
+    "TrainingConfig",
+    "check_resumable",
+    "count_correct",
+    "fit",
+    "shift",
+    "train_step",
+]
 
 Variables = dict[str, Any]
 ApplyFn = Callable[..., Any]
@@ -40,17 +48,30 @@ class TrainingConfig:
     """augmentation: translate by up to so many pixels, uniformly"""
     levels: int = 0
     """quantise the activations to so many levels; 0 leaves them smooth"""
+    mix_levels_to: int = 0
+    """draw the levels of each step from `levels` up to this, for a network that is good at
+    all those T; 0 keeps `levels`"""
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("max_shift", 0), ("levels", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; want at least {least}")
+        if self.mix_levels_to and not 0 < self.levels < self.mix_levels_to:
+            raise ValueError(
+                f"mix_levels_to is {self.mix_levels_to}; want it above levels, which is"
+                f" {self.levels} and must be above 0"
+            )
         for name in ("learning_rate", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; want at least 0")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; want it in [0, 1)")
+
+    @property
+    def finest_levels(self) -> int:
+        """The levels by which the trained network is judged; 0 where it is smooth."""
+        return self.mix_levels_to or self.levels
 
 
 class TrainState(NamedTuple):
@@ -122,14 +143,18 @@ def train_step(
     Raises:
       ScopeParamShapeError: from Flax, if the images do not fit the parameters.
     """
-    shift_key, dropout_key = jax.random.split(key)
+    shift_key, dropout_key, levels_key = jax.random.split(key, 3)
     x = shift(shift_key, images, max_shift=config.max_shift).astype(jnp.float32) / 255
+
+    levels: Any = config.levels or None
+    if config.mix_levels_to:
+        levels = jax.random.randint(levels_key, (), config.levels, config.mix_levels_to + 1)
 
     def loss_of(params: Variables) -> tuple[jax.Array, Variables]:
         logits, statistics = apply(
             {"params": params, **state.statistics},
             x,
-            levels=config.levels or None,
+            levels=levels,
             train=True,
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
@@ -241,12 +266,13 @@ def fit(
     with bar:
         for epoch in range(len(history), config.epochs):
             key = jax.random.fold_in(jax.random.key(config.seed), epoch)
-            order = np.asarray(jax.random.permutation(key, len(images)))
+            order_key, steps_key = jax.random.split(key)
+            order = np.asarray(jax.random.permutation(order_key, len(images)))
             losses = []
             for i in range(steps):
                 batch = order[i * config.batch_size : (i + 1) * config.batch_size]
                 state, loss = train_step(
-                    state, images[batch], labels[batch], jax.random.fold_in(key, i),
+                    state, images[batch], labels[batch], jax.random.fold_in(steps_key, i),
                     apply=apply, config=config, num_steps=num_steps,
                 )  # fmt: skip
                 losses.append(loss)
@@ -258,7 +284,7 @@ def fit(
                     f" which is {config.learning_rate}"
                 )
             current = {"params": state.params, **state.statistics}
-            right = count_correct(apply, current, *validation, levels=config.levels)
+            right = count_correct(apply, current, *validation, levels=config.finest_levels)
             accuracy = right / len(validation[0])
             if accuracy > max((row["accuracy"] for row in history), default=-1.0):
                 best = jax.tree.map(np.asarray, current)
@@ -267,6 +293,21 @@ def fit(
             if resume is not None:
                 _keep(resume, config, state, best, history)
     return Fitted(jax.tree.map(np.asarray, best), history)
+
+
+def check_resumable(path: Path, config: TrainingConfig) -> None:
+    """Refuse a file that another configuration wrote.
+
+    Raises:
+      ValueError: naming what differs.
+    """
+    kept = checkpoint.load(path, kind="training").metadata["config"]
+    wanted = asdict(config)
+    different = [f"{k} {kept.get(k)} not {v}" for k, v in wanted.items() if kept.get(k) != v]
+    if different:
+        raise ValueError(
+            f"{path} is of another run ({', '.join(different)}); choose another folder or remove it"
+        )
 
 
 def _keep(
@@ -286,16 +327,15 @@ def _keep(
 def _resumed(
     path: Path, config: TrainingConfig, state: TrainState, best: Variables
 ) -> tuple[TrainState, Variables, list[dict[str, float]]]:
-    tree = checkpoint.load(path, kind="training")
-    kept, wanted = tree.metadata["config"], asdict(config)
-    different = [f"{k} {kept.get(k)} not {v}" for k, v in wanted.items() if kept.get(k) != v]
-    shapes = jax.tree.map(jnp.shape, tree["state"]["params"]) != jax.tree.map(
-        jnp.shape, dict(state.params)
-    )
-    if different or shapes:
-        why = ", ".join(different) or "its parameters have other shapes"
-        raise ValueError(f"{path} is of another run ({why}); choose another folder or remove it")
+    check_resumable(path, config)
+    tree, metadata = checkpoint.load(path, kind="training")
+    kept_shapes = jax.tree.map(jnp.shape, tree["state"]["params"])
+    if kept_shapes != jax.tree.map(jnp.shape, dict(state.params)):
+        raise ValueError(
+            f"{path} is of another run (its parameters have other shapes); choose another folder"
+            " or remove it"
+        )
     leaves = [tree["state"]["moments"][name] for name in sorted(tree["state"]["moments"])]
     moments = jax.tree.unflatten(jax.tree.structure(state.moments), leaves)
     kept_state = TrainState(tree["state"]["params"], tree["state"].get("statistics", {}), moments)
-    return kept_state, {**best, **tree["best"]}, tree.metadata["history"]
+    return kept_state, {**best, **tree["best"]}, metadata["history"]

@@ -22,9 +22,9 @@ def test_round_trip_is_exact(tmp_path):
     checkpoint.save(path, TREE, kind="snn", metadata={"note": "α"})
     found = checkpoint.load(path, kind="snn")
     assert found.metadata == {"kind": "snn", "note": "α"}
-    jax.tree.map(np.testing.assert_array_equal, dict(found), TREE)
-    assert found["steps"].dtype == np.int32
-    assert found["gain"].shape == ()
+    jax.tree.map(np.testing.assert_array_equal, found.tree, TREE)
+    assert found.tree["steps"].dtype == np.int32
+    assert found.tree["gain"].shape == ()
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def broken(change):
     ("settings", "message"),
     [
         ({"gain": 0.0}, "gain is 0.0; want it finite and above 0"),
-        ({"threshold": -1.0}, "threshold is -1.0; want it above 0"),
+        ({"threshold": -1.0}, "threshold is -1.0; want it finite and above 0"),
         ({"alpha": 2.0}, r"alpha is 2.0; want it in \(0, 1\]"),
         ({"leak": 1.5}, r"leak is 1.5; want it in \(0, 1\]"),
         ({"output_scale": float("nan")}, "output_scale is nan; want it finite"),
@@ -151,7 +151,9 @@ def test_values_out_of_range_are_named(settings, message):
 
 def test_parameters_that_do_not_belong_are_named():
     network, variables = broken(lambda p: {k: v for k, v in p.items() if k != "03_dense"})
-    with pytest.raises(ValueError, match=r"params holds 01_dense, 05_dense; network 'dense' wants"):
+    with pytest.raises(
+        ValueError, match=r"params holds 01_dense \(bias, kernel\), 05_dense.*wants"
+    ):
         convert(network, variables)
     network, variables = broken(lambda p: p)
     variables["params"]["03_dense"]["bias"] = jnp.full(8, np.nan)
@@ -159,6 +161,13 @@ def test_parameters_that_do_not_belong_are_named():
         convert(network, variables)
     with pytest.raises(ValueError, match="want the collection 'params'"):
         convert(network, variables["params"])
+    network = residual_network()
+    variables = random_variables(network, SHAPE)
+    with pytest.raises(ValueError, match=r"01_norm has no statistics; .* 'batch_stats'"):
+        convert(network, {"params": variables["params"]})
+    del variables["params"]["03_residual"]["body"]["00_conv"]
+    with pytest.raises(ValueError, match="body of 03_residual wants 00_conv"):
+        convert(network, variables)
 
 
 @pytest.mark.parametrize(

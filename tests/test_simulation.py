@@ -201,6 +201,7 @@ def test_counting_needs_its_scale_and_approaches_the_logits(dense):
     [
         ({"num_steps": 0}, "num_steps is 0; want a whole number of at least 1"),
         ({"num_steps": 2.5}, "num_steps is 2.5; want a whole number"),
+        ({"params": {"layers": {}}}, "params holds layers; want gain and layers"),
         ({"images": np.zeros((2, 4, 4), np.float32)}, r"images have shape \(2, 4, 4\); want \[B"),
         ({"images": np.zeros((0, 4, 4, 1), np.float32)}, "with nothing empty"),
         ({"images": np.zeros((2, 4, 4, 1), np.uint8)}, "images are uint8; want floats"),
@@ -212,6 +213,7 @@ def test_counting_needs_its_scale_and_approaches_the_logits(dense):
 )
 def test_bad_input_is_named_before_any_work(dense, change, message):
     network, variables = dense
-    call = {"images": random_images(2, SHAPE), "num_steps": 2, **change}
+    params = convert(network, variables)
+    call = {"params": params, "images": random_images(2, SHAPE), "num_steps": 2, **change}
     with pytest.raises(ValueError, match=message):
-        simulate(network, convert(network, variables), **call)
+        simulate(network, **call)

@@ -88,6 +88,18 @@ def test_the_seed_decides_and_nothing_else(start):
     assert not np.array_equal(*kernels)
 
 
+def test_mixed_levels_train_for_every_number_of_steps(start):
+    module, _ = start
+    mixed = dataclasses.replace(CONFIG, levels=2, mix_levels_to=6, epochs=8)
+    variables = run(start, mixed).variables
+    right = [count_correct(module.apply, variables, *labelled(60, 1), levels=n) for n in (2, 6)]
+    assert min(right) > 36  # chance is 20
+    coarse = run(start, dataclasses.replace(CONFIG, levels=2, epochs=8)).variables
+    assert not np.array_equal(
+        variables["params"]["01_dense"]["kernel"], coarse["params"]["01_dense"]["kernel"]
+    )
+
+
 def test_a_file_of_another_run_is_refused(start, tmp_path):
     path = tmp_path / "training.safetensors"
     run(start, dataclasses.replace(CONFIG, epochs=1), resume=path)
@@ -124,6 +136,7 @@ def test_a_loss_that_is_no_number_stops_the_run(start):
         ({"epochs": 0}, "epochs is 0; want at least 1"),
         ({"batch_size": 0}, "batch_size is 0; want at least 1"),
         ({"levels": -1}, "levels is -1; want at least 0"),
+        ({"mix_levels_to": 3}, "mix_levels_to is 3; want it above levels, which is 4"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
         ({"label_smoothing": 1.0}, r"label_smoothing is 1.0; want it in \[0, 1\)"),
         ({"batch_size": 500}, "batch_size is 500; want at most the 200 training images"),

@@ -17,22 +17,24 @@ from snnjax import datasets, pipeline, records
 from snnjax.pipeline import ConvertConfig, SimulateConfig, TrainConfig
 
 HERE = Path(__file__).parent
-BASE = TrainConfig(dataset="mnist", network="net2", levels=4, epochs=8)
+BASE = TrainConfig(dataset="mnist", network="net2", alpha=0.01, levels=4, mix_levels_to=8, epochs=8)
+DEFAULTS = dataclasses.asdict(TrainConfig())
 NEURONS = (("exact-charge", 0.5), ("double-threshold", 0.0), ("double-threshold", 0.5))
 
 
 def settings() -> list[TrainConfig]:
-    """Alpha by levels, then theta and dropout around the base."""
+    """Alpha by levels, then theta, what is learnt and dropout around the base."""
     changes: list[dict[str, Any]] = [
-        {"alpha": alpha, "levels": levels}
-        for levels in (4, 8, 0)
-        for alpha in (0.01, 0.05, 0.1, 0.25)
+        {"alpha": alpha, "levels": levels, "mix_levels_to": mix}
+        for levels, mix, alphas in (
+            (4, 0, (0.01, 0.05, 0.1, 0.25)),
+            (8, 0, (0.01, 0.05, 0.1)),
+            (4, 8, (0.01, 0.05, 0.1)),
+            (0, 0, (0.01, 0.1)),
+        )
+        for alpha in alphas
     ]
-    changes += [
-        {"theta": theta, "alpha": alpha, "levels": levels}
-        for alpha, levels in ((0.1, 4), (0.01, 8))
-        for theta in (0.5, 2.0, 4.0)
-    ]
+    changes += [{"theta": theta} for theta in (0.5, 2.0, 4.0)]
     changes += [{"learn_theta": "layer"}, {"learn_theta": "channel"}]
     changes += [{"dropout": 0.0}, {"dropout": 0.5}]
     return [dataclasses.replace(BASE, **change) for change in changes]
@@ -51,7 +53,7 @@ def score(config: TrainConfig) -> dict[str, Any]:
         snn = pipeline.convert(ann, ConvertConfig(initial_potential=initial), folder)
         network, params, _ = pipeline.load_network(snn)
         scores = pipeline.evaluate(
-            network, params, validation, SimulateConfig(neuron=neuron), levels=config.levels,
+            network, params, validation, SimulateConfig(neuron=neuron), levels=config.finest_levels,
             batch_size=500, progress=False,
         )  # fmt: skip
         row |= {"ann": scores["ann"], "ann_smooth": scores["ann_smooth"]}
@@ -64,7 +66,7 @@ def score(config: TrainConfig) -> dict[str, Any]:
 def main() -> None:
     path = HERE / "results" / "sweep.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    done = [row["config"] for row in rows]
+    done = [DEFAULTS | row["config"] for row in rows]
     for config in settings():
         if dataclasses.asdict(config) in done:
             continue
