@@ -342,7 +342,7 @@ def evaluate(
     right = {"ann": 0, "smooth": 0}
     layers: dict[str, int] = {}
     batches = range(0, len(images), batch_size)
-    for first in tqdm(batches, "simulate", unit="batch", disable=not progress):
+    for first in tqdm(batches, "simulate", unit="batch", mininterval=1, disable=not progress):
         x, y = _batch(images, labels, first, batch_size)
         result = simulation.simulate(
             network, params, x, num_steps=config.num_steps, neuron=NEURONS[config.neuron],

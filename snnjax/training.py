@@ -261,7 +261,7 @@ def fit(
 
     bar = trange(
         len(history) * steps, num_steps, initial=len(history) * steps, total=num_steps,
-        desc="train", unit="step", disable=not progress,
+        desc="train", mininterval=1, unit="step", disable=not progress,
     )  # fmt: skip
     with bar:
         for epoch in range(len(history), config.epochs):

