@@ -41,6 +41,7 @@ __all__ = [
     "default_folder",
     "evaluate",
     "load_network",
+    "load_trained",
     "run",
     "simulate",
     "train",
@@ -218,9 +219,9 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
       ValueError: if it is no trained network, or holds NaN or Inf.
       OSError: if `output` cannot be written.
     """
-    variables, trained = checkpoint.load(ann, kind="ann")
+    network, variables, trained = load_trained(ann)
     params = conversion.convert(
-        _network_of(trained),
+        network,
         variables,
         gain=config.gain,
         threshold=config.threshold,
@@ -231,6 +232,17 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
     metadata = {"trained": trained, "config": asdict(config)}
     checkpoint.save(path, params, kind="snn", metadata=metadata)
     return path
+
+
+def load_trained(ann: Path) -> tuple[architecture.Network, dict[str, Any], dict[str, Any]]:
+    """The architecture, variables and metadata of a trained network.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is no trained network.
+    """
+    variables, metadata = checkpoint.load(ann, kind="ann")
+    return _network_of(metadata), variables, metadata
 
 
 def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[str, Any]]:
