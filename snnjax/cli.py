@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from snnjax import __version__, pipeline, preparation, records
 from snnjax.pipeline import ConvertConfig, DatasetName, SimulateConfig, TrainConfig
@@ -36,12 +36,14 @@ app = App(
 data = App(name="data", help="Data sets on disk.")
 app.command(data)
 
-Flat = Parameter(name="*")
+Training = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=1))]
+Conversion = Annotated[ConvertConfig, Parameter(name="*", group=Group("Conversion", sort_key=2))]
+Simulation = Annotated[SimulateConfig, Parameter(name="*", group=Group("Simulation", sort_key=3))]
 Output = Annotated[Path | None, Parameter(name="--output")]
 
 
 @app.command
-def train(*, config: Annotated[TrainConfig, Flat] = TrainConfig(), output: Output = None) -> None:
+def train(*, config: Training = TrainConfig(), output: Output = None) -> None:
     """Train a network; writes ann.safetensors and train.json.
 
     A training that was stopped goes on when the same command is given again.
@@ -56,9 +58,7 @@ def train(*, config: Annotated[TrainConfig, Flat] = TrainConfig(), output: Outpu
 
 
 @app.command
-def convert(
-    ann: Path, /, *, config: Annotated[ConvertConfig, Flat] = ConvertConfig(), output: Output = None
-) -> None:
+def convert(ann: Path, /, *, config: Conversion = ConvertConfig(), output: Output = None) -> None:
     """Convert trained parameters to those of a spiking network; writes snn.safetensors.
 
     Parameters
@@ -77,7 +77,7 @@ def simulate(
     snn: Path,
     /,
     *,
-    config: Annotated[SimulateConfig, Flat] = SimulateConfig(),
+    config: Simulation = SimulateConfig(),
     dataset: DatasetName | None = None,
     batch_size: int = 128,
     seed: int = 0,
@@ -111,9 +111,9 @@ def simulate(
 @app.command
 def run(
     *,
-    train_config: Annotated[TrainConfig, Flat] = TrainConfig(),
-    convert_config: Annotated[ConvertConfig, Flat] = ConvertConfig(),
-    simulate_config: Annotated[SimulateConfig, Flat] = SimulateConfig(),
+    train_config: Training = TrainConfig(),
+    convert_config: Conversion = ConvertConfig(),
+    simulate_config: Simulation = SimulateConfig(),
     output: Output = None,
 ) -> None:
     """Train, convert and simulate; prints a table and writes a JSON and a picture.

@@ -39,19 +39,24 @@ class TrainingConfig:
     """
 
     epochs: int = 30
+    """passes over the training images; the best by validation accuracy is kept"""
     batch_size: int = 128
+    """images at a time"""
     learning_rate: float = 5e-3
     """peak of the one-cycle schedule, per step of AdamW"""
     weight_decay: float = 1e-4
+    """of weights, not of biases and thetas"""
     label_smoothing: float = 0.05
+    """share of a label's weight that is spread over all classes"""
     max_shift: int = 2
     """augmentation: translate by up to so many pixels, uniformly"""
-    levels: int = 0
+    levels: int = 4
     """quantise the activations to so many levels; 0 leaves them smooth"""
     mix_levels_to: int = 0
     """draw the levels of each step from `levels` up to this, for a network that is good at
     all those T; 0 keeps `levels`"""
     seed: int = 0
+    """of initial weights, order of images, augmentation, dropout and drawn spikes"""
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("max_shift", 0), ("levels", 0)):

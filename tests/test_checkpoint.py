@@ -55,15 +55,16 @@ def test_another_kind_and_a_missing_file_are_named(tmp_path):
         checkpoint.load(tmp_path / "none", kind="ann")
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, call):
     path = tmp_path / "a.safetensors"
     checkpoint.save(path, TREE, kind="snn", metadata={})
     before = path.read_bytes()
 
-    def full(_):
+    def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, call, full)
     with pytest.raises(OSError, match=r"cannot write .*a\.safetensors: No space left.*free some"):
         checkpoint.save(path, {"other": np.zeros(3)}, kind="snn", metadata={})
     assert path.read_bytes() == before

@@ -11,7 +11,7 @@ from snnjax.pipeline import TrainConfig, default_folder
 
 pytest.importorskip("mlxtend")
 
-QUICK = ["--epochs", "1", "--num-steps", "3", "--levels", "4"]
+QUICK = ["--epochs", "1", "--num-steps", "3"]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _elsewhere(tmp_path, monkeypatch):
 def stages(tmp_path_factory):
     """The three stages by hand, once."""
     folder = tmp_path_factory.mktemp("stages")
-    assert cli.main(["train", *QUICK[:2], "--levels", "4", "--output", str(folder)]) == 0
+    assert cli.main(["train", *QUICK[:2], "--output", str(folder)]) == 0
     assert cli.main(["convert", str(folder / "ann.safetensors")]) == 0
     assert cli.main(["simulate", str(folder / "snn.safetensors"), "--num-steps", "3"]) == 0
     return folder

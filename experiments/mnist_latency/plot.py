@@ -1,51 +1,97 @@
-"""Accuracy against T from `results/table2.json`, mean and deviation of the seeds."""
+"""The table and the figures of `results/table2.json`: mean and deviation of the seeds."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import cyclopts
-from run import HERE, load
 
 from snnjax import plots
+from snnjax.checkpoint import write_whole
 
-FROM = {"net1": 95.0, "net2": 95.0}
+HERE = Path(__file__).parent
+STEPS = (1, 2, 4, 8, 16)
+LOWEST = {"net1": 95.0, "net2": 97.0}
+CEILING = "ANN on the mean of the frames"
+
+Row = dict[str, Any]
+Groups = dict[tuple[str, str], dict[str, list[Row]]]
+
+
+def grouped(rows: list[Row]) -> Groups:
+    """The seeds of each line, by network and input, then by neuron."""
+    groups: Groups = {}
+    for row in rows:
+        place = (row["training"]["network"], row["config"]["encoding"])
+        groups.setdefault(place, {}).setdefault(row["label"], []).append(row)
+    return groups
+
+
+def spread(values: Sequence[float], sign: str = "") -> str:
+    """Mean and standard deviation of shares, in % or, signed, in points."""
+    text = f"{100 * mean(values):{sign}.2f}"
+    return f"{text} ± {100 * stdev(values):.2f}" if len(values) > 1 else text
+
+
+def table(groups: Groups) -> str:
+    """Markdown: a line for each network, input and neuron."""
+    longest = min(len(row["snn"]) for lines in groups.values() for s in lines.values() for row in s)
+    steps = [t for t in STEPS if t <= longest]
+    losses = [t for t in (4, 8) if t <= longest]
+    head = ["network", "input", "neuron", "ANN %", *(f"T={t}" for t in steps)]
+    head += [*(f"loss, T={t}" for t in losses), "spikes"]
+    text = [head, ["---"] * len(head)]
+    for (network, encoding), lines in groups.items():
+        for label, seeds in lines.items():
+            text.append([network.capitalize(), encoding, label, spread([r["ann"] for r in seeds])])
+            text[-1] += [spread([row["snn"][t - 1] for row in seeds]) for t in steps]
+            text[-1] += [spread([row["loss"][t - 1] for row in seeds], "+") for t in losses]
+            text[-1] += [f"{mean(row['spike_rate'][-1] for row in seeds):.3f}"]
+        if seeds[0]["ceiling"]:  # the same for every neuron
+            text.append([network.capitalize(), encoding, f"*{CEILING}*", text[-1][3]])
+            text[-1] += [spread([row["ceiling"][t - 1] for row in seeds]) for t in steps]
+            text[-1] += [""] * (len(head) - len(text[-1]))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in text)
+
+
+def figure(network: str, encoding: str, lines: dict[str, list[Row]]) -> Any:
+    """Accuracy against T of every neuron, with a band of one deviation."""
+    curves, bands = {}, {}
+    for label, seeds in lines.items():
+        at = list(zip(*(row["snn"] for row in seeds), strict=True))
+        curves[label] = [100 * mean(values) for values in at]
+        bands[label] = [100 * stdev(values) if len(values) > 1 else 0.0 for values in at]
+    if seeds[0]["ceiling"]:
+        at = list(zip(*(row["ceiling"] for row in seeds), strict=True))
+        curves[CEILING] = [100 * mean(values) for values in at]
+    return plots.accuracy_against_time(
+        curves,
+        ann={"ANN": 100 * mean(row["ann"] for row in seeds)},
+        title=f"{network.capitalize()} on {seeds[0]['dataset']['name']}, {encoding} input",
+        bands=bands,
+        lowest=LOWEST[network],
+    )
 
 
 def main(*, output: Path = HERE) -> None:
-    """Draw `figures/<network>-<input>.png`.
+    """Write `results/table2.md` and draw `figures/<network>-<input>.png`.
 
     Parameters
     ----------
     output
         folder that holds results
     """
-    rows = load(output)
-    pairs = {(row["training"]["network"], row["config"]["encoding"]) for row in rows}
-    for network, encoding in sorted(pairs):
-        chosen = [
-            row for row in rows
-            if (row["training"]["network"], row["config"]["encoding"]) == (network, encoding)
-        ]  # fmt: skip
-        curves, bands = {}, {}
-        for label in dict.fromkeys(row["label"] for row in chosen):
-            seeds = [row["snn"] for row in chosen if row["label"] == label]
-            at = list(zip(*seeds, strict=True))
-            curves[label] = [100 * mean(values) for values in at]
-            bands[label] = [100 * stdev(values) if len(values) > 1 else 0.0 for values in at]
-        ann = {"ANN": 100 * mean(row["ann"] for row in chosen)}
-        ceilings = [row["ceiling"] for row in chosen if row["ceiling"]]
-        if ceilings:
-            curves["ANN on the mean of the frames"] = [
-                100 * mean(values) for values in zip(*ceilings, strict=True)
-            ]
-        title = f"{network.capitalize()} on MNIST, {encoding} input, {len(seeds)} seeds"
-        figure = plots.accuracy_against_time(
-            curves, ann=ann, title=title, bands=bands, lowest=FROM[network]
-        )
-        plots.save(figure, output / "figures" / f"{network}-{encoding}.png")
-        print(output / "figures" / f"{network}-{encoding}.png")
+    groups = grouped(json.loads((output / "results" / "table2.json").read_text())["rows"])
+    print(table(groups))
+    write_whole(output / "results" / "table2.md", table(groups).encode())
+    for (network, encoding), lines in groups.items():
+        path = output / "figures" / f"{network}-{encoding}.png"
+        plots.save(figure(network, encoding, lines), path)
+        print(path)
 
 
 if __name__ == "__main__":
