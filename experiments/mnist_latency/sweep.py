@@ -1,4 +1,4 @@
-"""Which alpha, theta and levels suit which neuron? Net2 on the validation split of MNIST.
+"""Which alpha, theta and levels suit which neuron? Net2, and Net1's learning rate, on MNIST.
 
 `python experiments/mnist_latency/sweep.py` trains every setting for a few epochs, scores it
 on the 6,000 validation images after each timestep, and writes `results/sweep.json` and
@@ -24,7 +24,7 @@ NEURONS = (("exact-charge", 0.5), ("double-threshold", 0.0), ("double-threshold"
 
 
 def settings() -> list[TrainConfig]:
-    """Alpha by levels, then theta, what is learnt and dropout around the base."""
+    """Alpha by levels, then theta, what is learnt and dropout; for Net1, what it learns by."""
     changes: list[dict[str, Any]] = [
         {"alpha": alpha, "levels": levels, "mix_levels_to": mix}
         for levels, mix, alphas in (
@@ -38,6 +38,15 @@ def settings() -> list[TrainConfig]:
     changes += [{"theta": theta} for theta in (0.5, 2.0, 4.0)]
     changes += [{"learn_theta": "layer"}, {"learn_theta": "channel"}]
     changes += [{"dropout": 0.0}, {"dropout": 0.5}]
+    changes += [
+        {"network": "net1", "epochs": 15, "learn_theta": "layer", **change}
+        for change in (
+            {},
+            {"learning_rate": 1e-3},
+            {"learning_rate": 1e-3, "max_shift": 1},
+            {"learning_rate": 5e-4, "max_shift": 1},
+        )
+    ]
     return [dataclasses.replace(BASE, **change) for change in changes]
 
 
@@ -80,13 +89,26 @@ def main() -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as markdown; SNN accuracy in % at T = 4 and 8."""
     runs = [f"{neuron}, v(0) = {initial:g} v_p" for neuron, initial in NEURONS]
-    head = ["alpha", "theta", "levels", "dropout", "ANN %", *runs]
+    head = [
+        "network",
+        "learning rate",
+        "shift",
+        "alpha",
+        "theta",
+        "levels",
+        "dropout",
+        "ANN %",
+        *runs,
+    ]
     text = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
     for row in rows:
         config = DEFAULTS | row["config"]
         learnt = "" if config["learn_theta"] == "nothing" else f", per {config['learn_theta']}"
         mixed = f" to {config['mix_levels_to']}" if config["mix_levels_to"] else ""
         cells = [
+            config["network"].capitalize(),
+            f"{config['learning_rate']:g}",
+            str(config["max_shift"]),
             f"{config['alpha']:g}",
             f"{config['theta']:g}{learnt}",
             f"{config['levels']}{mixed}" if config["levels"] else "smooth",
