@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 CHOSEN = TrainConfig(
     dataset="mnist", alpha=0.01, learn_theta="layer", levels=4, mix_levels_to=8, epochs=40
 )
-NET1, NET2 = replace(CHOSEN, network="net1"), replace(CHOSEN, network="net2")
+NET1 = replace(CHOSEN, network="net1", learning_rate=1e-3, max_shift=1)
+NET2 = replace(CHOSEN, network="net2")
 
 
 class Line(NamedTuple):
