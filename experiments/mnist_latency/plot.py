@@ -71,7 +71,8 @@ def figure(network: str, encoding: str, lines: dict[str, list[Row]]) -> Any:
     return plots.accuracy_against_time(
         curves,
         ann={"ANN": 100 * mean(row["ann"] for row in seeds)},
-        title=f"{network.capitalize()} on {seeds[0]['dataset']['name']}, {encoding} input",
+        title=f"{network.capitalize()} on {seeds[0]['dataset']['name'].upper()}, {encoding} input,"
+        f" {len(seeds)} seeds",
         bands=bands,
         lowest=LOWEST[network],
     )
