@@ -6,11 +6,12 @@ The stages, each a function: `convert` maps trained parameters to those of a spi
 
 from snnjax.ann import ANN
 from snnjax.architecture import NET1, NET2, Network
-from snnjax.conversion import convert, measure_output_scale, measure_scales
+from snnjax.conversion import convert
 from snnjax.encoding import CONSTANT, DETERMINISTIC, RATE
 from snnjax.metrics import accuracy, conversion_loss, latency, spike_rate
 from snnjax.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
 from snnjax.readout import ACCUMULATE, COUNT
+from snnjax.scaling import measure_output_scale, measure_scales
 from snnjax.simulation import Simulation, simulate
 
 __all__ = [

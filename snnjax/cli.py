@@ -123,9 +123,10 @@ def run(
     output
         folder for the files [default: runs/ and a name made from the options]
     """
+    train_config = pipeline.with_method(train_config, convert_config.method)
     output = output or pipeline.default_folder(train_config)
     record = pipeline.run(train_config, convert_config, simulate_config, output)
-    _show(record, output)
+    _show(record, pipeline.results_folder(output, convert_config))
 
 
 @data.command

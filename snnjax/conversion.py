@@ -15,10 +15,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
-from snnjax.ann import ANN, theta_of
+from snnjax.ann import theta_of
 from snnjax.neuron import make_params
 
-__all__ = ["convert", "fold_batch_norm", "measure_output_scale", "measure_scales"]
+__all__ = ["convert", "fold_batch_norm"]
 
 Params = dict[str, Any]
 
@@ -102,9 +102,9 @@ def convert(
       leak: gamma of eq. 18 for every neuron, in (0, 1].
       alpha: slope that sets v_n = v_p / alpha; None takes each activation's own.
       scales: by path of an activation, what a rate of 1 stands for there; None takes its
-        theta. Activations without a bound need one: see `measure_scales`.
+        theta. Activations without a bound need one: see `snnjax.scaling`.
       output_scale: logit that one output spike stands for, for the counting readout: see
-        `measure_output_scale`.
+        `scaling.measure_output_scale`.
 
     Raises:
       ValueError: if a value is out of its range, an activation has no scale, a scale has no
@@ -132,54 +132,6 @@ def convert(
         _check_positive("output_scale", output_scale)
         converted["output_scale"] = jnp.asarray(output_scale, jnp.float32)
     return converted
-
-
-def measure_scales(
-    network: arch.Network,
-    variables: Mapping[str, Any],
-    images: ArrayLike,
-    *,
-    percentile: float = 100.0,
-) -> dict[str, float]:
-    """What each activation reaches on `images` `[B, H, W, C]`: max_l of eq. 9, by path.
-
-    Source: He et al. 2024, eq. 9 (the maximum); Rueckauer et al. 2017 (a percentile of the
-    outputs above zero).
-    Choice: magnitudes, since outputs have two signs; zeros do not count.
-
-    Raises:
-      ValueError: if `percentile` is outside (0, 100], there are no images, or an activation
-        is zero on all of them.
-    """
-    if not 0 < percentile <= 100:
-        raise ValueError(f"percentile is {percentile}; want it in (0, 100]")
-    if not np.size(images):
-        raise ValueError("there are no images to measure on; want at least one")
-    caught: Any = ANN(network.layers).apply(variables, images, mutable=["intermediates"])[1]
-    outputs = jax.tree_util.tree_flatten_with_path(caught["intermediates"])[0]
-    scales = {}
-    for keys, leaf in outputs:
-        path = "/".join(key.key for key in keys[:-2])
-        sizes = np.abs(np.asarray(leaf))
-        if not sizes.any():
-            raise ValueError(f"activation {path} is zero on every image; it has no scale")
-        scales[path] = float(np.percentile(sizes[sizes > 0], percentile))
-    return scales
-
-
-def measure_output_scale(
-    network: arch.Network, variables: Mapping[str, Any], images: np.ndarray
-) -> float:
-    """The largest logit in magnitude on `images` `[B, H, W, C]`, for the counting readout.
-
-    Raises:
-      ValueError: if there are no images.
-    """
-    if not np.size(images):
-        raise ValueError("there are no images to measure on; want at least one")
-    apply = jax.jit(ANN(network.layers).apply)
-    chunks = (np.asarray(images)[i : i + 500] for i in range(0, len(images), 500))
-    return max(float(jnp.max(jnp.abs(jnp.asarray(apply(variables, x))))) for x in chunks)
 
 
 class _Plan(NamedTuple):

@@ -16,12 +16,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 __all__ = [
+    "AUGMENTED",
     "DOUBLE_THRESHOLD",
     "DOUBLE_THRESHOLD_HARD",
     "EXACT_CHARGE",
     "NEURONS",
+    "SIGNED_MEMORY",
     "LedgerState",
     "MembraneState",
+    "MemoryState",
     "NeuronModel",
     "NeuronParams",
     "make_params",
@@ -48,6 +51,13 @@ class MembraneState(NamedTuple):
     """membrane: `[B, ...]` potential after reset, v(t)."""
 
     membrane: jax.Array
+
+
+class MemoryState(NamedTuple):
+    """membrane: `[B, ...]` v(t); sent: `[B, ...]` net count of spikes."""
+
+    membrane: jax.Array
+    sent: jax.Array
 
 
 class LedgerState(NamedTuple):
@@ -186,6 +196,48 @@ def _exact_charge(
     return LedgerState(charge, state.sent + spikes), spikes
 
 
+def _augmented(
+    params: NeuronParams, state: MembraneState, current: jax.Array
+) -> tuple[MembraneState, jax.Array]:
+    """Send as many quanta as the membrane holds, as one graded spike.
+
+    Source: the augmented spike of Yu et al. 2022: its coefficient is the number of spikes
+    that one timestep carries. A coefficient c is |c| spikes in every count.
+    Choice: the coefficient has no upper bound.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    m, _, _ = _fire(params, state, current)
+    up = jnp.maximum(jnp.floor(m / params.positive), 0.0)
+    down = jnp.maximum(jnp.floor(-m / params.negative), 0.0)
+    v = m - up * params.positive + jnp.where(down > 0, down * params.negative, 0.0)
+    return MembraneState(v), up - down
+
+
+def _start_signed_memory(params: NeuronParams, shape: tuple[int, ...]) -> MemoryState:
+    return MemoryState(_rest(params, shape).membrane, jnp.zeros(shape))
+
+
+def _signed_memory(
+    params: NeuronParams, state: MemoryState, current: jax.Array
+) -> tuple[MemoryState, jax.Array]:
+    """A one-sided neuron that may take back spikes that it sent.
+
+    Source: the signed neuron with memory (SNM) of Wang et al. 2022: -1 fires at
+    m <= -v_p, and only while more +1 than -1 were sent.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    chex.assert_equal_shape([state.membrane, current])
+    m = params.leak * state.membrane + current
+    up = (m >= params.positive).astype(m.dtype)
+    down = ((m <= -params.positive) & (state.sent > 0)).astype(m.dtype)
+    spikes = up - down
+    return MemoryState(m - spikes * params.positive, state.sent + spikes), spikes
+
+
 DOUBLE_THRESHOLD = NeuronModel(_rest, _double_threshold)
 """The paper's neuron: two thresholds, reset by subtraction."""
 
@@ -195,8 +247,16 @@ DOUBLE_THRESHOLD_HARD = NeuronModel(_rest, _double_threshold_hard)
 EXACT_CHARGE = NeuronModel(_empty_ledger, _exact_charge)
 """The neuron whose net spike count follows its net charge."""
 
+AUGMENTED = NeuronModel(_rest, _augmented)
+"""Two thresholds, graded spikes (AugMapping)."""
+
+SIGNED_MEMORY = NeuronModel(_start_signed_memory, _signed_memory)
+"""One threshold, negative spikes only to take back positive ones (SNM)."""
+
 NEURONS = {
     "double-threshold": DOUBLE_THRESHOLD,
     "double-threshold-hard": DOUBLE_THRESHOLD_HARD,
     "exact-charge": EXACT_CHARGE,
+    "augmented": AUGMENTED,
+    "signed-memory": SIGNED_MEMORY,
 }

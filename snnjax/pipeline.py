@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +21,11 @@ from snnjax import (
     checkpoint,
     conversion,
     datasets,
+    methods,
     metrics,
     plots,
     records,
+    scaling,
     simulation,
     spiking,
     training,
@@ -42,14 +44,23 @@ __all__ = [
     "evaluate",
     "load_network",
     "load_trained",
+    "results_folder",
     "run",
     "simulate",
     "train",
+    "with_method",
 ]
 
 logger = logging.getLogger(__name__)
 
 DatasetName = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10"]
+MethodName = Literal[
+    "sth_leaky_relu", "sth_exact", "model_norm", "data_norm", "robust_norm", "opi", "snm",
+    "ter_mapping", "aug_mapping", "qcfs",
+]  # fmt: skip
+NeuronName = Literal[
+    "double-threshold", "double-threshold-hard", "exact-charge", "augmented", "signed-memory"
+]
 WITHIN = 0.0005
 """An SNN has reached its ANN when it is at most 0.05 points below it."""
 SPLIT_SEED = 0
@@ -68,6 +79,8 @@ class TrainConfig(training.TrainingConfig):
     """images to train on"""
     network: Literal["net1", "net2"] = "net2"
     """architecture"""
+    activation: Literal["sth_leaky_relu", "leaky_relu", "th_relu", "relu"] = "sth_leaky_relu"
+    """leaky_relu and relu have no bound, th_relu and relu no slope below zero"""
     alpha: float = 0.1
     """slope of the activation below zero, in (0, 1]"""
     theta: float = 1.0
@@ -89,11 +102,17 @@ class TrainConfig(training.TrainingConfig):
             raise ValueError(f"validation is {self.validation}; want a share in (0, 1)")
         if not 0 < self.theta < float("inf"):
             raise ValueError(f"theta is {self.theta}; want a finite bound above 0")
+        if self.levels and self.activation in ("leaky_relu", "relu"):
+            raise ValueError(
+                f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
+            )
         architecture.find(self.network)
 
     def architecture(self) -> architecture.Network:
         """The network with the activation that this configuration asks for."""
-        activation = architecture.Activation(self.alpha, self.theta, self.learn_theta)
+        alpha = 0.0 if self.activation in ("th_relu", "relu") else self.alpha
+        theta = float("inf") if self.activation in ("leaky_relu", "relu") else self.theta
+        activation = architecture.Activation(alpha, theta, self.learn_theta)
         return architecture.with_activation(architecture.find(self.network), activation)
 
 
@@ -105,6 +124,12 @@ class ConvertConfig:
       ValueError: naming the field that is out of its range.
     """
 
+    method: MethodName | None = None
+    """a published method: sets what it is made of in every stage"""
+    scales: Literal["theta", "largest", "percentile", "model_norm", "data_norm"] = "theta"
+    """what a rate of 1 stands for: the activation's bound, or measured on training images"""
+    calibration_images: int = 1000
+    """training images to measure scales on"""
     gain: float = 1.0
     """c of eq. 17: input spikes per step for a white pixel, above 0"""
     initial_potential: float = 0.5
@@ -116,6 +141,10 @@ class ConvertConfig:
         for name in ("gain", "threshold"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; want it finite and above 0")
+        if self.calibration_images < 1:
+            raise ValueError(
+                f"calibration_images is {self.calibration_images}; want at least 1 image"
+            )
         if not np.isfinite(self.initial_potential):
             raise ValueError(f"initial_potential is {self.initial_potential}; want it finite")
 
@@ -130,8 +159,8 @@ class SimulateConfig:
 
     encoding: Literal["constant", "rate", "deterministic"] = "constant"
     """input: a constant current, Bernoulli spikes, or evenly spread spikes"""
-    neuron: Literal["double-threshold", "double-threshold-hard", "exact-charge"] = "exact-charge"
-    """neuron of the hidden layers; double-threshold is the paper's"""
+    neuron: NeuronName | None = None
+    """neuron of the hidden layers [default: the method's, or exact-charge]"""
     readout: Literal["membrane", "count"] = "membrane"
     """answer: accumulated current of the last layer, or its spike counts (the paper's)"""
     num_steps: int = 16
@@ -140,7 +169,7 @@ class SimulateConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; want at least 1 timestep")
-        for name, known in (("encoding", ENCODINGS), ("neuron", NEURONS), ("readout", READOUTS)):
+        for name, known in (("encoding", ENCODINGS), ("readout", READOUTS)):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; want one of {', '.join(known)}"
@@ -151,6 +180,23 @@ def default_folder(config: TrainConfig) -> Path:
     """runs/<dataset>-<network>-<digest>: the same options find the same folder again."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
     return Path("runs") / f"{config.dataset}-{config.network}-{digest[:8]}"
+
+
+def with_method(config: TrainConfig, method: MethodName | None) -> TrainConfig:
+    """The training of the networks that a method converts.
+
+    Raises:
+      ValueError: if the configuration asks for something else than the method.
+    """
+    if method is None:
+        return config
+    found = methods.find(method)
+    return methods.applied(found, config, {"activation": found.activation, **found.train})
+
+
+def results_folder(output: Path, config: ConvertConfig) -> Path:
+    """Methods share a folder of trained parameters; each has its results in its own."""
+    return output / config.method if config.method else output
 
 
 def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
@@ -187,7 +233,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
         form: training.count_correct(module.apply, fitted.variables, *data.test, levels=levels)
         for form, levels in {"trained": config.finest_levels, "smooth": 0}.items()
     }
-    scale = conversion.measure_output_scale(
+    scale = scaling.measure_output_scale(
         network, fitted.variables, kept.images[:10_000].astype(np.float32) / 255
     )
     record = {
@@ -220,9 +266,19 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
       OSError: if `output` cannot be written.
     """
     network, variables, trained = load_trained(ann)
+    if config.method:
+        method = methods.find(config.method)
+        methods.check_fits(method, _config_of(trained).activation)
+        config = methods.applied(method, config, method.convert)
+    scales = None
+    if config.scales != "theta":
+        images = datasets.load(trained["dataset"]["name"]).train.images
+        measured = images[: config.calibration_images].astype(np.float32) / 255
+        scales = scaling.RULES[config.scales](network, variables, measured)
     params = conversion.convert(
         network,
         variables,
+        scales=scales,
         gain=config.gain,
         threshold=config.threshold,
         initial=config.initial_potential,
@@ -277,6 +333,10 @@ def simulate(
       OSError: if `output` cannot be written.
     """
     network, params, metadata = load_network(snn)
+    if config.neuron is None:
+        method = metadata["config"].get("method")
+        neuron: Any = methods.find(method).neuron if method else "exact-charge"
+        config = replace(config, neuron=neuron)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; want at least 1")
     data = datasets.load(dataset)
@@ -315,10 +375,12 @@ def run(
       ValueError: as `train`, `convert` and `simulate`.
       OSError: as `train`, `convert` and `simulate`.
     """
+    train_config = with_method(train_config, convert_config.method)
     ann = train(train_config, output, progress=progress)
-    snn = convert(ann, convert_config, output)
+    results = results_folder(output, convert_config)
+    snn = convert(ann, convert_config, results)
     return simulate(
-        snn, simulate_config, output,
+        snn, simulate_config, results,
         dataset=train_config.dataset, batch_size=train_config.batch_size,
         seed=train_config.seed, progress=progress,
     )  # fmt: skip
@@ -348,6 +410,7 @@ def evaluate(
     if not len(images):
         raise ValueError("there are no images to score; want at least one")
     encoding, key = ENCODINGS[config.encoding], jax.random.key(seed)
+    neuron = NEURONS[config.neuron or "exact-charge"]
     total = {
         form: np.zeros(config.num_steps, np.int64) for form in ("correct", "spikes", "ceiling")
     }
@@ -357,7 +420,7 @@ def evaluate(
     for first in tqdm(batches, "simulate", unit="batch", mininterval=1, disable=not progress):
         x, y = _batch(images, labels, first, batch_size)
         result = simulation.simulate(
-            network, params, x, num_steps=config.num_steps, neuron=NEURONS[config.neuron],
+            network, params, x, num_steps=config.num_steps, neuron=neuron,
             encoding=encoding, readout=READOUTS[config.readout], key=key, first=first,
         )  # fmt: skip
         valid = len(images) - first  # the last batch is filled up with copies

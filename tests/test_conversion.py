@@ -7,9 +7,10 @@ import pytest
 from networks import dense_network, random_images, random_variables, residual_network
 
 from snnjax import architecture as arch
-from snnjax import conversion, encoding, neuron, simulation, spiking
+from snnjax import encoding, neuron, simulation, spiking
 from snnjax.ann import ANN
-from snnjax.conversion import convert, fold_batch_norm, measure_output_scale, measure_scales
+from snnjax.conversion import convert, fold_batch_norm
+from snnjax.scaling import measure_output_scale, measure_scales
 
 SHAPE = (8, 8, 3)
 
@@ -205,7 +206,7 @@ def test_bad_measurements_are_refused():
     with pytest.raises(ValueError, match="no images to measure on"):
         measure_scales(network, variables, images[:0])
     with pytest.raises(ValueError, match="no images to measure on"):
-        conversion.measure_output_scale(network, variables, images[:0])
+        measure_output_scale(network, variables, images[:0])
     silent = jax.tree.map(jnp.zeros_like, variables)
     with pytest.raises(ValueError, match="02_activation is zero on every image"):
         measure_scales(network, silent, images)

@@ -12,11 +12,20 @@ import snnjax
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
-    0: {"activation", "architecture", "checkpoint", "datasets", "encoding", "neuron", "noise"},
+    0: {
+        "methods",
+        "activation",
+        "architecture",
+        "checkpoint",
+        "datasets",
+        "encoding",
+        "neuron",
+        "noise",
+    },
     1: {"synapse", "readout", "training", "records", "plots", "preparation"},
     2: {"ann", "spiking"},
     3: {"conversion", "simulation"},
-    4: {"metrics"},
+    4: {"metrics", "scaling"},
     5: {"pipeline"},
     6: {"cli"},
     7: {"__main__"},

@@ -1,0 +1,157 @@
+"""Each method by its own identity, and what a method may not be asked."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import dense_network, random_images, random_variables, residual_network
+from test_neuron import spike_train
+
+from snnjax import architecture as arch
+from snnjax import cli, methods, pipeline, scaling
+from snnjax.ann import ANN
+from snnjax.conversion import convert
+from snnjax.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE, SIGNED_MEMORY, make_params
+from snnjax.pipeline import ConvertConfig, TrainConfig
+from snnjax.simulation import simulate
+
+SHAPE = (4, 4, 1)
+
+
+def chain(weights, alpha=0.0, theta=np.inf):
+    """One neuron a layer with the given weights and no biases."""
+    layers, params = [arch.Flatten()], {}
+    for weight in weights:
+        params[f"{len(layers):02d}_dense"] = {"kernel": jnp.full((1, 1), weight)}
+        layers += [arch.Dense(1, use_bias=False), arch.Activation(alpha, theta)]
+    params[f"{len(layers):02d}_dense"] = {"kernel": jnp.ones((1, 1))}
+    layers.append(arch.Dense(1, use_bias=False))
+    return arch.Network("chain", tuple(layers)), {"params": params}
+
+
+def pixels(*values):
+    return np.array(values, np.float32).reshape(-1, 1, 1, 1)
+
+
+def test_data_norm_divides_by_the_scale_of_the_layer_before_in_three_layers():
+    """The published code would divide by the ratio it applied, and miss from the third on."""
+    network, variables = chain([0.5, 4.0, 3.0])
+    scales = scaling.data_norm(network, variables, pixels(0.25, 1.0))
+    assert scales == {"02_activation": 0.5, "04_activation": 4.0, "06_activation": 6.0}
+    params = convert(network, variables, scales=scales)["layers"]
+    kernels = [float(params[f"0{i}_dense"]["kernel"][0, 0]) for i in (1, 3, 5, 7)]
+    np.testing.assert_allclose(kernels, [0.5 / 0.5, 4 * 0.5 / 4, 3 * 4 / 6, 6], rtol=1e-6)
+
+
+def test_model_norm_lets_no_image_saturate_a_neuron():
+    network = dense_network(alpha=0.0, theta=np.inf)
+    variables = random_variables(network, SHAPE)
+    scales = scaling.model_norm(network, variables)
+    first = variables["params"]["01_dense"]
+    sums = np.maximum(first["kernel"], 0).sum(0) + np.maximum(first["bias"], 0)
+    assert scales["02_activation"] == pytest.approx(float(sums.max()), rel=1e-6)
+    reached = scaling.measure_scales(network, variables, random_images(2000, SHAPE))
+    assert all(scales[path] >= reached[path] for path in reached)
+
+
+def test_rules_for_chains_refuse_branches_and_name_the_others():
+    network = residual_network()
+    variables = random_variables(network, (8, 8, 3))
+    for rule in (scaling.model_norm, scaling.data_norm):
+        with pytest.raises(ValueError, match="is defined for a chain of layers; use 'percentile'"):
+            rule(network, variables, random_images(2, (8, 8, 3)))
+
+
+@pytest.mark.parametrize("levels", [1, 4, 8])
+def test_qcfs_is_its_quantised_ann_at_as_many_steps_as_levels(levels):
+    """L = T, constant current, v(0) = theta / 2: equality (Bu et al. 2022, theorem 2)."""
+    layers = (arch.Flatten(), arch.Dense(32), arch.Activation(0.0, 2.0), arch.Dense(3))
+    network = arch.Network("one", layers)
+    variables = jax.tree.map(lambda x: jnp.round(x * 64) / 64, random_variables(network, SHAPE))
+    images = np.round(random_images(20, SHAPE) * 16) / 16
+    params = convert(network, variables, initial=0.5)
+    result = simulate(network, params, images, num_steps=levels, neuron=DOUBLE_THRESHOLD)
+    logits = ANN(layers).apply(variables, images, levels=levels)
+    np.testing.assert_allclose(result.values[-1], logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("current", [0.3, 1.7, 6.4, -0.9, -8.3])
+def test_augmented_spikes_are_within_one_quantum_at_every_step(current):
+    sent = np.cumsum(
+        spike_train(AUGMENTED, make_params(1.0, alpha=0.25, initial=0.0), [current] * 9)
+    )
+    wanted = np.arange(1, 10) * (current if current > 0 else current / 4)
+    assert (np.abs(sent - wanted) < 1 + 1e-5).all()
+    assert np.abs(sent[-1]) > 0
+
+
+def test_signed_memory_never_sends_more_negative_than_positive_spikes():
+    currents = np.random.default_rng(0).normal(0, 1.5, (300, 16))
+    params = make_params(1.0, alpha=0.0, initial=0.0)
+    spikes = np.asarray(spike_train(SIGNED_MEMORY, params, currents))
+    assert (np.cumsum(spikes, 0) >= 0).all()
+    assert (spikes == -1).sum() > 100
+    plain = np.asarray(spike_train(DOUBLE_THRESHOLD, params, np.abs(currents)))
+    np.testing.assert_array_equal(spike_train(SIGNED_MEMORY, params, np.abs(currents)), plain)
+
+
+def st_bif(currents, *, signed):
+    """SpikeZIP's neuron: q0 = 1/2, +1 if q - s >= 1 and -1 if q - s < 0, s bounded below."""
+    charge, sent, spikes = np.float64(0.5), 0, []
+    for current in currents:
+        charge += current
+        left = charge - sent
+        spike = 1 if left >= 1 else -1 if left < 0 and (signed or sent > 0) else 0
+        sent += spike
+        spikes.append(spike)
+    return spikes
+
+
+@pytest.mark.parametrize(("alpha", "signed"), [(1.0, True), (0.0, False)])
+def test_exact_charge_is_st_bif_at_both_ends_of_alpha(alpha, signed):
+    currents = np.random.default_rng(3).normal(0.1, 1.0, 200).astype(np.float32)
+    found = spike_train(EXACT_CHARGE, make_params(1.0, alpha=alpha), currents)
+    np.testing.assert_array_equal(found, st_bif(currents, signed=signed))
+
+
+def test_every_method_names_options_that_exist():
+    assert set(methods.METHODS) == set(pipeline.MethodName.__args__)
+    for method in methods.METHODS.values():
+        trained = pipeline.with_method(TrainConfig(), method.name)
+        assert trained.activation == method.activation
+        methods.applied(method, ConvertConfig(), method.convert)
+        assert method.neuron in pipeline.NeuronName.__args__
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, tmp_path):
+    pytest.importorskip("mlxtend")
+    steps = 150 if name == "model_norm" else 32
+    line = f"run --method {name} --epochs 4 --num-steps {steps} --output {tmp_path}"
+    assert cli.main(line.split()) == 0
+    folder = tmp_path / name
+    assert (folder / "accuracy.png").exists()
+    record = json.loads((folder / "simulation.json").read_text())
+    assert record["config"]["neuron"] == methods.METHODS[name].neuron
+    assert record["ann"] > 0.85
+    assert record["loss"][-1] < 0.1  # after four epochs of training
+
+
+def test_what_a_method_may_not_be_asked(tmp_path, capsys):
+    pytest.importorskip("mlxtend")
+    assert cli.main(["train", "--epochs", "1", "--output", str(tmp_path)]) == 0
+    ann = str(tmp_path / "ann.safetensors")
+    for line, message in (
+        (
+            ["convert", ann, "--method", "data_norm"],
+            "trained with sth_leaky_relu; methods that fit",
+        ),
+        (["convert", ann, "--method", "data_nrom"], 'Did you mean "data_norm"?'),
+        (["convert", ann, "--calibration-images", "0"], "calibration_images is 0; want at least 1"),
+        (["run", "--method", "qcfs", "--theta", "3"], "--theta is 3.0, but method qcfs means 8.0"),
+        (["train", "--activation", "relu"], "levels is 4, but relu has no bound to divide; want 0"),
+    ):
+        assert cli.main(line) == 2
+        assert message in capsys.readouterr().err
