@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Literal
+
+from snnjax import names
 
 __all__ = [
     "NET1",
@@ -208,8 +209,4 @@ def find(name: str) -> Network:
     Raises:
       ValueError: if there is none; the message names the nearest.
     """
-    if name not in NETWORKS:
-        near = get_close_matches(name, NETWORKS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"network is {name!r}; want one of {', '.join(NETWORKS)}{hint}")
-    return NETWORKS[name]
+    return NETWORKS[names.check("network", name, NETWORKS)]

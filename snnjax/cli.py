@@ -14,7 +14,14 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from snnjax import __version__, pipeline, preparation, records
-from snnjax.pipeline import ConvertConfig, DatasetName, SimulateConfig, TrainConfig
+from snnjax.evaluation import WITHIN
+from snnjax.settings import (
+    ConvertConfig,
+    DatasetName,
+    SimulateConfig,
+    TrainConfig,
+    with_method,
+)
 
 __all__ = ["main"]
 
@@ -123,7 +130,7 @@ def run(
     output
         folder for the files [default: runs/ and a name made from the options]
     """
-    train_config = pipeline.with_method(train_config, convert_config.method)
+    train_config = with_method(train_config, convert_config.method)
     output = output or pipeline.default_folder(train_config)
     record = pipeline.run(train_config, convert_config, simulate_config, output)
     _show(record, pipeline.results_folder(output, convert_config))
@@ -168,7 +175,7 @@ def _show(record: dict[str, Any], output: Path) -> None:
     records.print_table(title, columns, rows)
     reached = record["latency"]
     print(
-        f"within {100 * pipeline.WITHIN:.2f} points of the ANN: "
+        f"within {100 * WITHIN:.2f} points of the ANN: "
         + (f"first at T = {reached}" if reached else f"not up to T = {len(rows)}")
     )
     print(f"results: {output / 'simulation.json'}, {output / 'accuracy.png'}")

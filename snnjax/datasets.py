@@ -5,7 +5,6 @@ split takes seconds, so each one is decoded once and kept as an array in a cache
 """
 
 import contextlib
-import difflib
 import functools
 import hashlib
 import importlib.metadata
@@ -21,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import platformdirs
 from tqdm import tqdm
+
+from snnjax import names
 
 __all__ = [
     "NAMES",
@@ -141,11 +142,7 @@ def check_name(name: str) -> str:
     Raises:
       ValueError: if it is not one of `NAMES`.
     """
-    if name in NAMES:
-        return name
-    nearest = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"unknown data set {name!r}: want one of {', '.join(NAMES)}{hint}")
+    return names.check("data set", name, NAMES)
 
 
 def default_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:

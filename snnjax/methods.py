@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any, TypeVar
+
+from snnjax import names
 
 __all__ = ["METHODS", "Method", "applied", "check_fits", "find"]
 
@@ -94,11 +95,7 @@ def find(name: str) -> Method:
     Raises:
       ValueError: if there is none; the message names the nearest.
     """
-    if name not in METHODS:
-        near = get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"method is {name!r}; want one of {', '.join(METHODS)}{hint}")
-    return METHODS[name]
+    return METHODS[names.check("method", name, METHODS)]
 
 
 def applied(method: Method, config: Config, settings: Mapping[str, Any]) -> Config:

@@ -271,18 +271,9 @@ def fit(
     with bar:
         for epoch in range(len(history), config.epochs):
             key = jax.random.fold_in(jax.random.key(config.seed), epoch)
-            order_key, steps_key = jax.random.split(key)
-            order = np.asarray(jax.random.permutation(order_key, len(images)))
-            losses = []
-            for i in range(steps):
-                batch = order[i * config.batch_size : (i + 1) * config.batch_size]
-                state, loss = train_step(
-                    state, images[batch], labels[batch], jax.random.fold_in(steps_key, i),
-                    apply=apply, config=config, num_steps=num_steps,
-                )  # fmt: skip
-                losses.append(loss)
-                bar.update()
-            mean_loss = float(jnp.stack(losses).mean())
+            state, mean_loss = _train_epoch(
+                state, images, labels, key, bar, apply=apply, config=config, num_steps=num_steps
+            )
             if not np.isfinite(mean_loss):
                 raise ValueError(
                     f"the loss of epoch {epoch + 1} is {mean_loss}; lower the learning rate,"
@@ -298,6 +289,32 @@ def fit(
             if resume is not None:
                 _keep(resume, config, state, best, history)
     return Fitted(jax.tree.map(np.asarray, best), history)
+
+
+def _train_epoch(
+    state: TrainState,
+    images: np.ndarray,
+    labels: np.ndarray,
+    key: jax.Array,
+    bar: Any,
+    *,
+    apply: ApplyFn,
+    config: TrainingConfig,
+    num_steps: int,
+) -> tuple[TrainState, float]:
+    """Every whole batch once, in an order of its own; returns the mean loss too."""
+    order_key, steps_key = jax.random.split(key)
+    order = np.asarray(jax.random.permutation(order_key, len(images)))
+    losses = []
+    for i in range(len(images) // config.batch_size):
+        batch = order[i * config.batch_size : (i + 1) * config.batch_size]
+        state, loss = train_step(
+            state, images[batch], labels[batch], jax.random.fold_in(steps_key, i),
+            apply=apply, config=config, num_steps=num_steps,
+        )  # fmt: skip
+        losses.append(loss)
+        bar.update()
+    return state, float(jnp.stack(losses).mean())
 
 
 def check_resumable(path: Path, config: TrainingConfig) -> None:

@@ -50,7 +50,7 @@ def test_theta_stays_positive_whatever_is_learnt():
         (lambda: arch.Activation(learn="pixel"), "learn is 'pixel'; want 'nothing', 'layer'"),
         (lambda: arch.Activation(theta=float("inf"), learn="layer"), "theta is inf and cannot"),
         (lambda: arch.Network("x", ("relu",)), "layer 00_unknown is 'relu'; want one of Dense"),
-        (lambda: arch.find("net3"), "network is 'net3'; want one of net1, net2; did you mean"),
+        (lambda: arch.find("net3"), "unknown network 'net3': want one of net1, net2; did you mean"),
     ],
 )
 def test_bad_specifications_are_named(build, message):

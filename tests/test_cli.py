@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from snnjax import checkpoint, cli, datasets, training
-from snnjax.pipeline import TrainConfig, default_folder
+from snnjax.pipeline import default_folder
+from snnjax.settings import TrainConfig
 
 pytest.importorskip("mlxtend")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snnjax import pipeline
-from snnjax.pipeline import ConvertConfig, SimulateConfig
+from snnjax.settings import ConvertConfig, SimulateConfig
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "mnist_latency"
 

@@ -12,23 +12,16 @@ import snnjax
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
-    0: {
-        "methods",
-        "activation",
-        "architecture",
-        "checkpoint",
-        "datasets",
-        "encoding",
-        "neuron",
-        "noise",
-    },
-    1: {"synapse", "readout", "training", "records", "plots", "preparation"},
-    2: {"ann", "spiking"},
-    3: {"conversion", "simulation"},
-    4: {"metrics", "scaling"},
-    5: {"pipeline"},
-    6: {"cli"},
-    7: {"__main__"},
+    0: {"activation", "checkpoint", "encoding", "names", "neuron", "noise"},
+    1: {"architecture", "datasets", "methods", "readout", "training", "records", "plots"},
+    2: {"synapse", "preparation", "settings"},
+    3: {"ann", "spiking"},
+    4: {"conversion", "simulation"},
+    5: {"metrics", "scaling"},
+    6: {"evaluation"},
+    7: {"pipeline"},
+    8: {"cli"},
+    9: {"__main__"},
 }
 
 

@@ -10,11 +10,11 @@ from networks import dense_network, random_images, random_variables, residual_ne
 from test_neuron import spike_train
 
 from snnjax import architecture as arch
-from snnjax import cli, methods, pipeline, scaling
+from snnjax import cli, methods, scaling, settings
 from snnjax.ann import ANN
 from snnjax.conversion import convert
 from snnjax.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE, SIGNED_MEMORY, make_params
-from snnjax.pipeline import ConvertConfig, TrainConfig
+from snnjax.settings import ConvertConfig, TrainConfig
 from snnjax.simulation import simulate
 
 SHAPE = (4, 4, 1)
@@ -117,12 +117,12 @@ def test_exact_charge_is_st_bif_at_both_ends_of_alpha(alpha, signed):
 
 
 def test_every_method_names_options_that_exist():
-    assert set(methods.METHODS) == set(pipeline.MethodName.__args__)
+    assert set(methods.METHODS) == set(settings.MethodName.__args__)
     for method in methods.METHODS.values():
-        trained = pipeline.with_method(TrainConfig(), method.name)
+        trained = settings.with_method(TrainConfig(), method.name)
         assert trained.activation == method.activation
         methods.applied(method, ConvertConfig(), method.convert)
-        assert method.neuron in pipeline.NeuronName.__args__
+        assert method.neuron in settings.NeuronName.__args__
 
 
 @pytest.mark.parametrize("name", methods.METHODS)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import cyclopts
 
 from snnjax import checkpoint, pipeline, records
-from snnjax.pipeline import ConvertConfig, SimulateConfig, TrainConfig
+from snnjax.settings import ConvertConfig, SimulateConfig, TrainConfig
 
 HERE = Path(__file__).parent
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from snnjax import checkpoint, datasets, pipeline, records
-from snnjax.pipeline import ConvertConfig, SimulateConfig, TrainConfig
+from snnjax.evaluation import evaluate
+from snnjax.settings import ConvertConfig, SimulateConfig, TrainConfig
 
 HERE = Path(__file__).parent
 BASE = TrainConfig(dataset="mnist", network="net2", alpha=0.01, levels=4, mix_levels_to=8, epochs=8)
@@ -62,7 +63,7 @@ def score(config: TrainConfig) -> dict[str, Any]:
     for neuron, initial in NEURONS:
         snn = pipeline.convert(ann, ConvertConfig(initial_potential=initial), folder)
         network, params, _ = pipeline.load_network(snn)
-        scores = pipeline.evaluate(
+        scores = evaluate(
             network, params, validation, SimulateConfig(neuron=neuron), levels=config.finest_levels,
             batch_size=500, progress=False,
         )  # fmt: skip

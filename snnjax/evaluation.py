@@ -1,0 +1,152 @@
+"""Scores of a spiking network on a whole split, batch by batch."""
+
+from __future__ import annotations
+
+import math
+from functools import partial, reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm.auto import tqdm
+
+from snnjax import architecture, datasets, metrics, simulation, spiking
+from snnjax.encoding import ENCODINGS, Encoding
+from snnjax.neuron import NEURONS
+from snnjax.readout import READOUTS
+from snnjax.settings import SimulateConfig
+
+__all__ = ["WITHIN", "evaluate"]
+
+WITHIN = 0.0005
+"""An SNN has reached its ANN when it is at most 0.05 points below it."""
+
+
+def evaluate(
+    network: architecture.Network,
+    params: dict[str, Any],
+    split: datasets.Split,
+    config: SimulateConfig,
+    *,
+    levels: int = 0,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Accuracy of ANN and SNN on a split, spikes, loss and latency.
+
+    "ann" is the network as trained (its quantised form where it has one), "ann_smooth"
+    with the plain activation; both are read from the converted parameters. "ceiling" is
+    the ANN on the time-average of the very frames that the SNN saw, where they vary.
+
+    Raises:
+      ValueError: if the split is empty, or the images do not fit the network.
+    """
+    images, labels = split
+    if not len(images):
+        raise ValueError("there are no images to score; want at least one")
+    key = jax.random.key(seed)
+    batches = tqdm(
+        range(0, len(images), batch_size), "simulate", unit="batch", mininterval=1,
+        disable=not progress,
+    )  # fmt: skip
+    scores = (
+        _score(network, params, *_batch(images, labels, first, batch_size), config,
+               levels=levels or None, key=key, first=first, valid=len(images) - first)
+        for first in batches
+    )  # fmt: skip
+    total = reduce(partial(jax.tree.map, np.add), scores)
+    shapes = spiking.neurons(network, params["layers"], images.shape[1:])
+    neurons = {path: math.prod(shape) for path, shape in shapes.items()}
+    count, steps = len(images), np.arange(1, config.num_steps + 1)
+    ann, snn = total["ann"] / count, total["snn"] / count
+    return {
+        "ann": float(ann),
+        "ann_smooth": float(total["ann_smooth"] / count),
+        "snn": snn.tolist(),
+        "loss": (ann - snn).tolist(),
+        "latency": metrics.latency(float(ann), snn.tolist(), within=WITHIN),
+        "spike_rate": (total["spikes"] / (count * sum(neurons.values()) * steps)).tolist(),
+        "layer_spike_rate": {
+            path: float(total["layer_spikes"][path] / (count * size * config.num_steps))
+            for path, size in neurons.items()
+        },
+        "ceiling": (total["ceiling"] / count).tolist() if "ceiling" in total else None,
+    }
+
+
+def _score(
+    network: architecture.Network,
+    params: dict[str, Any],
+    images: np.ndarray,
+    labels: np.ndarray,
+    config: SimulateConfig,
+    *,
+    levels: int | None,
+    key: jax.Array,
+    first: int,
+    valid: int,
+) -> dict[str, Any]:
+    """Sums over the first `valid` images of a batch: right answers and spikes."""
+    encoding = ENCODINGS[config.encoding]
+    result = simulation.simulate(
+        network, params, images, num_steps=config.num_steps,
+        neuron=NEURONS[config.neuron or "exact-charge"], encoding=encoding,
+        readout=READOUTS[config.readout], key=key, first=first,
+    )  # fmt: skip
+    sums: dict[str, Any] = {
+        "snn": metrics.correct(result.values, labels)[:, :valid].sum(1),
+        "spikes": result.spikes[:, :valid].sum(1),
+        "layer_spikes": {path: s[:valid].sum() for path, s in result.layer_spikes.items()},
+    }
+    for form, at in (("ann", levels), ("ann_smooth", None)):
+        answers = jnp.argmax(_limit(network, params, images, at), -1)
+        sums[form] = (answers == labels)[:valid].sum()
+    if encoding.varies:
+        reached = _ceiling(
+            network, params, images, labels, key, first, levels,
+            encoding=encoding, num_steps=config.num_steps,
+        )  # fmt: skip
+        sums["ceiling"] = reached[:, :valid].sum(1)
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.int64), sums)
+
+
+def _batch(
+    images: np.ndarray, labels: np.ndarray, first: int, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images as floats; a last batch is filled up, so that all have one compiled shape."""
+    places = np.minimum(np.arange(first, first + batch_size), len(images) - 1)
+    return images[places].astype(np.float32) / 255, labels[places]
+
+
+@partial(jax.jit, static_argnames=("network",))
+def _limit(
+    network: architecture.Network, params: dict[str, Any], images: jax.Array, levels: Any
+) -> jax.Array:
+    return spiking.limit(network, params, images, levels=levels)
+
+
+@partial(jax.jit, static_argnames=("network", "encoding", "num_steps"))
+def _ceiling(
+    network: architecture.Network,
+    params: dict[str, Any],
+    images: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+    first: int,
+    levels: Any,
+    *,
+    encoding: Encoding,
+    num_steps: int,
+) -> jax.Array:
+    """Where the ANN is right on the mean of the first t frames, bool `[T, B]`."""
+    keys = simulation.image_keys(key, first, len(images))
+
+    def body(total: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        total = total + encoding.encode(keys, images, params["gain"], t)
+        mean = total / ((t + 1) * params["gain"])
+        logits = spiking.limit(network, params, mean, levels=levels)
+        return total, jnp.argmax(logits, -1) == labels
+
+    return jax.lax.scan(body, jnp.zeros_like(images), jnp.arange(num_steps))[1]
