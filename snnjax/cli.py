@@ -168,7 +168,8 @@ def _show(record: dict[str, Any], output: Path) -> None:
     levels = trained["mix_levels_to"] or trained["levels"]
     form = f"{levels} levels" if levels else "smooth activation"
     title = (
-        f"{trained['network']} on {record['dataset']['name']} {record['dataset']['version']}:"
+        f"{trained['network']} on {record['dataset']['name']} {record['dataset']['version']}"
+        f"{'' if record['dataset']['exact_pixels'] else ' (inexact pixels)'}:"
         f" ANN {100 * record['ann']:.2f} % ({form}), {record['images']:,} test images,"
         f" {record['config']['neuron']}, {record['config']['encoding']} input"
     )

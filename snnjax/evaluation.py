@@ -38,7 +38,8 @@ def evaluate(
 
     "ann" is the network as trained (its quantised form where it has one), "ann_smooth"
     with the plain activation; both are read from the converted parameters. "ceiling" is
-    the ANN on the time-average of the very frames that the SNN saw, where they vary.
+    the ANN on the time-average of the very frames that the SNN saw, where they vary: what
+    the coding leaves, a yardstick and no strict bound.
 
     Raises:
       ValueError: if the split is empty, or the images do not fit the network.
