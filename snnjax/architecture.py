@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from snnjax import names
+from snnjax.checks import check_name
 
 __all__ = [
     "NET1",
@@ -209,4 +209,4 @@ def find(name: str) -> Network:
     Raises:
       ValueError: if there is none; the message names the nearest.
     """
-    return NETWORKS[names.check("network", name, NETWORKS)]
+    return NETWORKS[check_name("network", name, NETWORKS)]

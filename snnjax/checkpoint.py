@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-__all__ = ["Checkpoint", "load", "save", "write_whole"]
+__all__ = ["Checkpoint", "load", "load_metadata", "save", "write_whole"]
 
 Tree = dict[str, Any]
 
@@ -78,6 +78,16 @@ def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[st
     write_whole(path, safetensors.numpy.save(arrays, metadata=header))
 
 
+def load_metadata(path: Path, *, kind: str) -> dict[str, Any]:
+    """What was saved beside the tree; reads no array.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is truncated, foreign, or of another kind.
+    """
+    return _read(path, kind, arrays=False)[1]
+
+
 def load(path: Path, *, kind: str) -> Checkpoint:
     """Read what `save` wrote.
 
@@ -85,13 +95,26 @@ def load(path: Path, *, kind: str) -> Checkpoint:
       FileNotFoundError: if there is no such file.
       ValueError: if the file is truncated, foreign, or of another kind.
     """
+    arrays, metadata = _read(path, kind, arrays=True)
+    tree: Tree = {}
+    for name, array in arrays.items():
+        *folders, leaf = name.split("/")
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[leaf] = array
+    return Checkpoint(tree, metadata)
+
+
+def _read(path: Path, kind: str, *, arrays: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; want a file made by snnjax")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if arrays else ()
+            found = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is truncated or no safetensors file ({error}); make it again"
@@ -101,11 +124,4 @@ def load(path: Path, *, kind: str) -> Checkpoint:
     metadata = json.loads(header["snnjax"])
     if metadata.get("kind") != kind:
         raise ValueError(f"{path} is of kind {metadata.get('kind')!r}; want one of kind {kind!r}")
-    tree: Tree = {}
-    for name, array in arrays.items():
-        *folders, leaf = name.split("/")
-        place = tree
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[leaf] = array
-    return Checkpoint(tree, metadata)
+    return found, metadata

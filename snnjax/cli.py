@@ -20,7 +20,6 @@ from snnjax.settings import (
     DatasetName,
     SimulateConfig,
     TrainConfig,
-    with_method,
 )
 
 __all__ = ["main"]
@@ -105,13 +104,10 @@ def simulate(
     output
         folder for the files [default: the folder of the converted parameters]
     """
-    _, _, metadata = pipeline.load_network(snn)
     output = output or snn.parent
     record = pipeline.simulate(
-        snn, config, output,
-        dataset=dataset or metadata["trained"]["config"]["dataset"],
-        batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        snn, config, output, dataset=dataset, batch_size=batch_size, seed=seed
+    )
     _show(record, output)
 
 
@@ -130,10 +126,8 @@ def run(
     output
         folder for the files [default: runs/ and a name made from the options]
     """
-    train_config = with_method(train_config, convert_config.method)
-    output = output or pipeline.default_folder(train_config)
-    record = pipeline.run(train_config, convert_config, simulate_config, output)
-    _show(record, pipeline.results_folder(output, convert_config))
+    results, record = pipeline.run(train_config, convert_config, simulate_config, output)
+    _show(record, results)
 
 
 @data.command
@@ -165,7 +159,7 @@ def _show(record: dict[str, Any], output: Path) -> None:
         columns.append("ANN % on the mean frame")
         rows = [[*row, f"{100 * top:.2f}"] for row, top in zip(rows, ceiling, strict=True)]
     trained = record["training"]
-    levels = trained["mix_levels_to"] or trained["levels"]
+    levels = TrainConfig(**trained).finest_levels
     form = f"{levels} levels" if levels else "smooth activation"
     title = (
         f"{trained['network']} on {record['dataset']['name']} {record['dataset']['version']}"

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
 from snnjax.ann import theta_of
+from snnjax.checks import check_value
 from snnjax.neuron import make_params
 
 __all__ = ["convert", "fold_batch_norm"]
@@ -245,10 +246,7 @@ def _thetas(
 
 
 def _check_positive(name: str, value: ArrayLike) -> None:
-    if isinstance(value, jax.core.Tracer):
-        return
-    if not np.all(np.isfinite(value) & (np.asarray(value) > 0)):
-        raise ValueError(f"{name} is {value}; want it finite and above 0")
+    check_value(name, value, lambda x: np.isfinite(x) & (x > 0), "it finite and above 0")
 
 
 def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:

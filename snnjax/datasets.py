@@ -21,7 +21,7 @@ import numpy as np
 import platformdirs
 from tqdm import tqdm
 
-from snnjax import names
+from snnjax import checks
 
 __all__ = [
     "NAMES",
@@ -142,7 +142,7 @@ def check_name(name: str) -> str:
     Raises:
       ValueError: if it is not one of `NAMES`.
     """
-    return names.check("data set", name, NAMES)
+    return checks.check_name("data set", name, NAMES)
 
 
 def default_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:

@@ -15,7 +15,7 @@ from snnjax import architecture, datasets, metrics, simulation, spiking
 from snnjax.encoding import ENCODINGS, Encoding
 from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
-from snnjax.settings import SimulateConfig
+from snnjax.settings import DEFAULT_NEURON, SimulateConfig
 
 __all__ = ["WITHIN", "evaluate"]
 
@@ -93,7 +93,7 @@ def _score(
     encoding = ENCODINGS[config.encoding]
     result = simulation.simulate(
         network, params, images, num_steps=config.num_steps,
-        neuron=NEURONS[config.neuron or "exact-charge"], encoding=encoding,
+        neuron=NEURONS[config.neuron or DEFAULT_NEURON], encoding=encoding,
         readout=READOUTS[config.readout], key=key, first=first,
     )  # fmt: skip
     sums: dict[str, Any] = {
@@ -101,9 +101,11 @@ def _score(
         "spikes": result.spikes[:, :valid].sum(1),
         "layer_spikes": {path: s[:valid].sum() for path, s in result.layer_spikes.items()},
     }
-    for form, at in (("ann", levels), ("ann_smooth", None)):
-        answers = jnp.argmax(_limit(network, params, images, at), -1)
-        sums[form] = (answers == labels)[:valid].sum()
+    right = {
+        at: (jnp.argmax(_limit(network, params, images, at), -1) == labels)[:valid].sum()
+        for at in {levels, None}
+    }
+    sums |= {"ann": right[levels], "ann_smooth": right[None]}
     if encoding.varies:
         reached = _ceiling(
             network, params, images, labels, key, first, levels,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from snnjax import names
+from snnjax.checks import check_name
 
 __all__ = ["METHODS", "Method", "applied", "check_fits", "find"]
 
@@ -95,7 +95,7 @@ def find(name: str) -> Method:
     Raises:
       ValueError: if there is none; the message names the nearest.
     """
-    return METHODS[names.check("method", name, METHODS)]
+    return METHODS[check_name("method", name, METHODS)]
 
 
 def applied(method: Method, config: Config, settings: Mapping[str, Any]) -> Config:

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.checks import check_value
+
 __all__ = [
     "AUGMENTED",
     "DOUBLE_THRESHOLD",
@@ -100,20 +102,17 @@ def make_params(
     Raises:
       ValueError: if a number that is not traced is out of its range.
     """
-    _check("threshold", positive, lambda x: x > 0, "above 0")
-    _check("alpha", alpha, lambda x: (x >= 0) & (x <= 1), "in (0, 1], or 0 for no negative side")
-    _check("leak", leak, lambda x: (x > 0) & (x <= 1), "in (0, 1]")
-    _check("initial potential", initial, np.isfinite, "finite, a fraction of the threshold")
+    check_value("threshold", positive, lambda x: x > 0, "it above 0")
+    check_value(
+        "alpha", alpha, lambda x: (x >= 0) & (x <= 1), "it in (0, 1], or 0 for no negative side"
+    )
+    check_value("leak", leak, lambda x: (x > 0) & (x <= 1), "it in (0, 1]")
+    check_value("initial potential", initial, np.isfinite, "it finite, a fraction of the threshold")
     positive, alpha = jnp.asarray(positive, jnp.float32), jnp.asarray(alpha, jnp.float32)
     negative = jnp.where(alpha > 0, positive / jnp.where(alpha > 0, alpha, 1.0), jnp.inf)
     return NeuronParams(
         positive, negative, jnp.asarray(leak, jnp.float32), jnp.asarray(initial, jnp.float32)
     )
-
-
-def _check(name: str, value: ArrayLike, good: Callable[[np.ndarray], Any], wanted: str) -> None:
-    if not isinstance(value, jax.core.Tracer) and not np.all(good(np.asarray(value))):
-        raise ValueError(f"{name} is {value}; want it {wanted}")
 
 
 def _rest(params: NeuronParams, shape: tuple[int, ...]) -> MembraneState:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
+
+from snnjax.checks import check_value
 
 __all__ = ["salt_and_pepper"]
 
@@ -26,10 +27,9 @@ def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> ja
     Raises:
       ValueError: if a density that is not traced is outside [0, 1].
     """
-    if not isinstance(density, jax.core.Tracer) and not np.all(
-        (np.asarray(density) >= 0) & (np.asarray(density) <= 1)
-    ):
-        raise ValueError(f"density is {density}; want a share of the pixels in [0, 1]")
+    check_value(
+        "density", density, lambda x: (x >= 0) & (x <= 1), "a share of the pixels in [0, 1]"
+    )
     where, which = jax.random.split(key)
     pixels = (*images.shape[:-1], 1)
     value = jax.random.bernoulli(which, 0.5, pixels).astype(images.dtype)

@@ -28,6 +28,7 @@ from snnjax import (
 from snnjax.ann import ANN
 from snnjax.evaluation import evaluate
 from snnjax.settings import (
+    DEFAULT_NEURON,
     ConvertConfig,
     DatasetName,
     SimulateConfig,
@@ -41,9 +42,9 @@ __all__ = [
     "default_folder",
     "load_network",
     "load_trained",
-    "results_folder",
     "run",
     "simulate",
+    "split_off",
     "train",
 ]
 
@@ -59,9 +60,10 @@ def default_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{config.dataset}-{config.network}-{digest[:8]}"
 
 
-def results_folder(output: Path, config: ConvertConfig) -> Path:
-    """Methods share a folder of trained parameters; each has its results in its own."""
-    return output / config.method if config.method else output
+def split_off(config: TrainConfig, data: datasets.Dataset) -> tuple[datasets.Split, datasets.Split]:
+    """The training images to learn from, and those held out to choose by."""
+    held = round(config.validation * len(data.train.images))
+    return datasets.hold_out(data.train, held, seed=SPLIT_SEED)
 
 
 def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
@@ -76,7 +78,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
     if path.is_file():
-        if recorded(checkpoint.load(path, kind="ann").metadata) != config:
+        if recorded(checkpoint.load_metadata(path, kind="ann")) != config:
             raise ValueError(f"{path} was trained otherwise; choose another --output folder")
         logger.info("%s is trained already; delete it to train again", path)
         return path
@@ -86,8 +88,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
     start = time.perf_counter()
     data = datasets.load(config.dataset)
-    held = round(config.validation * len(data.train.images))
-    kept, validation = datasets.hold_out(data.train, held, seed=SPLIT_SEED)
+    kept, validation = split_off(config, data)
     network = config.architecture()
     module = ANN(network.layers, config.dropout)
     variables = module.init(jax.random.key(config.seed), jnp.zeros((1, *kept.images.shape[1:])))
@@ -104,7 +105,11 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     record = {
         "config": asdict(config),
         "dataset": _describe(data),
-        "images": {"train": len(kept.images), "validation": held, "test": len(data.test.images)},
+        "images": {
+            "train": len(kept.images),
+            "validation": len(validation.images),
+            "test": len(data.test.images),
+        },
         "history": fitted.history,
         "validation_accuracy": max(row["accuracy"] for row in fitted.history),
         "test_accuracy": {form: n / len(data.test.images) for form, n in right.items()},
@@ -163,7 +168,7 @@ def load_trained(ann: Path) -> tuple[architecture.Network, dict[str, Any], dict[
       ValueError: if it is no trained network.
     """
     variables, metadata = checkpoint.load(ann, kind="ann")
-    return _network_of(metadata), variables, metadata
+    return recorded(metadata).architecture(), variables, metadata
 
 
 def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[str, Any]]:
@@ -174,7 +179,7 @@ def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[
       ValueError: if it is no converted network.
     """
     params, metadata = checkpoint.load(snn, kind="snn")
-    return _network_of(metadata["trained"]), params, metadata
+    return recorded(metadata["trained"]).architecture(), params, metadata
 
 
 def simulate(
@@ -182,12 +187,14 @@ def simulate(
     config: SimulateConfig,
     output: Path,
     *,
-    dataset: DatasetName,
+    dataset: DatasetName | None = None,
     batch_size: int = 128,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Score every test image after every timestep; write `simulation.json` and `accuracy.png`.
+
+    Without a `dataset` it is the one that the network was trained on.
 
     Returns:
       The record that went into the JSON.
@@ -200,11 +207,11 @@ def simulate(
     network, params, metadata = load_network(snn)
     if config.neuron is None:
         method = metadata["config"].get("method")
-        neuron: Any = methods.find(method).neuron if method else "exact-charge"
+        neuron: Any = methods.find(method).neuron if method else DEFAULT_NEURON
         config = replace(config, neuron=neuron)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; want at least 1")
-    data = datasets.load(dataset)
+    data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
     start = time.perf_counter()
     levels = recorded(metadata["trained"]).finest_levels
     scores = evaluate(
@@ -230,21 +237,27 @@ def run(
     train_config: TrainConfig,
     convert_config: ConvertConfig,
     simulate_config: SimulateConfig,
-    output: Path,
+    output: Path | None = None,
     *,
     progress: bool = True,
-) -> dict[str, Any]:
-    """Train, convert and simulate in one folder; returns what `simulate` does.
+) -> tuple[Path, dict[str, Any]]:
+    """Train, convert and simulate.
+
+    Methods share a folder of trained parameters; each has its results in its own.
+
+    Returns:
+      The folder of the results, and the record that `simulate` returns.
 
     Raises:
       ValueError: as `train`, `convert` and `simulate`.
       OSError: as `train`, `convert` and `simulate`.
     """
     train_config = with_method(train_config, convert_config.method)
+    output = output or default_folder(train_config)
+    results = output / (convert_config.method or "")
     ann = train(train_config, output, progress=progress)
-    results = results_folder(output, convert_config)
     snn = convert(ann, convert_config, results)
-    return simulate(
+    return results, simulate(
         snn, simulate_config, results,
         dataset=train_config.dataset, batch_size=train_config.batch_size,
         seed=train_config.seed, progress=progress,
@@ -253,10 +266,6 @@ def run(
 
 def _describe(data: datasets.Dataset) -> dict[str, Any]:
     return {"name": data.name, "version": data.version, "exact_pixels": data.exact}
-
-
-def _network_of(metadata: dict[str, Any]) -> architecture.Network:
-    return recorded(metadata).architecture()
 
 
 def _picture(record: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from snnjax.checkpoint import write_whole
 
-__all__ = ["print_table", "provenance", "write_json"]
+__all__ = ["markdown_table", "print_table", "provenance", "write_json"]
 
 
 def provenance() -> dict[str, Any]:
@@ -64,6 +64,12 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """
     text = json.dumps(record, indent=2, allow_nan=False)
     write_whole(path, (text + "\n").encode())
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as markdown, a line for each row."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from snnjax import architecture, methods, names, training
+from snnjax import architecture, methods, training
+from snnjax.checks import check_name
 from snnjax.encoding import ENCODINGS
 from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
@@ -28,6 +29,8 @@ MethodName = Literal[
 NeuronName = Literal[
     "double-threshold", "double-threshold-hard", "exact-charge", "augmented", "signed-memory"
 ]
+
+DEFAULT_NEURON: NeuronName = "exact-charge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +135,10 @@ class SimulateConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; want at least 1 timestep")
-        names.check("encoding", self.encoding, ENCODINGS)
-        names.check("readout", self.readout, READOUTS)
+        check_name("encoding", self.encoding, ENCODINGS)
+        check_name("readout", self.readout, READOUTS)
         if self.neuron is not None:
-            names.check("neuron", self.neuron, NEURONS)
+            check_name("neuron", self.neuron, NEURONS)
 
 
 def with_method(config: TrainConfig, method: MethodName | None) -> TrainConfig:

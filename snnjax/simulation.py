@@ -87,7 +87,6 @@ def simulate(
     if encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     _check_images(images)
-    spiking.neurons(network, params["layers"], jnp.shape(images)[1:])
     return _simulate(
         params,
         images,

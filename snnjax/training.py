@@ -323,7 +323,7 @@ def check_resumable(path: Path, config: TrainingConfig) -> None:
     Raises:
       ValueError: naming what differs.
     """
-    kept = checkpoint.load(path, kind="training").metadata["config"]
+    kept = checkpoint.load_metadata(path, kind="training")["config"]
     wanted = asdict(config)
     different = [f"{k} {kept.get(k)} not {v}" for k, v in wanted.items() if kept.get(k) != v]
     if different:

@@ -45,13 +45,13 @@ def test_committed_rows_have_three_seeds_and_every_test_image():
     assert set(map(len, groups.values())) == {3}
 
 
-def test_committed_parameters_give_the_committed_figures(tmp_path):
+def test_committed_parameters_give_the_committed_figures(tmp_path, monkeypatch):
     """To the image on the machine of the record, and to three images elsewhere."""
     if not os.environ.get("TFDS_DATA_DIR"):
         shared = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
         if not shared.is_dir():
             pytest.skip("no prepared MNIST: set TFDS_DATA_DIR")
-        os.environ["TFDS_DATA_DIR"] = str(shared)
+        monkeypatch.setenv("TFDS_DATA_DIR", str(shared))
     (wanted,) = [
         row for row in committed()
         if row["label"] == "exact-charge" and row["config"]["encoding"] == "constant"

@@ -12,6 +12,7 @@ import cyclopts
 
 from snnjax import plots
 from snnjax.checkpoint import write_whole
+from snnjax.records import markdown_table
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16)
@@ -44,7 +45,7 @@ def table(groups: Groups) -> str:
     losses = [t for t in (4, 8) if t <= longest]
     head = ["network", "input", "neuron", "ANN %", *(f"T={t}" for t in steps)]
     head += [*(f"loss, T={t}" for t in losses), "spikes"]
-    text = [head, ["---"] * len(head)]
+    text: list[list[str]] = []
     for (network, encoding), lines in groups.items():
         for label, seeds in lines.items():
             text.append([network.capitalize(), encoding, label, spread([r["ann"] for r in seeds])])
@@ -55,7 +56,7 @@ def table(groups: Groups) -> str:
             text.append([network.capitalize(), encoding, f"*{CEILING}*", text[-1][3]])
             text[-1] += [spread([row["ceiling"][t - 1] for row in seeds]) for t in steps]
             text[-1] += [""] * (len(head) - len(text[-1]))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in text)
+    return markdown_table(head, text)
 
 
 def figure(network: str, encoding: str, lines: dict[str, list[Row]]) -> Any:

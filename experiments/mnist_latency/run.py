@@ -1,10 +1,9 @@
 """Our rows of table 2: Net1 and Net2 on MNIST, accuracy at every timestep, three seeds.
 
 `python experiments/mnist_latency/run.py` trains what is not trained yet, scores all 10,000
-test images, and writes `results/table2.json` and the trained Net2s and the
-records of all trainings in `parameters/`.
-`plot.py` makes the table and the figures from the JSON. `--smoke --output DIR` does the whole
-path on mnist5k in a minute.
+test images, and writes `results/table2.json`, and the trained Net2s and the records of all
+trainings in `parameters/`. `plot.py` makes the table and the figures from the JSON.
+`--smoke --output DIR` does the whole path on mnist5k in a minute.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def simulated(line: Line, seed: int, num_steps: int, runs: Path) -> dict[str, An
         snn, SimulateConfig(encoding=line.encoding, neuron=line.neuron, num_steps=num_steps),
         output, dataset=config.dataset, batch_size=500, seed=seed,
     )  # fmt: skip
-    validation = checkpoint.load(ann, kind="ann").metadata["validation_accuracy"]
+    validation = checkpoint.load_metadata(ann, kind="ann")["validation_accuracy"]
     return {"label": line.label, "validation_accuracy": validation, **record}
 
 

@@ -2,8 +2,7 @@
 
 `python experiments/mnist_latency/sweep.py` trains every setting for a few epochs, scores it
 on the 6,000 validation images after each timestep, and writes `results/sweep.json` and
-`results/sweep.md`. Settings
-that are in the file already are not run again.
+`results/sweep.md`. Settings that are in the file already are not run again.
 """
 
 from __future__ import annotations
@@ -57,9 +56,8 @@ def score(config: TrainConfig) -> dict[str, Any]:
     folder = HERE.parents[1] / pipeline.default_folder(config)
     ann = pipeline.train(config, folder, progress=False)
     data = datasets.load(config.dataset)
-    held = round(config.validation * len(data.train.images))
-    _, validation = datasets.hold_out(data.train, held, seed=pipeline.SPLIT_SEED)
-    row: dict[str, Any] = {"config": dataclasses.asdict(config), "images": held}
+    _, validation = pipeline.split_off(config, data)
+    row: dict[str, Any] = {"config": dataclasses.asdict(config), "images": len(validation.images)}
     for neuron, initial in NEURONS:
         snn = pipeline.convert(ann, ConvertConfig(initial_potential=initial), folder)
         network, params, _ = pipeline.load_network(snn)
@@ -101,7 +99,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "ANN %",
         *runs,
     ]
-    text = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    text = []
     for row in rows:
         config = DEFAULTS | row["config"]
         learnt = "" if config["learn_theta"] == "nothing" else f", per {config['learn_theta']}"
@@ -117,8 +115,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{100 * row['ann']:.2f}",
         ]
         cells += [" / ".join(f"{100 * row[run]['snn'][t - 1]:.2f}" for t in (4, 8)) for run in runs]
-        text.append("| " + " | ".join(cells) + " |")
-    return "\n".join(text) + "\n"
+        text.append(cells)
+    return records.markdown_table(head, text)
 
 
 if __name__ == "__main__":
