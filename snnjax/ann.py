@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from snnjax import architecture as arch
 from snnjax import synapse
 from snnjax.activation import quantised_sth_leaky_relu, sth_leaky_relu
+from snnjax.convolution import conv_general_dilated
 
 __all__ = ["ANN", "theta_of"]
 
@@ -67,6 +68,7 @@ class ANN(nn.Module):
                     padding,
                     feature_group_count=groups,
                     use_bias=use_bias,
+                    conv_general_dilated=conv_general_dilated,
                     name=name,
                 )(x)
             case arch.AvgPool() | arch.Flatten():
