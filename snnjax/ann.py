@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
 from snnjax import synapse
-from snnjax.activation import quantised_sth_leaky_relu, sth_leaky_relu
+from snnjax.activation import quantised_sth_leaky_relu, step_relu, sth_leaky_relu
 from snnjax.convolution import conv_general_dilated
 
 __all__ = ["ANN", "theta_of"]
@@ -24,7 +24,8 @@ class ANN(nn.Module):
 
     Parameters are named after the layers: "kernel" and "bias" of a Dense or Conv, "scale"
     and "bias" of a BatchNorm (its statistics in the collection "batch_stats"), and
-    "log_theta" of an Activation that learns its theta, so that theta stays positive.
+    "log_theta" of an Activation that learns its theta, so that theta stays positive; one of
+    rates has "share", of which the sigmoid is the share p of the running "largest".
     """
 
     layers: tuple[arch.Layer, ...]
@@ -76,7 +77,7 @@ class ANN(nn.Module):
             case arch.BatchNorm(momentum, epsilon):
                 return nn.BatchNorm(not train, momentum=momentum, epsilon=epsilon, name=name)(x)
             case arch.Activation():
-                return _Activation(layer, name=name)(x, levels=levels)
+                return _Activation(layer, name=name)(x, levels=levels, train=train)
             case arch.Residual():
                 return _Residual(layer, self.dropout, name=name)(x, levels=levels, train=train)
         raise ValueError(f"layer {name} is {layer!r}; want a layer of snnjax.architecture")
@@ -86,21 +87,36 @@ class _Activation(nn.Module):
     spec: arch.Activation
 
     @nn.compact
-    def __call__(self, z: jax.Array, *, levels: ArrayLike | None) -> jax.Array:
-        params = {}
-        if self.spec.learn != "nothing":
-            shape = (z.shape[-1],) if self.spec.learn == "channel" else ()
-            start = nn.initializers.constant(jnp.log(self.spec.theta))
-            params = {"log_theta": self.param("log_theta", start, shape)}
-        if levels is not None and self.spec.theta == float("inf"):
+    def __call__(self, z: jax.Array, *, levels: ArrayLike | None, train: bool) -> jax.Array:
+        spec = self.spec
+        if levels is not None and spec.theta == float("inf"):
             raise ValueError(f"levels is {levels}, but {self.name} has no bound to divide")
-        theta = theta_of(self.spec, params)
-        if levels is None:
-            y = sth_leaky_relu(z, theta=theta, alpha=self.spec.alpha)
+        params: Variables = {}
+        statistics: Variables = {}
+        if spec.learn == "rate":
+            largest = self.variable("batch_stats", "largest", lambda: jnp.float32(spec.theta))
+            share = self.param("share", nn.initializers.constant(10.0), ())
+            if train and not self.is_initializing():
+                reached = jax.lax.stop_gradient(jnp.maximum(jnp.max(z), 0.0))
+                largest.value += 0.1 * (reached - largest.value)
+                share = jax.lax.stop_gradient(share)  # learnt afterwards, in `rate_norm`
+            params, statistics = {"share": share}, {"largest": largest.value}
+        elif spec.learn != "nothing":
+            shape = (z.shape[-1],) if spec.learn == "channel" else ()
+            start = nn.initializers.constant(jnp.log(spec.theta))
+            params = {"log_theta": self.param("log_theta", start, shape)}
+        theta = theta_of(spec, params, statistics)
+        if spec.step:
+            y = step_relu(z, step=spec.step)
+        elif levels is None:
+            y = sth_leaky_relu(z, theta=theta, alpha=spec.alpha)
         else:
-            y = quantised_sth_leaky_relu(z, theta=theta, alpha=self.spec.alpha, levels=levels)
+            y = quantised_sth_leaky_relu(z, theta=theta, alpha=spec.alpha, levels=levels)
         self.sow("intermediates", "output", y)
-        return y
+        if spec.learn != "rate":
+            return y
+        self.sow("intermediates", "rate", y / theta)
+        return y / theta
 
 
 class _Residual(nn.Module):
@@ -113,6 +129,10 @@ class _Residual(nn.Module):
         return body + ANN(self.spec.shortcut, self.dropout, name="shortcut")(x, **mode)
 
 
-def theta_of(spec: arch.Activation, params: Variables) -> jax.Array:
+def theta_of(spec: arch.Activation, params: Variables, statistics: Variables) -> jax.Array:
     """The theta of an activation: learnt, scalar or `[C]`, or the one of its spec."""
-    return jnp.exp(params["log_theta"]) if "log_theta" in params else jnp.asarray(spec.theta)
+    if "log_theta" in params:
+        return jnp.exp(params["log_theta"])
+    if "largest" in statistics:  # the source adds 1e-6 too, so that no theta is 0
+        return jax.nn.sigmoid(params["share"]) * statistics["largest"] + 1e-6
+    return jnp.asarray(spec.theta)

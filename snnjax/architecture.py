@@ -31,6 +31,7 @@ __all__ = [
     "find",
     "named",
     "with_activation",
+    "without_biases",
 ]
 
 
@@ -81,15 +82,19 @@ class Activation:
 
     alpha: slope below zero, in [0, 1]; 0 has no negative side.
     theta: bound of the output, above 0, its initial value where it is learnt; may be inf.
-    learn: what gets its own learnt theta: nothing, the layer, or each channel.
+    learn: what gets its own learnt theta: nothing, the layer, or each channel; or "rate": theta
+      follows the largest output, and the output is divided by it (RNL, Ding et al. 2021).
+    step: above 0, the output falls to a multiple of it up to 20 of them (StepReLU, Wang et
+      al. 2023); needs alpha 0 and theta inf.
 
     Raises:
-      ValueError: where alpha or theta is out of its range, or a theta of inf is learnt.
+      ValueError: where a number is out of its range, or a theta of inf is learnt.
     """
 
     alpha: float = 0.1
     theta: float = 1.0
-    learn: Literal["nothing", "layer", "channel"] = "nothing"
+    learn: Literal["nothing", "layer", "channel", "rate"] = "nothing"
+    step: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -98,10 +103,16 @@ class Activation:
             )
         if not self.theta > 0:
             raise ValueError(f"theta is {self.theta}; want a bound above 0")
-        if self.learn not in ("nothing", "layer", "channel"):
-            raise ValueError(f"learn is {self.learn!r}; want 'nothing', 'layer' or 'channel'")
+        if self.learn not in ("nothing", "layer", "channel", "rate"):
+            raise ValueError(
+                f"learn is {self.learn!r}; want 'nothing', 'layer', 'channel' or 'rate'"
+            )
         if self.learn != "nothing" and math.isinf(self.theta):
             raise ValueError("theta is inf and cannot be learnt; start from a finite bound")
+        if self.step and (self.step < 0 or self.alpha or math.isfinite(self.theta)):
+            raise ValueError(
+                f"step is {self.step}; want it above 0, with alpha 0 and theta inf, or 0 for none"
+            )
 
 
 @dataclass(frozen=True)
@@ -173,6 +184,17 @@ def with_activation(network: Network, activation: Activation) -> Network:
         return activation if isinstance(layer, Activation) else layer
 
     return replace(network, layers=tuple(map(swap, network.layers)))
+
+
+def without_biases(network: Network) -> Network:
+    """The same network with no bias in any Dense or Conv."""
+
+    def strip(layer: Layer) -> Layer:
+        if isinstance(layer, Residual):
+            return Residual(tuple(map(strip, layer.body)), tuple(map(strip, layer.shortcut)))
+        return replace(layer, use_bias=False) if isinstance(layer, Dense | Conv) else layer
+
+    return replace(network, layers=tuple(map(strip, network.layers)))
 
 
 NET1 = Network(

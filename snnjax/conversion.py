@@ -81,7 +81,9 @@ def convert(
     leak: ArrayLike = 1.0,
     alpha: ArrayLike | None = None,
     scales: Mapping[str, ArrayLike] | None = None,
+    shift: ArrayLike = 0.0,
     output_scale: ArrayLike | None = None,
+    output_leak: ArrayLike = 1.0,
 ) -> Params:
     """The parameters of the spiking network, one savable pytree.
 
@@ -103,9 +105,13 @@ def convert(
       leak: gamma of eq. 18 for every neuron, in (0, 1].
       alpha: slope that sets v_n = v_p / alpha; None takes each activation's own.
       scales: by path of an activation, what a rate of 1 stands for there; None takes its
-        theta. Activations without a bound need one: see `snnjax.scaling`.
+        theta, or the step of a StepReLU. Activations without a bound need one: see
+        `snnjax.scaling`.
+      shift: current into every hidden neuron at each timestep, as a fraction of v_p; Deng and
+        Gu 2021 have 1 / (2T).
       output_scale: logit that one output spike stands for, for the counting readout: see
         `scaling.measure_output_scale`.
+      output_leak: share of the last layer's potential kept per timestep, in (0, 1].
 
     Raises:
       ValueError: if a value is out of its range, an activation has no scale, a scale has no
@@ -115,34 +121,53 @@ def convert(
     params = _checked(network, variables)
     _check_positive("gain", gain)
     _check_positive("threshold", threshold)
+    check_value("shift", shift, np.isfinite, "it finite, a fraction of the threshold")
+    check_value("output_leak", output_leak, lambda x: (x > 0) & (x <= 1), "it in (0, 1]")
+    statistics = variables.get("batch_stats", {})
     plan = _Plan(
-        thetas=_thetas(network, params, scales or {}),
+        units=_units(network, params, statistics, scales or {}),
         threshold=jnp.asarray(threshold, jnp.float32),
         alpha=alpha,
         leak=leak,
         initial=initial,
+        shift=shift,
     )
-    folded = fold_batch_norm(network.layers, params, variables.get("batch_stats", {}))
+    folded = fold_batch_norm(network.layers, params, statistics)
     layers, _, weighted = _convert_stack(
         network.layers, folded, 1.0 / jnp.asarray(gain, jnp.float32), jnp.float32(1.0), "", plan
     )
     if not weighted:
         raise ValueError(f"network {network.name!r} ends without weights; want a Dense last")
-    converted: Params = {"gain": jnp.asarray(gain, jnp.float32), "layers": layers}
+    converted: Params = {
+        "gain": jnp.asarray(gain, jnp.float32),
+        "layers": layers,
+        "output_leak": jnp.asarray(output_leak, jnp.float32),
+    }
     if output_scale is not None:
         _check_positive("output_scale", output_scale)
         converted["output_scale"] = jnp.asarray(output_scale, jnp.float32)
     return converted
 
 
-class _Plan(NamedTuple):
-    """thetas: by path, what a rate of 1 stands for; the rest are the neurons' numbers."""
+class _Unit(NamedTuple):
+    """charge: pre-activation that v_p stands for; spike: output that a spike stands for;
+    bound: of the ANN's output, in spikes per timestep.
+    """
 
-    thetas: dict[str, jax.Array]
+    charge: jax.Array
+    spike: jax.Array
+    bound: jax.Array
+
+
+class _Plan(NamedTuple):
+    """units: by path of the activation; the rest are the neurons' numbers."""
+
+    units: dict[str, _Unit]
     threshold: jax.Array
     alpha: ArrayLike | None
     leak: ArrayLike
     initial: ArrayLike
+    shift: ArrayLike
 
 
 def _convert_stack(
@@ -171,12 +196,12 @@ def _convert_stack(
                 result[name] = {}
                 for branch, inside in (("body", body), ("shortcut", shortcut)):
                     into = f"{path}{name}/{branch}/"
-                    inner, unit, weighted = _convert_stack(
+                    inner, reached, weighted = _convert_stack(
                         inside, params[name][branch], scale, goal, into, plan
                     )
                     result[name][branch] = inner
                     if not weighted:
-                        result[name][f"{branch}_weight"] = unit / goal
+                        result[name][f"{branch}_weight"] = reached / goal
                 scale, weighted = goal, True
             case arch.Activation():
                 if not weighted:
@@ -185,10 +210,16 @@ def _convert_stack(
                         " listens to; put a Dense or Conv there"
                     )
                 alpha = layer.alpha if plan.alpha is None else plan.alpha
-                result[name] = make_params(
+                numbers = make_params(
                     plan.threshold, alpha=alpha, leak=plan.leak, initial=plan.initial
-                )._asdict()
-                scale, weighted = plan.thetas[path + name], False
+                )
+                unit = plan.units[path + name]
+                result[name] = {
+                    **numbers._asdict(),
+                    "shift": jnp.asarray(plan.shift, jnp.float32) * plan.threshold,
+                    "bound": unit.bound,
+                }
+                scale, weighted = unit.spike, False
     return result, scale, weighted
 
 
@@ -200,7 +231,7 @@ def _goal(
         if isinstance(layer, arch.Dense | arch.Conv | arch.Residual):
             return jnp.float32(1.0)
         if isinstance(layer, arch.Activation):
-            return plan.thetas[path + name] / plan.threshold
+            return plan.units[path + name].charge / plan.threshold
     return end
 
 
@@ -222,27 +253,35 @@ def _rescaled(
     return rescaled
 
 
-def _thetas(
-    network: arch.Network, params: Params, scales: Mapping[str, ArrayLike]
-) -> dict[str, jax.Array]:
+def _units(
+    network: arch.Network,
+    params: Params,
+    statistics: Mapping[str, Any],
+    scales: Mapping[str, ArrayLike],
+) -> dict[str, _Unit]:
     known = arch.activations(network)
     for path, scale in scales.items():
         if path not in known:
             raise ValueError(f"scales names {path!r}; want one of {', '.join(known)}")
         _check_positive(f"scale of {path}", scale)
-    thetas = {}
+    units = {}
     for path, spec in known.items():
-        inside = params
-        for name in path.split("/"):
-            inside = inside.get(name, {})
-        theta = jnp.asarray(scales.get(path, theta_of(spec, inside)), jnp.float32)
-        if spec.theta == float("inf") and path not in scales:
+        theta = theta_of(spec, _inside(params, path), _inside(statistics, path))
+        if path not in scales and not (spec.step or np.isfinite(spec.theta)):
             raise ValueError(
                 f"activation {path} has no bound, so no rate stands for it; pass"
                 " scales=measure_scales(network, variables, images)"
             )
-        thetas[path] = theta
-    return thetas
+        charge = jnp.asarray(scales.get(path, spec.step or theta), jnp.float32)
+        spike = charge / theta if spec.learn == "rate" else charge
+        units[path] = _Unit(charge, spike, jnp.asarray(theta / charge, jnp.float32))
+    return units
+
+
+def _inside(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
+    for name in path.split("/"):
+        tree = tree.get(name, {})
+    return dict(tree)
 
 
 def _check_positive(name: str, value: ArrayLike) -> None:
@@ -275,6 +314,8 @@ def _check_names(layers: tuple[arch.Layer, ...], params: Mapping[str, Any], wher
                 wanted[name] = {"scale", "bias"}
             case arch.Activation(learn="layer" | "channel"):
                 wanted[name] = {"log_theta"}
+            case arch.Activation(learn="rate"):
+                wanted[name] = {"share"}
             case arch.Residual():
                 # Flax leaves out a branch without parameters.
                 branches = {"body": layer.body, "shortcut": layer.shortcut}

@@ -49,8 +49,12 @@ def from_patches(
         for i in range(kh)
         for j in range(kw)
     ]
-    weights = kernel.reshape(kh * kw * channels, features)
-    return jnp.dot(jnp.concatenate(patches, -1), weights, precision=precision)
+    # Without the barrier XLA fuses the copies into the products and makes them once for each.
+    rows_of = jax.lax.optimization_barrier(jnp.concatenate(patches, -1))
+    y = jnp.dot(
+        rows_of.reshape(-1, kh * kw * channels), kernel.reshape(-1, features), precision=precision
+    )
+    return y.reshape(len(x), rows, columns, features)
 
 
 def conv_general_dilated(

@@ -15,7 +15,7 @@ from snnjax import architecture, datasets, metrics, simulation, spiking
 from snnjax.encoding import ENCODINGS, Encoding
 from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
-from snnjax.settings import DEFAULT_NEURON, SimulateConfig
+from snnjax.settings import DEFAULT_ENCODING, DEFAULT_NEURON, SimulateConfig
 
 __all__ = ["WITHIN", "evaluate"]
 
@@ -90,11 +90,11 @@ def _score(
     valid: int,
 ) -> dict[str, Any]:
     """Sums over the first `valid` images of a batch: right answers and spikes."""
-    encoding = ENCODINGS[config.encoding]
+    encoding = ENCODINGS[config.encoding or DEFAULT_ENCODING]
+    neuron, pre_steps = NEURONS[config.neuron or DEFAULT_NEURON], config.pre_steps or 0
     result = simulation.simulate(
-        network, params, images, num_steps=config.num_steps,
-        neuron=NEURONS[config.neuron or DEFAULT_NEURON], encoding=encoding,
-        readout=READOUTS[config.readout], key=key, first=first,
+        network, params, images, num_steps=config.num_steps, neuron=neuron, encoding=encoding,
+        readout=READOUTS[config.readout], key=key, first=first, pre_steps=pre_steps,
     )  # fmt: skip
     sums: dict[str, Any] = {
         "snn": metrics.correct(result.values, labels)[:, :valid].sum(1),
@@ -110,6 +110,7 @@ def _score(
         reached = _ceiling(
             network, params, images, labels, key, first, levels,
             encoding=encoding, num_steps=config.num_steps,
+            before=simulation.all_pre_steps(network, neuron, pre_steps),
         )  # fmt: skip
         sums["ceiling"] = reached[:, :valid].sum(1)
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.int64), sums)
@@ -130,7 +131,7 @@ def _limit(
     return spiking.limit(network, params, images, levels=levels)
 
 
-@partial(jax.jit, static_argnames=("network", "encoding", "num_steps"))
+@partial(jax.jit, static_argnames=("network", "encoding", "num_steps", "before"))
 def _ceiling(
     network: architecture.Network,
     params: dict[str, Any],
@@ -142,14 +143,19 @@ def _ceiling(
     *,
     encoding: Encoding,
     num_steps: int,
+    before: int,
 ) -> jax.Array:
-    """Where the ANN is right on the mean of the first t frames, bool `[T, B]`."""
+    """Where the ANN is right on the mean of the frames up to t, bool `[T, B]`.
+
+    Only the frames behind the `before` pre-steps count, since only they give an answer.
+    """
     keys = simulation.image_keys(key, first, len(images))
 
     def body(total: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        total = jnp.where(t < before, 0.0, total)
         total = total + encoding.encode(keys, images, params["gain"], t)
-        mean = total / ((t + 1) * params["gain"])
+        mean = total / ((jnp.maximum(t - before, 0) + 1) * params["gain"])
         logits = spiking.limit(network, params, mean, levels=levels)
-        return total, jnp.argmax(logits, -1) == labels
+        return total, (jnp.argmax(logits, -1) == labels) & (t >= before)
 
     return jax.lax.scan(body, jnp.zeros_like(images), jnp.arange(num_steps))[1]

@@ -22,13 +22,18 @@ __all__ = [
     "DOUBLE_THRESHOLD",
     "DOUBLE_THRESHOLD_HARD",
     "EXACT_CHARGE",
+    "FLOORED_HARD",
     "NEURONS",
+    "OFFSET",
+    "RESIDUAL_MASK",
     "SIGNED_MEMORY",
     "LedgerState",
+    "MaskState",
     "MembraneState",
     "MemoryState",
     "NeuronModel",
     "NeuronParams",
+    "OffsetState",
     "make_params",
 ]
 
@@ -62,6 +67,26 @@ class MemoryState(NamedTuple):
     sent: jax.Array
 
 
+class MaskState(NamedTuple):
+    """membrane: `[B, ...]` v(t); mask: `[B, ...]` 1 where spikes are let through, else 0."""
+
+    membrane: jax.Array
+    mask: jax.Array
+
+
+class OffsetState(NamedTuple):
+    """What the offset neuron saw since it last started, each `[B, ...]`.
+
+    membrane: v(t); sent: net count of spikes.
+    least_fired: smallest potential that fired, before reset; most_silent: largest that did not.
+    """
+
+    membrane: jax.Array
+    sent: jax.Array
+    least_fired: jax.Array
+    most_silent: jax.Array
+
+
 class LedgerState(NamedTuple):
     """charge: `[B, ...]` all that came in; sent: `[B, ...]` net count of spikes."""
 
@@ -73,10 +98,17 @@ State = Any
 
 
 class NeuronModel(NamedTuple):
-    """init(params, shape) -> state; step(params, state, current) -> (state, spikes)."""
+    """init(params, shape) -> state; step(params, state, current) -> (state, spikes).
+
+    revise(params, state) -> state: for a neuron that first runs for some pre-steps, the state
+      to start again from, by what it saw in them; None for one that does not.
+    in_turn: each layer has pre-steps of its own, after the layers before it were revised.
+    """
 
     init: Callable[[NeuronParams, tuple[int, ...]], State]
     step: Callable[[NeuronParams, State, jax.Array], tuple[State, jax.Array]]
+    revise: Callable[[NeuronParams, State], State] | None = None
+    in_turn: bool = False
 
 
 def make_params(
@@ -237,6 +269,89 @@ def _signed_memory(
     return MemoryState(m - spikes * params.positive, state.sent + spikes), spikes
 
 
+def _floored_hard(
+    params: NeuronParams, state: MembraneState, current: jax.Array
+) -> tuple[MembraneState, jax.Array]:
+    """One threshold, reset to 0, and a potential that never falls below 0.
+
+    Source: Cao et al. 2015, whose potential has a floor V_min.
+    Choice: V_min = 0, the potential at rest; their constant leak is left out.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    m, up, _ = _fire(params, state, current)
+    v = jnp.where(up, 0.0, jnp.maximum(m, 0.0))
+    return MembraneState(v), up.astype(m.dtype)
+
+
+def _start_mask(params: NeuronParams, shape: tuple[int, ...]) -> MaskState:
+    return MaskState(_rest(params, shape).membrane, jnp.ones(shape))
+
+
+def _residual_mask(
+    params: NeuronParams, state: MaskState, current: jax.Array
+) -> tuple[MaskState, jax.Array]:
+    """The double threshold, with silence where `revise` found no charge left over.
+
+    Source: SRP, Hao et al. 2023a. A neuron with v <= 0 after the pre-steps sent more than
+    its input was worth, or had none, and is muted in the steps that count.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    after, spikes = _double_threshold(params, MembraneState(state.membrane), current)
+    return MaskState(after.membrane, state.mask), spikes * state.mask
+
+
+def _mask_by_residual(params: NeuronParams, state: MaskState) -> MaskState:
+    left = state.membrane > 1e-3 * params.positive
+    return MaskState(_rest(params, left.shape).membrane, left.astype(state.mask.dtype))
+
+
+def _start_offset(params: NeuronParams, shape: tuple[int, ...]) -> OffsetState:
+    return _watch(_rest(params, shape).membrane)
+
+
+def _watch(membrane: jax.Array) -> OffsetState:
+    nothing = jnp.zeros_like(membrane)
+    return OffsetState(membrane, nothing, nothing + jnp.inf, nothing - jnp.inf)
+
+
+def _offset(
+    params: NeuronParams, state: OffsetState, current: jax.Array
+) -> tuple[OffsetState, jax.Array]:
+    """The double threshold, which keeps what `revise` needs to move its start.
+
+    Source: COS, Hao et al. 2023b.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    m, up, _ = _fire(params, MembraneState(state.membrane), current)
+    after, spikes = _double_threshold(params, MembraneState(state.membrane), current)
+    return OffsetState(
+        after.membrane,
+        state.sent + spikes,
+        jnp.where(up, jnp.minimum(state.least_fired, m), state.least_fired),
+        jnp.where(up, state.most_silent, jnp.maximum(state.most_silent, m)),
+    ), spikes
+
+
+def _move_start(params: NeuronParams, state: OffsetState) -> OffsetState:
+    """Start lower by just enough to lose a spike where v < 0, higher to win one where v >= v_p.
+
+    Source: COS; the moves are at least v_p and pass the threshold by v_p / 1000, as in the
+    published code.
+    """
+    theta, rest = params.positive, _rest(params, state.membrane.shape).membrane
+    lower = jnp.maximum(state.least_fired - 0.999 * theta, theta)
+    higher = jnp.maximum(1.001 * theta - state.most_silent, theta)
+    too_many = (state.membrane < 0) & (state.sent > 0)
+    too_few = state.membrane >= theta
+    return _watch(jnp.where(too_few, rest + higher, jnp.where(too_many, rest - lower, rest)))
+
+
 DOUBLE_THRESHOLD = NeuronModel(_rest, _double_threshold)
 """The paper's neuron: two thresholds, reset by subtraction."""
 
@@ -252,10 +367,22 @@ AUGMENTED = NeuronModel(_rest, _augmented)
 SIGNED_MEMORY = NeuronModel(_start_signed_memory, _signed_memory)
 """One threshold, negative spikes only to take back positive ones (SNM)."""
 
+FLOORED_HARD = NeuronModel(_rest, _floored_hard)
+"""One threshold, reset to zero, never below zero (Cao et al. 2015)."""
+
+RESIDUAL_MASK = NeuronModel(_start_mask, _residual_mask, _mask_by_residual)
+"""Mutes after its pre-steps what had nothing left over (SRP); without them double-threshold."""
+
+OFFSET = NeuronModel(_start_offset, _offset, _move_start, in_turn=True)
+"""Moves v(0) after its pre-steps by what it sent wrongly (COS); without them double-threshold."""
+
 NEURONS = {
     "double-threshold": DOUBLE_THRESHOLD,
     "double-threshold-hard": DOUBLE_THRESHOLD_HARD,
     "exact-charge": EXACT_CHARGE,
     "augmented": AUGMENTED,
     "signed-memory": SIGNED_MEMORY,
+    "floored-hard": FLOORED_HARD,
+    "residual-mask": RESIDUAL_MASK,
+    "offset": OFFSET,
 }

@@ -16,11 +16,13 @@ import numpy as np
 
 from snnjax import (
     architecture,
+    calibration,
     checkpoint,
     conversion,
     datasets,
     methods,
     plots,
+    rate_norm,
     records,
     scaling,
     training,
@@ -28,12 +30,12 @@ from snnjax import (
 from snnjax.ann import ANN
 from snnjax.evaluation import evaluate
 from snnjax.settings import (
-    DEFAULT_NEURON,
     ConvertConfig,
     DatasetName,
     SimulateConfig,
     TrainConfig,
     recorded,
+    settled,
     with_method,
 )
 
@@ -49,6 +51,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+TOLERANCE = 0.002
+"""Share of the validation images that the second stage of rate_norm may lose."""
 
 SPLIT_SEED = 0
 """All seeds of a training share one validation split, so that they can be compared."""
@@ -95,12 +100,18 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     fitted = training.fit(
         module.apply, dict(variables), kept, validation, config, resume=resume, progress=progress
     )
+    variables = fitted.variables
+    shortened = None
+    if config.activation == "rate_norm" and config.rate_inference_epochs:
+        variables, shortened = _shortened(
+            module.apply, variables, kept, validation, config, progress
+        )
     right = {
-        form: training.count_correct(module.apply, fitted.variables, *data.test, levels=levels)
+        form: training.count_correct(module.apply, variables, *data.test, levels=levels)
         for form, levels in {"trained": config.finest_levels, "smooth": 0}.items()
     }
     scale = scaling.measure_output_scale(
-        network, fitted.variables, kept.images[:10_000].astype(np.float32) / 255
+        network, variables, kept.images[:10_000].astype(np.float32) / 255
     )
     record = {
         "config": asdict(config),
@@ -111,6 +122,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
             "test": len(data.test.images),
         },
         "history": fitted.history,
+        "shortened": shortened,
         "validation_accuracy": max(row["accuracy"] for row in fitted.history),
         "test_accuracy": {form: n / len(data.test.images) for form, n in right.items()},
         "output_scale": scale,
@@ -119,9 +131,35 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     records.write_json(
         output / "train.json", {**record, "seconds": seconds, **records.provenance()}
     )
-    checkpoint.save(path, fitted.variables, kind="ann", metadata=record)
+    checkpoint.save(path, variables, kind="ann", metadata=record)
     resume.unlink(missing_ok=True)
     return path
+
+
+def _shortened(
+    apply: Any,
+    variables: dict[str, Any],
+    kept: datasets.Split,
+    validation: datasets.Split,
+    config: TrainConfig,
+    progress: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The second stage of rate_norm, kept where it costs at most TOLERANCE on validation."""
+    shorter = rate_norm.shorten(
+        apply, variables, kept.images, weight=config.rate_inference_weight,
+        epochs=config.rate_inference_epochs, batch_size=config.batch_size, seed=config.seed,
+        progress=progress,
+    )  # fmt: skip
+    before, after = (
+        training.count_correct(apply, v, *validation) / len(validation.images)
+        for v in (variables, shorter)
+    )
+    keep = after >= before - TOLERANCE
+    if not keep:
+        logger.warning(
+            "the second stage of rate_norm costs %.2f %%: left out", 100 * (before - after)
+        )
+    return (shorter if keep else variables), {"before": before, "after": after, "kept": keep}
 
 
 def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
@@ -138,13 +176,19 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
     network, variables, trained = load_trained(ann)
     if config.method:
         method = methods.find(config.method)
-        methods.check_fits(method, recorded(trained).activation)
+        known = recorded(trained)
+        methods.check_fits(method, known.activation, known.bias_free)
         config = methods.applied(method, config, method.convert)
-    scales = None
+    if config.needs_steps and not config.for_steps:
+        raise ValueError("for_steps is 0, but this conversion is made for one T; give --for-steps")
+    scales, images = None, np.zeros(0)
+    if config.scales != "theta" or config.correct != "nothing":
+        measured = datasets.load(trained["dataset"]["name"]).train.images
+        images = measured[: config.calibration_images].astype(np.float32) / 255
     if config.scales != "theta":
-        images = datasets.load(trained["dataset"]["name"]).train.images
-        measured = images[: config.calibration_images].astype(np.float32) / 255
-        scales = scaling.RULES[config.scales](network, variables, measured)
+        rule = scaling.RULES[config.scales]
+        steps = {"num_steps": config.for_steps} if config.scales == "least_error" else {}
+        scales = rule(network, variables, images, **steps)
     params = conversion.convert(
         network,
         variables,
@@ -152,8 +196,14 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
         gain=config.gain,
         threshold=config.threshold,
         initial=config.initial_potential,
+        shift=1 / (2 * config.for_steps) if config.shift else 0.0,
         output_scale=trained["output_scale"],
+        output_leak=config.output_leak,
     )
+    if config.correct != "nothing":
+        params = calibration.calibrate(
+            network, params, images, num_steps=config.for_steps, correct=config.correct
+        )
     path = output / "snn.safetensors"
     metadata = {"trained": trained, "config": asdict(config)}
     checkpoint.save(path, params, kind="snn", metadata=metadata)
@@ -205,10 +255,7 @@ def simulate(
       OSError: if `output` cannot be written.
     """
     network, params, metadata = load_network(snn)
-    if config.neuron is None:
-        method = metadata["config"].get("method")
-        neuron: Any = methods.find(method).neuron if method else DEFAULT_NEURON
-        config = replace(config, neuron=neuron)
+    config = settled(config, metadata["config"]["method"])
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; want at least 1")
     data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
@@ -253,6 +300,8 @@ def run(
       OSError: as `train`, `convert` and `simulate`.
     """
     train_config = with_method(train_config, convert_config.method)
+    steps = convert_config.for_steps or simulate_config.num_steps
+    convert_config = replace(convert_config, for_steps=steps)
     output = output or default_folder(train_config)
     results = output / (convert_config.method or "")
     ann = train(train_config, output, progress=progress)

@@ -27,10 +27,10 @@ class Readout(NamedTuple):
 
 
 class MeanState(NamedTuple):
-    """total: `[B, K]` current so far; steps: how many."""
+    """total: `[B, K]` leaking sum of the current; weight: what it would be of a current of 1."""
 
     total: jax.Array
-    steps: jax.Array
+    weight: jax.Array
 
 
 class CountState(NamedTuple):
@@ -46,14 +46,15 @@ def _start_mean(params: Params, shape: tuple[int, int]) -> MeanState:
 
 
 def _mean(params: Params, state: MeanState, current: jax.Array) -> tuple[MeanState, jax.Array]:
-    """The mean current so far, which stands for the logits.
+    """The mean current so far, which stands for the logits; with a leak, recent ones count more.
 
-    Source: the non-spiking output layer of Rueckauer et al. 2017.
+    Source: the non-spiking output layer of Rueckauer et al. 2017; Wang et al. 2023 have a
+    leak in the output layer.
     Choice: the paper counts spikes; a membrane without a threshold loses nothing.
     """
-    del params
-    state = MeanState(state.total + current, state.steps + 1)
-    return state, state.total / state.steps
+    leak = params["output_leak"]
+    state = MeanState(leak * state.total + current, leak * state.weight + 1)
+    return state, state.total / state.weight
 
 
 def _start_count(params: Params, shape: tuple[int, int]) -> CountState:

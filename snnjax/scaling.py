@@ -22,14 +22,16 @@ from snnjax.conversion import fold_batch_norm
 __all__ = [
     "RULES",
     "data_norm",
+    "least_error",
     "measure_output_scale",
     "measure_scales",
     "model_norm",
+    "unit",
 ]
 
 Variables = Mapping[str, Any]
 Scales = dict[str, float]
-Rule = Callable[[arch.Network, Variables, Any], Scales]
+Rule = Callable[..., Scales]
 
 
 def measure_scales(
@@ -51,18 +53,30 @@ def measure_scales(
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}; want it in (0, 100]")
+    scales: Scales = {}
+    for path, leaf in _outputs(network, variables, images).items():
+        sizes = np.abs(np.asarray(leaf))
+        scales[path] = float(np.percentile(sizes[sizes > 0], percentile))
+    return scales
+
+
+def _outputs(
+    network: arch.Network, variables: Variables, images: ArrayLike
+) -> dict[str, jax.Array]:
+    """What each activation gives on `images`, by path, none of it zero throughout."""
     if not np.size(images):
         raise ValueError("there are no images to measure on; want at least one")
     caught: Any = ANN(network.layers).apply(variables, images, mutable=["intermediates"])[1]
-    outputs = jax.tree_util.tree_flatten_with_path(caught["intermediates"])[0]
-    scales: Scales = {}
-    for keys, leaf in outputs:
-        path = "/".join(key.key for key in keys[:-2])
-        sizes = np.abs(np.asarray(leaf))
-        if not sizes.any():
+    leaves = jax.tree_util.tree_flatten_with_path(caught["intermediates"])[0]
+    outputs = {
+        "/".join(key.key for key in keys[:-2]): leaf
+        for keys, leaf in leaves
+        if keys[-2].key == "output"
+    }
+    for path, leaf in outputs.items():
+        if not np.any(leaf):
             raise ValueError(f"activation {path} is zero on every image; it has no scale")
-        scales[path] = float(np.percentile(sizes[sizes > 0], percentile))
-    return scales
+    return outputs
 
 
 def measure_output_scale(network: arch.Network, variables: Variables, images: np.ndarray) -> float:
@@ -146,10 +160,60 @@ def _chain(
     return [(name, layer, folded.get(name, {})) for name, layer in arch.named(network.layers)]
 
 
+def unit(network: arch.Network, variables: Variables, images: ArrayLike | None = None) -> Scales:
+    """1 everywhere, which leaves the weights as they are.
+
+    Source: Cao et al. 2015.
+    """
+    del variables, images
+    return dict.fromkeys(arch.activations(network), 1.0)
+
+
+def least_error(
+    network: arch.Network, variables: Variables, images: ArrayLike, *, num_steps: int
+) -> Scales:
+    """The scale by which `num_steps` spikes, rounded down, come closest to each activation.
+
+    The least mean squared error of clip(floor(a T / V), 0, T) V / T among 95 scales V from
+    the largest activation down to 6 % of it.
+
+    Source: the threshold of SNN calibration, Li et al. 2021.
+    Choice: one search over all images, where the source averages over batches.
+
+    Args:
+      network: the architecture.
+      variables: its parameters.
+      images: `[B, H, W, C]` to measure on.
+      num_steps: T that the network will run for.
+
+    Raises:
+      ValueError: if `num_steps` is below 1, there are no images, or an activation is zero on
+        all of them.
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}; want at least 1 timestep")
+    shares = 1 - 0.01 * jnp.arange(95)
+
+    @jax.jit
+    def best(outputs: jax.Array) -> jax.Array:
+        def error(scale: jax.Array) -> jax.Array:
+            spikes = jnp.clip(jnp.floor(outputs / scale * num_steps), 0, num_steps)
+            return jnp.mean(jnp.square(spikes * scale / num_steps - outputs))
+
+        scales = jnp.max(outputs) * shares
+        return scales[jnp.argmin(jax.lax.map(error, scales))]
+
+    outputs = _outputs(network, variables, images)
+    return {path: float(best(leaf)) for path, leaf in outputs.items()}
+
+
 RULES: dict[str, Rule] = {
+    "unit": unit,
     "largest": measure_scales,
     "percentile": partial(measure_scales, percentile=99.9),
     "model_norm": model_norm,
     "data_norm": data_norm,
+    "least_error": least_error,
 }
-"""Rules by name; "percentile" is the 99.9th of the outputs that are not zero."""
+"""Rules by name; "percentile" is the 99.9th of the outputs that are not zero, and
+"least_error" wants `num_steps` too."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,23 +14,31 @@ from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
 
 __all__ = [
+    "DEFAULT_ENCODING",
+    "DEFAULT_NEURON",
     "ConvertConfig",
     "SimulateConfig",
     "TrainConfig",
     "recorded",
+    "settled",
     "with_method",
 ]
 
 DatasetName = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10"]
 MethodName = Literal[
-    "sth_leaky_relu", "sth_exact", "model_norm", "data_norm", "robust_norm", "opi", "snm",
-    "ter_mapping", "aug_mapping", "qcfs",
+    "sth_leaky_relu", "sth_exact", "cao", "model_norm", "data_norm", "robust_norm", "opi", "snm",
+    "calibration", "calibration_advanced", "ter_mapping", "aug_mapping", "rnl", "th_relu", "qcfs",
+    "srp", "cos", "wang2023",
 ]  # fmt: skip
 NeuronName = Literal[
-    "double-threshold", "double-threshold-hard", "exact-charge", "augmented", "signed-memory"
-]
+    "double-threshold", "double-threshold-hard", "exact-charge", "augmented", "signed-memory",
+    "floored-hard", "residual-mask", "offset",
+]  # fmt: skip
+EncodingName = Literal["constant", "rate", "deterministic"]
 
+UNBOUNDED = ("leaky_relu", "relu", "step_relu")
 DEFAULT_NEURON: NeuronName = "exact-charge"
+DEFAULT_ENCODING: EncodingName = "constant"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +53,25 @@ class TrainConfig(training.TrainingConfig):
     """images to train on"""
     network: Literal["net1", "net2"] = "net2"
     """architecture"""
-    activation: Literal["sth_leaky_relu", "leaky_relu", "th_relu", "relu"] = "sth_leaky_relu"
-    """leaky_relu and relu have no bound, th_relu and relu no slope below zero"""
+    activation: Literal[
+        "sth_leaky_relu", "leaky_relu", "th_relu", "relu", "rate_norm", "step_relu"
+    ] = "sth_leaky_relu"
+    """leaky_relu, relu and step_relu have no bound; only the leaky ones a slope below zero;
+    step_relu has steps, and rate_norm gives rates"""
+    bias_free: bool = False
+    """no bias in any layer"""
     alpha: float = 0.1
     """slope of the activation below zero, in (0, 1]"""
     theta: float = 1.0
     """bound of the activation; where it is learnt, its initial value"""
     learn_theta: Literal["nothing", "layer", "channel"] = "nothing"
     """learn one theta for each layer or channel"""
+    step: float = 0.05
+    """height of a step of step_relu"""
+    rate_inference_epochs: int = 1
+    """passes over the training images for the second stage of rate_norm"""
+    rate_inference_weight: float = 0.1
+    """lambda of its loss: the larger, the sooner rates can be read, and the less exact"""
     dropout: float = 0.25
     """probability of dropping an input of a Dense layer behind the first weights"""
     validation: float = 0.1
@@ -68,7 +87,14 @@ class TrainConfig(training.TrainingConfig):
             raise ValueError(f"validation is {self.validation}; want a share in (0, 1)")
         if not 0 < self.theta < float("inf"):
             raise ValueError(f"theta is {self.theta}; want a finite bound above 0")
-        if self.levels and self.activation in ("leaky_relu", "relu"):
+        if not self.step > 0:
+            raise ValueError(f"step is {self.step}; want it above 0")
+        if self.rate_inference_epochs < 0 or not self.rate_inference_weight >= 0:
+            raise ValueError(
+                f"rate_inference_epochs is {self.rate_inference_epochs} and rate_inference_weight"
+                f" {self.rate_inference_weight}; want at least 0 of each"
+            )
+        if self.levels and self.activation in UNBOUNDED:
             raise ValueError(
                 f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
             )
@@ -76,10 +102,14 @@ class TrainConfig(training.TrainingConfig):
 
     def architecture(self) -> architecture.Network:
         """The network with the activation that this configuration asks for."""
-        alpha = 0.0 if self.activation in ("th_relu", "relu") else self.alpha
-        theta = float("inf") if self.activation in ("leaky_relu", "relu") else self.theta
-        activation = architecture.Activation(alpha, theta, self.learn_theta)
-        return architecture.with_activation(architecture.find(self.network), activation)
+        activation = architecture.Activation(
+            alpha=self.alpha if self.activation in ("sth_leaky_relu", "leaky_relu") else 0.0,
+            theta=float("inf") if self.activation in UNBOUNDED else self.theta,
+            learn="rate" if self.activation == "rate_norm" else self.learn_theta,
+            step=self.step if self.activation == "step_relu" else 0.0,
+        )
+        network = architecture.with_activation(architecture.find(self.network), activation)
+        return architecture.without_biases(network) if self.bias_free else network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +122,21 @@ class ConvertConfig:
 
     method: MethodName | None = None
     """a published method: sets what it is made of in every stage"""
-    scales: Literal["theta", "largest", "percentile", "model_norm", "data_norm"] = "theta"
-    """what a rate of 1 stands for: the activation's bound, or measured on training images"""
+    scales: Literal[
+        "theta", "unit", "largest", "percentile", "model_norm", "data_norm", "least_error"
+    ] = "theta"
+    """what a rate of 1 stands for: the activation's bound, 1, or measured on training images"""
+    shift: bool = False
+    """add v_p / (2 T) to the current of every hidden neuron at each timestep"""
+    correct: Literal["nothing", "shift", "potential"] = "nothing"
+    """calibrate: move mean rates to the ANN's by a current for each channel, or by an initial
+    potential for each neuron"""
+    for_steps: int = 0
+    """T of the shift, of least_error and of the calibration [run: the simulation's]"""
     calibration_images: int = 1000
-    """training images to measure scales on"""
+    """training images to measure scales on, and to calibrate on"""
+    output_leak: float = 1.0
+    """share of the last layer's potential kept per timestep, in (0, 1]"""
     gain: float = 1.0
     """c of eq. 17: input spikes per step for a white pixel, above 0"""
     initial_potential: float = 0.5
@@ -113,6 +154,15 @@ class ConvertConfig:
             )
         if not np.isfinite(self.initial_potential):
             raise ValueError(f"initial_potential is {self.initial_potential}; want it finite")
+        if self.for_steps < 0:
+            raise ValueError(f"for_steps is {self.for_steps}; want at least 1 timestep")
+        if not 0 < self.output_leak <= 1:
+            raise ValueError(f"output_leak is {self.output_leak}; want it in (0, 1]")
+
+    @property
+    def needs_steps(self) -> bool:
+        """Whether something here is made for one T."""
+        return self.shift or self.correct != "nothing" or self.scales == "least_error"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,19 +173,26 @@ class SimulateConfig:
       ValueError: naming the field that is out of its range.
     """
 
-    encoding: Literal["constant", "rate", "deterministic"] = "constant"
-    """input: a constant current, Bernoulli spikes, or evenly spread spikes"""
+    encoding: EncodingName | None = None
+    """input: a constant current, Bernoulli spikes, or evenly spread spikes
+    [default: the method's, or constant]"""
     neuron: NeuronName | None = None
     """neuron of the hidden layers [default: the method's, or exact-charge]"""
     readout: Literal["membrane", "count"] = "membrane"
     """answer: accumulated current of the last layer, or its spike counts (the paper's)"""
     num_steps: int = 16
-    """timesteps T; accuracy is given after each"""
+    """timesteps T, pre-steps included; accuracy is given after each"""
+    pre_steps: int | None = None
+    """timesteps to run before the first answer, for neurons that then revise their start
+    [default: the method's, or 0]"""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; want at least 1 timestep")
-        check_name("encoding", self.encoding, ENCODINGS)
+        if self.encoding is not None:
+            check_name("encoding", self.encoding, ENCODINGS)
+        if self.pre_steps is not None and self.pre_steps < 0:
+            raise ValueError(f"pre_steps is {self.pre_steps}; want at least 0")
         check_name("readout", self.readout, READOUTS)
         if self.neuron is not None:
             check_name("neuron", self.neuron, NEURONS)
@@ -151,6 +208,17 @@ def with_method(config: TrainConfig, method: MethodName | None) -> TrainConfig:
         return config
     found = methods.find(method)
     return methods.applied(found, config, {"activation": found.activation, **found.train})
+
+
+def settled(config: SimulateConfig, method: MethodName | None) -> SimulateConfig:
+    """The simulation with what the user left open: the method's, or the defaults."""
+    found = methods.find(method) if method else None
+    wanted: dict[str, Any] = {
+        "neuron": found.neuron if found else DEFAULT_NEURON,
+        "encoding": found.encoding if found else DEFAULT_ENCODING,
+        "pre_steps": found.pre_steps if found else 0,
+    }
+    return replace(config, **{k: v for k, v in wanted.items() if getattr(config, k) is None})
 
 
 def recorded(metadata: dict[str, Any]) -> TrainConfig:

@@ -17,7 +17,7 @@ from snnjax.encoding import CONSTANT, Encoding
 from snnjax.neuron import EXACT_CHARGE, NeuronModel
 from snnjax.readout import ACCUMULATE, Readout
 
-__all__ = ["Simulation", "image_keys", "simulate"]
+__all__ = ["Simulation", "all_pre_steps", "image_keys", "simulate"]
 
 Params = dict[str, Any]
 
@@ -25,7 +25,8 @@ Params = dict[str, Any]
 class Simulation(NamedTuple):
     """What a network said and did.
 
-    values: `[T, B, K]` the readout after every timestep; the largest is the answer.
+    values: `[T, B, K]` the readout after every timestep; the largest is the answer. Zeros
+      in pre-steps, which give none.
     spikes: `[T, B]` hidden spikes of either sign up to and with each timestep, all layers.
     layer_spikes: `[B]` spikes of either sign over all timesteps, by path of the layer.
     neurons: number of hidden neurons, by path of the layer.
@@ -50,9 +51,10 @@ def simulate(
     readout: Readout = ACCUMULATE,
     key: jax.Array | None = None,
     first: ArrayLike = 0,
+    pre_steps: int = 0,
     record: bool = False,
 ) -> Simulation:
-    """Show images to a spiking network for `num_steps` timesteps.
+    """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
     Memory does not grow with `num_steps` but for the small `[T, B, K]` of the result, unless
     a recording is asked for. Every number in `params`, the images, the key and `first` are
@@ -65,24 +67,33 @@ def simulate(
       network: the architecture; static.
       params: what `conversion.convert` returned.
       images: floats `[B, H, W, C]`, in the range that the ANN was trained on.
-      num_steps: T, at least 1; static.
+      num_steps: T, at least 1, and above the number of all pre-steps; static.
       neuron: the neuron of every hidden layer; static.
       encoding: how images become input; static.
       readout: how the last layer's current becomes values; static.
       key: for an encoding that draws.
       first: index of the first image among all that share `key`.
+      pre_steps: timesteps to run before the ones that give an answer, for neurons that then
+        revise where they start: once, or for each layer in turn. Static.
       record: keep every spike, at a cost of T times the neurons.
 
     Raises:
-      ValueError: if `num_steps` is below 1, `params` are not converted, images are no finite
-        floats of four axes or do not fit the parameters, a key is missing, or the readout
-        lacks its scale.
+      ValueError: if `num_steps` is below 1 or no step is left behind the pre-steps, these are
+        asked of a neuron that revises nothing, `params` are not converted, images are no
+        finite floats of four axes or do not fit the parameters, a key is missing, or the
+        readout lacks its scale.
     """
     if not isinstance(num_steps, int | np.integer) or num_steps < 1:
         raise ValueError(f"num_steps is {num_steps!r}; want a whole number of at least 1")
-    if not {"gain", "layers"} <= set(params):
+    if not {"gain", "layers", "output_leak"} <= set(params):
         raise ValueError(
-            f"params holds {', '.join(sorted(params))}; want gain and layers, which convert returns"
+            f"params holds {', '.join(sorted(params))}; want gain, layers and output_leak, which"
+            " convert returns"
+        )
+    before = all_pre_steps(network, neuron, pre_steps)
+    if before >= num_steps:
+        raise ValueError(
+            f"num_steps is {num_steps}, and {before} of them are pre-steps; want more than that"
         )
     if encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
@@ -97,8 +108,23 @@ def simulate(
         neuron=neuron,
         encoding=encoding,
         readout=readout,
+        pre_steps=int(pre_steps),
         record=record,
     )
+
+
+def all_pre_steps(network: arch.Network, neuron: NeuronModel, pre_steps: int) -> int:
+    """How many timesteps pass before the first that gives an answer.
+
+    Raises:
+      ValueError: if `pre_steps` is negative, or the neuron revises nothing.
+    """
+    if pre_steps < 0 or (pre_steps and neuron.revise is None):
+        raise ValueError(
+            f"pre_steps is {pre_steps}; want 0, or at least 1 with a neuron that revises its"
+            " start, such as residual-mask or offset"
+        )
+    return pre_steps * (len(arch.activations(network)) if neuron.in_turn else 1)
 
 
 def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:
@@ -118,7 +144,15 @@ def _check_images(images: ArrayLike) -> None:
 
 @partial(
     jax.jit,
-    static_argnames=("network", "num_steps", "neuron", "encoding", "readout", "record"),
+    static_argnames=(
+        "network",
+        "num_steps",
+        "neuron",
+        "encoding",
+        "readout",
+        "pre_steps",
+        "record",
+    ),
 )
 def _simulate(
     params: Params,
@@ -131,6 +165,7 @@ def _simulate(
     neuron: NeuronModel,
     encoding: Encoding,
     readout: Readout,
+    pre_steps: int,
     record: bool,
 ) -> Simulation:
     layers, gain = params["layers"], params["gain"]
@@ -155,11 +190,31 @@ def _simulate(
 
     state = spiking.init(shapes, layers, neuron, batch)
     logits = jax.eval_shape(lambda x: spiking.step(network, layers, neuron, state, x)[1], images)
+    out = readout.init(params, logits.shape)
     counts = {path: jnp.zeros(batch, jnp.int32) for path in shapes}
-    carry = (state, readout.init(params, logits.shape), counts)
-    carry, (values, total, recording) = jax.lax.scan(body, carry, jnp.arange(num_steps))
+    done, seen = 0, []
+    for revised in _rounds(network, neuron, pre_steps):
+        times = jnp.arange(done, done + pre_steps)
+        (after, _, counts), (values, total, recording) = jax.lax.scan(
+            body, (state, out, counts), times
+        )
+        seen.append((jnp.zeros_like(values), total, recording))
+        for path in revised:
+            numbers = spiking.neuron_params(spiking.inside(layers, path))
+            state = {**state, path: neuron.revise(numbers, after[path])}  # type: ignore[misc]
+        done += pre_steps
+    (_, _, counts), answered = jax.lax.scan(body, (state, out, counts), jnp.arange(done, num_steps))
+    values, total, recording = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen, answered)
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
-    return Simulation(values, total, carry[2], sizes, recording)
+    return Simulation(values, total, counts, sizes, recording)
+
+
+def _rounds(network: arch.Network, neuron: NeuronModel, pre_steps: int) -> list[list[str]]:
+    """The layers that are revised after each run of pre-steps."""
+    paths = list(arch.activations(network))
+    if not pre_steps:
+        return []
+    return [[path] for path in paths] if neuron.in_turn else [paths]
 
 
 def _count(spikes: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,14 +11,25 @@ from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
 from snnjax import synapse
-from snnjax.activation import quantised_sth_leaky_relu, sth_leaky_relu
+from snnjax.activation import quantised_sth_leaky_relu, step_relu, sth_leaky_relu
 from snnjax.neuron import NeuronModel, NeuronParams
 
-__all__ = ["init", "limit", "neurons", "split_stem", "step"]
+__all__ = [
+    "init",
+    "inside",
+    "limit",
+    "neuron_params",
+    "neurons",
+    "propagate",
+    "rates",
+    "split_stem",
+    "step",
+]
 
 Params = dict[str, Any]
 State = dict[str, Any]
 Spikes = dict[str, jax.Array]
+Listener = Callable[[str, State, jax.Array], tuple[State, jax.Array]]
 
 
 def split_stem(
@@ -41,7 +53,7 @@ def neurons(network: arch.Network, params: Params, image_shape: tuple[int, ...])
         def listen(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
             return {**state, path: current}, current
 
-        return _pass(network.layers, params, {}, images, "", listen)[0]
+        return propagate(network.layers, params, {}, images, "", listen)[0]
 
     try:
         shapes = jax.eval_shape(currents, params, jnp.zeros((1, *image_shape)))
@@ -62,7 +74,7 @@ def init(
       KeyError: if the parameters are of another network.
     """
     return {
-        path: model.init(_neuron_params(params, path), (batch_size, *shape))
+        path: model.init(neuron_params(inside(params, path)), (batch_size, *shape))
         for path, shape in shapes.items()
     }
 
@@ -97,24 +109,32 @@ def step(
     spikes: Spikes = {}
 
     def fire(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
-        after, spikes[path] = model.step(_neuron_params(params, path), state[path], current)
+        numbers = inside(params, path)
+        after, spikes[path] = model.step(
+            neuron_params(numbers), state[path], current + numbers["shift"]
+        )
         return {**state, path: after}, spikes[path]
 
-    state, x = _pass(network.layers, params, state, x, "", fire, start=start)
+    state, x = propagate(network.layers, params, state, x, "", fire, start=start)
     return state, x, spikes
 
 
-def _pass(
+def propagate(
     layers: tuple[arch.Layer, ...],
     params: Params,
     state: State,
     x: jax.Array,
     prefix: str,
-    neuron: Any,
+    neuron: Listener,
     *,
     start: int = 0,
 ) -> tuple[State, jax.Array]:
-    """Send `x` through the layers, calling neuron(path, state, current) -> (state, x)."""
+    """Send `x` through layers, calling neuron(path, state, current) -> (state, x) at neurons.
+
+    Raises:
+      KeyError: if the parameters are of other layers.
+      TypeError: from JAX, if shapes do not fit.
+    """
     for name, layer in arch.named(layers)[start:]:
         match layer:
             case arch.Activation():
@@ -123,18 +143,34 @@ def _pass(
                 pass  # conversion folded it into the weights before it
             case arch.Residual(body, shortcut):
                 inner, into = params[name], f"{prefix}{name}/"
-                state, y = _pass(body, inner["body"], state, x, f"{into}body/", neuron)
-                state, z = _pass(shortcut, inner["shortcut"], state, x, f"{into}shortcut/", neuron)
+                state, y = propagate(body, inner["body"], state, x, f"{into}body/", neuron)
+                state, z = propagate(
+                    shortcut, inner["shortcut"], state, x, f"{into}shortcut/", neuron
+                )
                 x = y * inner.get("body_weight", 1.0) + z * inner.get("shortcut_weight", 1.0)
             case _:
                 x = synapse.apply(layer, params.get(name, {}), x)
     return state, x
 
 
-def _neuron_params(params: Params, path: str) -> NeuronParams:
+def neuron_params(numbers: Params) -> NeuronParams:
+    """What a neuron needs of the numbers of its layer.
+
+    Raises:
+      KeyError: if one is missing.
+    """
+    return NeuronParams(**{name: numbers[name] for name in NeuronParams._fields})
+
+
+def inside(params: Params, path: str) -> Params:
+    """What a pytree of layers holds at a path.
+
+    Raises:
+      KeyError: if there is no such path.
+    """
     for name in path.split("/"):
         params = params[name]
-    return NeuronParams(**params)
+    return params
 
 
 def limit(
@@ -144,11 +180,23 @@ def limit(
     *,
     levels: ArrayLike | None = None,
 ) -> jax.Array:
-    """Logits `[B, K]` that the spiking network tends to: the ANN in the units of its spikes.
+    """Logits `[B, K]` that the spiking network tends to; see `rates`."""
+    return rates(network, params, images, levels=levels)[1]
 
-    Every neuron is replaced by its rate for constant current (eq. 12), sthLeakyReLU of the
-    current over v_p. With the default scales, alpha and leak this is the trained ANN up to
-    rounding, read from the converted parameters alone.
+
+def rates(
+    network: arch.Network,
+    params: Params,
+    images: jax.Array,
+    *,
+    levels: ArrayLike | None = None,
+) -> tuple[Spikes, jax.Array]:
+    """The ANN in the units of its spikes: rates by path, and the logits `[B, K]`.
+
+    Every neuron is replaced by the ANN's activation of its current over v_p, which is its
+    rate for constant current (eq. 12) as far as a rate can follow. With the default alpha this
+    is the trained ANN up to rounding, read from the converted parameters alone, whatever
+    the scales, shifts, leaks and initial potentials.
 
     Args:
       network: the architecture.
@@ -161,10 +209,20 @@ def limit(
     """
 
     def rate(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
-        neuron = _neuron_params(params["layers"], path)
-        z, alpha = current / neuron.positive, neuron.positive / neuron.negative
-        if levels is None:
-            return state, sth_leaky_relu(z, theta=1.0, alpha=alpha)
-        return state, quantised_sth_leaky_relu(z, theta=1.0, alpha=alpha, levels=levels)
+        y = _rate(specs[path], inside(params["layers"], path), current, levels)
+        return {**state, path: y}, y
 
-    return _pass(network.layers, params["layers"], {}, params["gain"] * images, "", rate)[1]
+    specs = arch.activations(network)
+    return propagate(network.layers, params["layers"], {}, params["gain"] * images, "", rate)
+
+
+def _rate(
+    spec: arch.Activation, numbers: Params, current: jax.Array, levels: ArrayLike | None
+) -> jax.Array:
+    """The ANN's activation of a current, in spikes per timestep."""
+    z, alpha = current / numbers["positive"], numbers["positive"] / numbers["negative"]
+    if spec.step:
+        return step_relu(z, step=1.0)
+    if levels is None:
+        return sth_leaky_relu(z, theta=numbers["bound"], alpha=alpha)
+    return quantised_sth_leaky_relu(z, theta=numbers["bound"], alpha=alpha, levels=levels)

@@ -115,6 +115,7 @@ def test_alpha_and_v0_come_out_as_thresholds():
         threshold=2.0,
         initial=0.25,
         leak=0.9,
+        shift=0.125,
     )
     found = params["layers"]["02_activation"]
     assert {name: float(value) for name, value in found.items()} == {
@@ -122,6 +123,8 @@ def test_alpha_and_v0_come_out_as_thresholds():
         "negative": 8.0,
         "leak": pytest.approx(0.9),
         "initial": 0.25,
+        "shift": 0.25,
+        "bound": 1.0,
     }
 
 

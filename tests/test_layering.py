@@ -13,12 +13,12 @@ import snnjax
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
-    0: {"activation", "checkpoint", "checks", "convolution", "encoding"},
+    0: {"activation", "checkpoint", "checks", "convolution", "encoding", "rate_norm"},
     1: {"architecture", "datasets", "methods", "neuron", "noise", "training", "records", "plots"},
     2: {"synapse", "preparation", "readout"},
     3: {"ann", "spiking", "settings"},
     4: {"conversion", "simulation"},
-    5: {"metrics", "scaling"},
+    5: {"calibration", "metrics", "scaling"},
     6: {"evaluation"},
     7: {"pipeline"},
     8: {"cli"},

@@ -18,7 +18,7 @@ def read(readout, params, currents):
 
 def test_the_accumulated_current_is_its_mean_so_far():
     np.testing.assert_allclose(
-        read(ACCUMULATE, {}, [[1.0, -1.0], [3.0, 0.0]]), [[1.0, -1.0], [2.0, -0.5]]
+        read(ACCUMULATE, {"output_leak": 1.0}, [[1.0, -1.0], [3.0, 0.0]]), [[1.0, -1.0], [2.0, -0.5]]
     )
 
 

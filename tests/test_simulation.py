@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_time():
     def bytes_of(num_steps):
         compiled = simulation._simulate.lower(
             params, images, None, 0, network=network, num_steps=num_steps, neuron=EXACT_CHARGE,
-            encoding=CONSTANT, readout=ACCUMULATE, record=False,
+            encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0, record=False,
         ).compile().memory_analysis()  # fmt: skip
         return compiled.temp_size_in_bytes, compiled.output_size_in_bytes
 
@@ -201,7 +201,7 @@ def test_counting_needs_its_scale_and_approaches_the_logits(dense):
     [
         ({"num_steps": 0}, "num_steps is 0; want a whole number of at least 1"),
         ({"num_steps": 2.5}, "num_steps is 2.5; want a whole number"),
-        ({"params": {"layers": {}}}, "params holds layers; want gain and layers"),
+        ({"params": {"layers": {}}}, "params holds layers; want gain, layers and"),
         ({"images": np.zeros((2, 4, 4), np.float32)}, r"images have shape \(2, 4, 4\); want \[B"),
         ({"images": np.zeros((0, 4, 4, 1), np.float32)}, "with nothing empty"),
         ({"images": np.zeros((2, 4, 4, 1), np.uint8)}, "images are uint8; want floats"),
