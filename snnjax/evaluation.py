@@ -32,6 +32,7 @@ def evaluate(
     levels: int = 0,
     batch_size: int = 128,
     seed: int = 0,
+    ceiling: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Accuracy of ANN and SNN on a split, spikes, loss and latency.
@@ -39,7 +40,7 @@ def evaluate(
     "ann" is the network as trained (its quantised form where it has one), "ann_smooth"
     with the plain activation; both are read from the converted parameters. "ceiling" is
     the ANN on the time-average of the very frames that the SNN saw, where they vary: what
-    the coding leaves, a yardstick and no strict bound.
+    the coding leaves, a yardstick and no strict bound; without `ceiling` it is left out.
 
     Raises:
       ValueError: if the split is empty, or the images do not fit the network.
@@ -54,7 +55,8 @@ def evaluate(
     )  # fmt: skip
     scores = (
         _score(network, params, *_batch(images, labels, first, batch_size), config,
-               levels=levels or None, key=key, first=first, valid=len(images) - first)
+               levels=levels or None, key=key, first=first, valid=len(images) - first,
+               ceiling=ceiling)
         for first in batches
     )  # fmt: skip
     total = reduce(partial(jax.tree.map, np.add), scores)
@@ -88,6 +90,7 @@ def _score(
     key: jax.Array,
     first: int,
     valid: int,
+    ceiling: bool,
 ) -> dict[str, Any]:
     """Sums over the first `valid` images of a batch: right answers and spikes."""
     encoding = ENCODINGS[config.encoding or DEFAULT_ENCODING]
@@ -106,11 +109,11 @@ def _score(
         for at in {levels, None}
     }
     sums |= {"ann": right[levels], "ann_smooth": right[None]}
-    if encoding.varies:
+    if encoding.varies and ceiling:
         reached = _ceiling(
             network, params, images, labels, key, first, levels,
             encoding=encoding, num_steps=config.num_steps,
-            before=simulation.all_pre_steps(network, neuron, pre_steps),
+            before=simulation.all_pre_steps(network, neuron, pre_steps, config.num_steps),
         )  # fmt: skip
         sums["ceiling"] = reached[:, :valid].sum(1)
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.int64), sums)

@@ -20,22 +20,25 @@ from snnjax import (
     checkpoint,
     conversion,
     datasets,
-    methods,
     plots,
     rate_norm,
     records,
     scaling,
+    simulation,
     training,
 )
 from snnjax.ann import ANN
 from snnjax.evaluation import evaluate
+from snnjax.neuron import NEURONS
 from snnjax.settings import (
+    DEFAULT_NEURON,
     ConvertConfig,
     DatasetName,
     SimulateConfig,
     TrainConfig,
     recorded,
     settled,
+    with_conversion,
     with_method,
 )
 
@@ -174,13 +177,7 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
       OSError: if `output` cannot be written.
     """
     network, variables, trained = load_trained(ann)
-    if config.method:
-        method = methods.find(config.method)
-        known = recorded(trained)
-        methods.check_fits(method, known.activation, known.bias_free)
-        config = methods.applied(method, config, method.convert)
-    if config.needs_steps and not config.for_steps:
-        raise ValueError("for_steps is 0, but this conversion is made for one T; give --for-steps")
+    config = with_conversion(config, recorded(trained))
     scales, images = None, np.zeros(0)
     if config.scales != "theta" or config.correct != "nothing":
         measured = datasets.load(trained["dataset"]["name"]).train.images
@@ -302,6 +299,13 @@ def run(
     train_config = with_method(train_config, convert_config.method)
     steps = convert_config.for_steps or simulate_config.num_steps
     convert_config = replace(convert_config, for_steps=steps)
+    # What cannot work is refused before the training.
+    with_conversion(convert_config, train_config)
+    used = settled(simulate_config, convert_config.method)
+    neuron = NEURONS[used.neuron or DEFAULT_NEURON]
+    simulation.all_pre_steps(
+        train_config.architecture(), neuron, used.pre_steps or 0, used.num_steps
+    )
     output = output or default_folder(train_config)
     results = output / (convert_config.method or "")
     ann = train(train_config, output, progress=progress)

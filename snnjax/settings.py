@@ -21,6 +21,7 @@ __all__ = [
     "TrainConfig",
     "recorded",
     "settled",
+    "with_conversion",
     "with_method",
 ]
 
@@ -208,6 +209,22 @@ def with_method(config: TrainConfig, method: MethodName | None) -> TrainConfig:
         return config
     found = methods.find(method)
     return methods.applied(found, config, {"activation": found.activation, **found.train})
+
+
+def with_conversion(config: ConvertConfig, trained: TrainConfig) -> ConvertConfig:
+    """The conversion with a method's settings.
+
+    Raises:
+      ValueError: if the configuration asks for something else than the method, the method
+        does not fit the network, or T is not known where it is needed.
+    """
+    if config.method:
+        found = methods.find(config.method)
+        methods.check_fits(found, trained.activation, trained.bias_free)
+        config = methods.applied(found, config, found.convert)
+    if config.needs_steps and not config.for_steps:
+        raise ValueError("for_steps is 0, but this conversion is made for one T; give --for-steps")
+    return config
 
 
 def settled(config: SimulateConfig, method: MethodName | None) -> SimulateConfig:

@@ -90,11 +90,7 @@ def simulate(
             f"params holds {', '.join(sorted(params))}; want gain, layers and output_leak, which"
             " convert returns"
         )
-    before = all_pre_steps(network, neuron, pre_steps)
-    if before >= num_steps:
-        raise ValueError(
-            f"num_steps is {num_steps}, and {before} of them are pre-steps; want more than that"
-        )
+    all_pre_steps(network, neuron, pre_steps, num_steps)
     if encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     _check_images(images)
@@ -113,18 +109,26 @@ def simulate(
     )
 
 
-def all_pre_steps(network: arch.Network, neuron: NeuronModel, pre_steps: int) -> int:
-    """How many timesteps pass before the first that gives an answer.
+def all_pre_steps(
+    network: arch.Network, neuron: NeuronModel, pre_steps: int, num_steps: int
+) -> int:
+    """How many of `num_steps` timesteps pass before the first that gives an answer.
 
     Raises:
-      ValueError: if `pre_steps` is negative, or the neuron revises nothing.
+      ValueError: if `pre_steps` is negative, the neuron revises nothing, or no timestep is
+        left.
     """
     if pre_steps < 0 or (pre_steps and neuron.revise is None):
         raise ValueError(
             f"pre_steps is {pre_steps}; want 0, or at least 1 with a neuron that revises its"
             " start, such as residual-mask or offset"
         )
-    return pre_steps * (len(arch.activations(network)) if neuron.in_turn else 1)
+    before = pre_steps * (len(arch.activations(network)) if neuron.in_turn else 1)
+    if before >= num_steps:
+        raise ValueError(
+            f"num_steps is {num_steps}, and {before} of them are pre-steps; want more than that"
+        )
+    return before
 
 
 def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.activation import leaky_relu, quantised_sth_leaky_relu, sth_leaky_relu
+from snnjax.activation import leaky_relu, quantised_sth_leaky_relu, step_relu, sth_leaky_relu
 
 
 def test_values_worked_by_hand():
@@ -74,3 +74,11 @@ def test_slope_and_bound_are_traced():
     )
     np.testing.assert_allclose(swept, [[-0.1, 1.0], [-0.5, 2.0]])
     np.testing.assert_allclose(leaky_relu(z, alpha=0.5), [-0.5, 4.0])
+
+
+def test_step_relu_falls_to_a_step_and_lets_gradients_through():
+    z = jnp.array([-1.0, 0.0, 0.03, 0.05, 0.12, 0.99, 1.0, 1.03, 7.0])
+    found = step_relu(z, step=0.05)
+    np.testing.assert_allclose(found, [0, 0, 0, 0.05, 0.1, 0.95, 1.0, 1.03, 7.0], atol=1e-6)
+    slope = jax.grad(lambda z: step_relu(z, step=0.05).sum())(z)
+    np.testing.assert_array_equal(slope[jnp.array([0, 2, 4, 5, 7, 8])], [0, 1, 1, 1, 1, 1])

@@ -18,7 +18,8 @@ def read(readout, params, currents):
 
 def test_the_accumulated_current_is_its_mean_so_far():
     np.testing.assert_allclose(
-        read(ACCUMULATE, {"output_leak": 1.0}, [[1.0, -1.0], [3.0, 0.0]]), [[1.0, -1.0], [2.0, -0.5]]
+        read(ACCUMULATE, {"output_leak": 1.0}, [[1.0, -1.0], [3.0, 0.0]]),
+        [[1.0, -1.0], [2.0, -0.5]],
     )
 
 
@@ -70,3 +71,8 @@ def test_noise_changes_the_share_it_says_to_black_or_white():
     for density in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="want a share of the pixels"):
             noise.salt_and_pepper(key, images, density)
+
+
+def test_a_leak_of_the_output_counts_recent_currents_more():
+    found = read(ACCUMULATE, {"output_leak": 0.5}, [[1.0, 0.0], [4.0, 0.0]])
+    np.testing.assert_allclose(found, [[1.0, 0.0], [(0.5 * 1 + 4) / 1.5, 0.0]])
