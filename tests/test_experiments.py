@@ -11,15 +11,44 @@ import pytest
 from snnjax import pipeline
 from snnjax.settings import ConvertConfig, SimulateConfig
 
-FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "mnist_latency"
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+FOLDER = EXPERIMENTS / "mnist_latency"
+COMPARISON = EXPERIMENTS / "method_comparison"
 
 
-def test_smoke_of_table_2_and_its_plots(tmp_path):
+def smoke(folder, output):
+    """Run an experiment's whole path on small data."""
     pytest.importorskip("mlxtend")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     for script, option in (("run.py", ["--smoke"]), ("plot.py", [])):
-        command = [sys.executable, str(FOLDER / script), *option, "--output", str(tmp_path)]
-        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=environment)
+        command = [sys.executable, str(folder / script), *option, "--output", str(output)]
+        subprocess.run(command, check=True, capture_output=True, cwd=output, env=environment)
+
+
+def test_smoke_of_the_comparison_and_its_plots(tmp_path):
+    smoke(COMPARISON, tmp_path)
+    path = tmp_path / "results" / "comparison.json"
+    rows = json.loads(path.read_text())["rows"]
+    found = {(row["method"], row["encoding"]) for row in rows}
+    assert found == {
+        ("sth_exact", "constant"), ("sth_exact", "rate"), ("cao", "constant"), ("cao", "rate"),
+        ("th_relu", "constant"), ("cos", "constant"),
+    }  # fmt: skip
+    by_name = {row["method"]: row for row in rows}
+    assert by_name["th_relu"]["steps"] == [1, 2, 4, 8]
+    assert by_name["cos"]["uncounted_steps"] == 8
+    assert len((tmp_path / "results" / "net2.md").read_text().splitlines()) == 2 + 6
+    assert (tmp_path / "figures" / "net2.png").stat().st_size > 10_000
+    before = path.read_text()
+    subprocess.run(  # all rows are there: nothing is done again
+        [sys.executable, str(COMPARISON / "run.py"), "--smoke", "--output", str(tmp_path)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert path.read_text() == before
+
+
+def test_smoke_of_table_2_and_its_plots(tmp_path):
+    smoke(FOLDER, tmp_path)
     rows = json.loads((tmp_path / "results" / "table2.json").read_text())["rows"]
     assert len(rows) == 12
     assert {row["training"]["network"] for row in rows} == {"net1", "net2"}
