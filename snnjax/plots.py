@@ -64,8 +64,8 @@ def accuracy_against_time(
             low = [a - b for a, b in zip(curve, bands[label], strict=True)]
             high = [a + b for a, b in zip(curve, bands[label], strict=True)]
             axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
-    for (label, level), style in zip(ann.items(), ("--", ":", "-.", (0, (1, 3))), strict=False):
-        axes.axhline(level, color="#444444", linestyle=style, linewidth=1, label=label)
+    for (label, level), dashes in zip(ann.items(), ("--", ":", "-.", (0, (1, 3))), strict=False):
+        axes.axhline(level, color="#444444", linestyle=dashes, linewidth=1, label=label)
     if lowest is not None:
         axes.set_ylim(bottom=lowest, top=100 if lowest < 95 else 100 - (100 - lowest) * 0.05)
     axes.set_xlabel("timesteps T")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from snnjax.checkpoint import write_whole
 
-__all__ = ["markdown_table", "print_table", "provenance", "write_json"]
+__all__ = ["markdown_table", "print_table", "provenance", "spread", "write_json"]
 
 
 def provenance() -> dict[str, Any]:
@@ -64,6 +65,16 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """
     text = json.dumps(record, indent=2, allow_nan=False)
     write_whole(path, (text + "\n").encode())
+
+
+def spread(values: Sequence[float], sign: str = "") -> str:
+    """Mean and standard deviation of shares, in % or, with a `sign` of "+", in points.
+
+    Raises:
+      StatisticsError: if there are no values.
+    """
+    text = f"{100 * statistics.mean(values):{sign}.2f}"
+    return f"{text} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else text
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -88,8 +88,8 @@ class TrainConfig(training.TrainingConfig):
             raise ValueError(f"validation is {self.validation}; want a share in (0, 1)")
         if not 0 < self.theta < float("inf"):
             raise ValueError(f"theta is {self.theta}; want a finite bound above 0")
-        if not self.step > 0:
-            raise ValueError(f"step is {self.step}; want it above 0")
+        if not 0 < self.step < float("inf"):
+            raise ValueError(f"step is {self.step}; want it finite and above 0")
         if self.rate_inference_epochs < 0 or not self.rate_inference_weight >= 0:
             raise ValueError(
                 f"rate_inference_epochs is {self.rate_inference_epochs} and rate_inference_weight"
@@ -130,8 +130,8 @@ class ConvertConfig:
     shift: bool = False
     """add v_p / (2 T) to the current of every hidden neuron at each timestep"""
     correct: Literal["nothing", "shift", "potential"] = "nothing"
-    """calibrate: move mean rates to the ANN's by a current for each channel, or by an initial
-    potential for each neuron"""
+    """calibrate double-threshold neurons: move mean rates to the ANN's by a current for each
+    channel, or by an initial potential for each neuron"""
     for_steps: int = 0
     """T of the shift, of least_error and of the calibration [run: the simulation's]"""
     calibration_images: int = 1000
@@ -216,12 +216,17 @@ def with_conversion(config: ConvertConfig, trained: TrainConfig) -> ConvertConfi
 
     Raises:
       ValueError: if the configuration asks for something else than the method, the method
-        does not fit the network, or T is not known where it is needed.
+        does not fit the network, or a scale or T is not known where it is needed.
     """
     if config.method:
         found = methods.find(config.method)
         methods.check_fits(found, trained.activation, trained.bias_free)
         config = methods.applied(found, config, found.convert)
+    if config.scales == "theta" and trained.activation in ("relu", "leaky_relu"):
+        raise ValueError(
+            f"{trained.activation} has no bound for a rate to stand for; give --scales, such as"
+            " percentile, or a --method"
+        )
     if config.needs_steps and not config.for_steps:
         raise ValueError("for_steps is 0, but this conversion is made for one T; give --for-steps")
     return config

@@ -360,7 +360,13 @@ def test_what_a_method_may_not_be_asked(tmp_path, capsys):
         ),
         (["convert", ann, "--calibration-images", "0"], "calibration_images is 0; want at least 1"),
         (["run", "--method", "qcfs", "--theta", "3"], "--theta is 3.0, but method qcfs means 8.0"),
+        (
+            ["run", "--activation", "relu", "--levels", "0", "--output", str(tmp_path / "none")],
+            "relu has no bound for a rate to stand for; give --scales, such as percentile",
+        ),
         (["train", "--activation", "relu"], "levels is 4, but relu has no bound to divide; want 0"),
     ):
         assert cli.main(line) == 2
         assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()  # refused before the training
+    assert not (tmp_path / "srp").exists()

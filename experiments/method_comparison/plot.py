@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, NamedTuple
 
 import cyclopts
@@ -13,7 +12,7 @@ import cyclopts
 from snnjax import plots
 from snnjax.checkpoint import write_whole
 from snnjax.methods import METHODS
-from snnjax.records import markdown_table
+from snnjax.records import markdown_table, spread
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32)
@@ -61,6 +60,13 @@ class Group(NamedTuple):
             return None
         return [row["snn"][row["steps"].index(steps)] for row in self.rows]
 
+    def shown(self, steps: int) -> str:
+        """Accuracy at a T for the table; "--" before the first answer."""
+        found = self.accuracy(steps)
+        if steps <= self.rows[0]["uncounted_steps"]:
+            return "--"
+        return spread(found) if found else ""
+
     @property
     def curve(self) -> list[float]:
         return [mean(values) for values in zip(*(row["snn"] for row in self.rows), strict=True)]
@@ -84,14 +90,6 @@ def grouped(rows: list[Row]) -> dict[str, dict[tuple[str, str], Group]]:
         found = groups.setdefault(row["network"], {})
         found.setdefault(key, Group(*key, [])).rows.append(row)
     return groups
-
-
-def spread(values: Sequence[float] | None, sign: str = "") -> str:
-    """Mean and standard deviation of shares, in % or, signed, in points."""
-    if values is None:
-        return ""
-    text = f"{100 * mean(values):{sign}.2f}"
-    return f"{text} ± {100 * stdev(values):.2f}" if len(values) > 1 else text
 
 
 def beside_the_paper(groups: dict[str, dict[tuple[str, str], Group]]) -> str:
@@ -142,8 +140,8 @@ def all_methods(groups: dict[tuple[str, str], Group]) -> str:
                 f"`{group.method}`",
                 group.encoding,
                 spread(group.ann),
-                *(spread(group.accuracy(t)) if t > uncounted else "--" for t in STEPS),
-                f"{spread(group.accuracy(last))} (T={last})" if last > STEPS[-1] else "",
+                *(group.shown(t) for t in STEPS),
+                f"{group.shown(last)} (T={last})" if last > STEPS[-1] else "",
                 str(latency or "--"),
                 str(latency - uncounted if latency else "--"),
                 f"{mean(row['spike_rate'][-1] for row in group.rows):.3f}",

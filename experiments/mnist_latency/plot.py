@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -12,7 +11,7 @@ import cyclopts
 
 from snnjax import plots
 from snnjax.checkpoint import write_whole
-from snnjax.records import markdown_table
+from snnjax.records import markdown_table, spread
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16)
@@ -30,12 +29,6 @@ def grouped(rows: list[Row]) -> Groups:
         place = (row["training"]["network"], row["config"]["encoding"])
         groups.setdefault(place, {}).setdefault(row["label"], []).append(row)
     return groups
-
-
-def spread(values: Sequence[float], sign: str = "") -> str:
-    """Mean and standard deviation of shares, in % or, signed, in points."""
-    text = f"{100 * mean(values):{sign}.2f}"
-    return f"{text} ± {100 * stdev(values):.2f}" if len(values) > 1 else text
 
 
 def table(groups: Groups) -> str:
