@@ -181,6 +181,11 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
     scales, images = None, np.zeros(0)
     if config.scales != "theta" or config.correct != "nothing":
         measured = datasets.load(trained["dataset"]["name"]).train.images
+        if config.calibration_images > len(measured):
+            raise ValueError(
+                f"calibration_images is {config.calibration_images}, but"
+                f" {trained['dataset']['name']} has {len(measured)} training images"
+            )
         images = measured[: config.calibration_images].astype(np.float32) / 255
     if config.scales != "theta":
         rule = scaling.RULES[config.scales]

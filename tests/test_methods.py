@@ -171,7 +171,9 @@ def test_srp_mutes_what_had_nothing_left_over(currents, mask):
     "currents",
     [
         pytest.param([1.2, -1.6, 0.0, 0.0], id="one-spike-too-many"),
-        pytest.param([0.0, 0.0, 0.0, 2.2], id="one-too-few"),
+        pytest.param([-0.3, 0.0, 0.0, 2.4], id="one-too-few"),
+        pytest.param([-1.0, 0.0, 0.0, 3.0], id="one-too-few-after-a-deep-low"),
+        pytest.param([2.0, -2.2, 0.0, 0.0], id="one-too-many-after-a-high"),
         pytest.param([0.4, 0.4, 0.4, 0.4], id="right-as-it-is"),
         pytest.param([-0.7, -0.7, -0.7, -0.7], id="silent-as-it-should-be"),
     ],
@@ -216,6 +218,7 @@ def test_pre_steps_are_a_loop_that_starts_again_from_revised_states(neuron, roun
             np.testing.assert_array_equal(result.recording[path][before + t], spikes[path])
             changed |= bool((spikes[path] != unrevised[path]).any())
     assert changed
+    assert len(result.values) == before + 5
     np.testing.assert_array_equal(result.values[:before], 0.0)
     recorded = sum(np.abs(result.recording[path]).sum((0, 2)) for path in paths)
     np.testing.assert_array_equal(result.spikes[-1], recorded)  # pre-steps are paid for
@@ -357,6 +360,10 @@ def test_what_a_method_may_not_be_asked(tmp_path, capsys):
                 "1",
             ],
             "num_steps is 4, and 4 of them are pre-steps",
+        ),
+        (
+            ["convert", ann, "--scales", "largest", "--calibration-images", "4001"],
+            "calibration_images is 4001, but mnist5k has 4000 training images",
         ),
         (["convert", ann, "--calibration-images", "0"], "calibration_images is 0; want at least 1"),
         (["run", "--method", "qcfs", "--theta", "3"], "--theta is 3.0, but method qcfs means 8.0"),
