@@ -14,6 +14,7 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from snnjax import __version__, pipeline, preparation, records
+from snnjax.allocator import keep_freed_memory
 from snnjax.evaluation import WITHIN
 from snnjax.settings import (
     ConvertConfig,
@@ -178,6 +179,7 @@ def _show(record: dict[str, Any], output: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 with one line on what was wrong."""
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("jax").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)

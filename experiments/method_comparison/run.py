@@ -21,6 +21,7 @@ import cyclopts
 from tqdm.auto import tqdm
 
 from snnjax import datasets, methods, metrics, pipeline, records, simulation
+from snnjax.allocator import keep_freed_memory
 from snnjax.evaluation import WITHIN, evaluate
 from snnjax.neuron import NEURONS
 from snnjax.settings import ConvertConfig, SimulateConfig, TrainConfig, settled, with_method
@@ -186,6 +187,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     output
         folder for results and parameters
     """
+    keep_freed_memory()
     runs = output / "runs" if smoke else HERE.parents[1] / "runs" / "method_comparison"
     path = output / "results" / "comparison.json"
     rows = list(done(path))

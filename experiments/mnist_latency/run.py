@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import cyclopts
 
 from snnjax import checkpoint, pipeline, records
+from snnjax.allocator import keep_freed_memory
 from snnjax.settings import ConvertConfig, SimulateConfig, TrainConfig
 
 HERE = Path(__file__).parent
@@ -72,6 +73,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     output
         folder for results and parameters
     """
+    keep_freed_memory()
     seeds, num_steps = ((0,), 4) if smoke else ((0, 1, 2), 16)
     runs = output / "runs" if smoke else HERE.parents[1] / "runs"
     rows = []
