@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -69,11 +70,13 @@ class ANN(nn.Module):
                     padding,
                     feature_group_count=groups,
                     use_bias=use_bias,
-                    conv_general_dilated=conv_general_dilated,
+                    conv_general_dilated=partial(conv_general_dilated, gradient=train),
                     name=name,
                 )(x)
             case arch.AvgPool() | arch.Flatten():
                 return synapse.apply(layer, {}, x)
+            case arch.Normalise(mean, std):
+                return (x - jnp.array(mean)) / jnp.array(std)
             case arch.BatchNorm(momentum, epsilon):
                 return nn.BatchNorm(not train, momentum=momentum, epsilon=epsilon, name=name)(x)
             case arch.Activation():

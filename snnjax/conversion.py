@@ -19,34 +19,77 @@ from snnjax.ann import theta_of
 from snnjax.checks import check_value
 from snnjax.neuron import make_params
 
-__all__ = ["convert", "fold_batch_norm"]
+__all__ = ["convert", "fold"]
 
 Params = dict[str, Any]
 
 
-def fold_batch_norm(
+def fold(
     layers: tuple[arch.Layer, ...], params: Mapping[str, Any], statistics: Mapping[str, Any]
 ) -> Params:
-    """The parameters without batch normalisation: kernel g / s, bias (b - mean) g / s + beta.
+    """The parameters without normalisation of images and batches.
 
-    Source: Rueckauer et al. 2017, batch-normalisation layers; s = sqrt(variance + epsilon).
+    A Normalise makes the kernel W / std and the bias b - sum of W mean / std. Zeros around
+    normalised images are the mean around raw ones, so a convolution with padding also gets
+    a "border", the value of each channel beyond the image.
+    A BatchNorm makes the kernel g W / s and the bias (b - mean) g / s + beta, with
+    s = sqrt(variance + epsilon).
+
+    Source: Rueckauer et al. 2017 for batch normalisation. Choice: the paper does not say how
+    its images are normalised.
 
     Args:
-      layers: the specifications, BatchNorm included; names stay as they are.
+      layers: the specifications; names stay as they are.
       params: the collection "params" of these layers.
       statistics: the collection "batch_stats" of these layers.
 
     Raises:
-      ValueError: if a BatchNorm does not directly follow a Dense or Conv, or has no
-        statistics.
+      ValueError: if a BatchNorm does not directly follow a Dense or Conv or has no
+        statistics, or what follows a Normalise, Flatten and AvgPool apart, is no Dense or
+        Conv of its channels.
     """
+    return _fold_batch_norm(layers, _fold_normalise(layers, params), statistics)
+
+
+def _fold_normalise(layers: tuple[arch.Layer, ...], params: Mapping[str, Any]) -> Params:
+    folded = dict(params)
+    if not layers or not isinstance(layers[0], arch.Normalise):
+        return folded
+    mean, std = jnp.asarray(layers[0].mean), jnp.asarray(layers[0].std)
+    for name, layer in arch.named(layers)[1:]:
+        if isinstance(layer, arch.Dense | arch.Conv):
+            kernel = params[name]["kernel"]
+            inputs = kernel.shape[-2] * (layer.groups if isinstance(layer, arch.Conv) else 1)
+            if inputs % len(mean):
+                raise ValueError(
+                    f"{arch.named(layers)[0][0]} has {len(mean)} channels and the weights of"
+                    f" {name} {inputs} inputs; want those of the images"
+                )
+            kernel = kernel / _each_input(layer, kernel, std)
+            means = kernel * _each_input(layer, kernel, mean)
+            bias = params[name].get("bias", 0.0) - means.sum(tuple(range(kernel.ndim - 1)))
+            folded[name] = {"kernel": kernel, "bias": bias}
+            if isinstance(layer, arch.Conv) and layer.padding != "VALID":
+                folded[name]["border"] = mean
+            return folded
+        if not isinstance(layer, arch.AvgPool | arch.Flatten):
+            break
+    raise ValueError(
+        f"{arch.named(layers)[0][0]} is followed by {name}; want a Dense or Conv, so that it can"
+        " be folded into its weights"
+    )
+
+
+def _fold_batch_norm(
+    layers: tuple[arch.Layer, ...], params: Mapping[str, Any], statistics: Mapping[str, Any]
+) -> Params:
     folded: Params = {}
     before: str | None = None
     for name, layer in arch.named(layers):
         if isinstance(layer, arch.Residual):
             inner, means = params.get(name, {}), statistics.get(name, {})
             folded[name] = {
-                branch: fold_batch_norm(inside, inner.get(branch, {}), means.get(branch, {}))
+                branch: _fold_batch_norm(inside, inner.get(branch, {}), means.get(branch, {}))
                 for branch, inside in (("body", layer.body), ("shortcut", layer.shortcut))
             }
         elif isinstance(layer, arch.BatchNorm):
@@ -61,7 +104,7 @@ def fold_batch_norm(
                 )
             slope = params[name]["scale"] / jnp.sqrt(statistics[name]["var"] + layer.epsilon)
             bias = folded[before].get("bias", 0.0) - statistics[name]["mean"]
-            folded[before] = {
+            folded[before] |= {
                 "kernel": folded[before]["kernel"] * slope,
                 "bias": bias * slope + params[name]["bias"],
             }
@@ -132,7 +175,7 @@ def convert(
         initial=initial,
         shift=shift,
     )
-    folded = fold_batch_norm(network.layers, params, statistics)
+    folded = fold(network.layers, params, statistics)
     layers, _, weighted = _convert_stack(
         network.layers, folded, 1.0 / jnp.asarray(gain, jnp.float32), jnp.float32(1.0), "", plan
     )
@@ -240,17 +283,24 @@ def _rescaled(
 ) -> Params:
     """Weights times scale_in / scale_out, channel by channel where scales are vectors."""
     kernel = params["kernel"]
-    inputs, outputs = kernel.shape[-2:]
-    if scale.ndim:
-        if isinstance(layer, arch.Conv):
-            groups = jnp.reshape(scale, (layer.groups, inputs)).T
-            scale = jnp.repeat(groups, outputs // layer.groups, axis=1)
-        else:  # behind a Flatten the channels repeat, pixel by pixel
-            scale = jnp.tile(scale, inputs // len(scale))[:, None]
-    rescaled = {"kernel": kernel * scale / goal}
+    rescaled = {"kernel": kernel * _each_input(layer, kernel, scale) / goal}
     if "bias" in params:
         rescaled["bias"] = params["bias"] / goal
+    if "border" in params:
+        rescaled["border"] = params["border"] / scale
     return rescaled
+
+
+def _each_input(layer: arch.Dense | arch.Conv, kernel: jax.Array, values: jax.Array) -> jax.Array:
+    """One value, or one for each channel, in the shape of the last two axes of a kernel."""
+    if not values.ndim:
+        return values
+    inputs, outputs = kernel.shape[-2:]
+    if isinstance(layer, arch.Conv):
+        groups = jnp.reshape(values, (layer.groups, inputs)).T
+        return jnp.repeat(groups, outputs // layer.groups, axis=1)
+    # Behind a Flatten the channels repeat, pixel by pixel.
+    return jnp.tile(values, inputs // len(values))[:, None]
 
 
 def _units(

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
 from snnjax.ann import ANN
-from snnjax.conversion import fold_batch_norm
+from snnjax.conversion import fold
 
 __all__ = [
     "RULES",
@@ -156,7 +156,7 @@ def _chain(
     if any(isinstance(layer, arch.Residual) for layer in network.layers):
         raise ValueError(f"{rule} is defined for a chain of layers; use 'percentile' or 'largest'")
     statistics = variables.get("batch_stats", {})
-    folded = fold_batch_norm(network.layers, variables["params"], statistics)
+    folded = fold(network.layers, variables["params"], statistics)
     return [(name, layer, folded.get(name, {})) for name, layer in arch.named(network.layers)]
 
 

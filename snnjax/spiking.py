@@ -139,8 +139,8 @@ def propagate(
         match layer:
             case arch.Activation():
                 state, x = neuron(prefix + name, state, x)
-            case arch.BatchNorm():
-                pass  # conversion folded it into the weights before it
+            case arch.BatchNorm() | arch.Normalise():
+                pass  # conversion folded it into the weights
             case arch.Residual(body, shortcut):
                 inner, into = params[name], f"{prefix}{name}/"
                 state, y = propagate(body, inner["body"], state, x, f"{into}body/", neuron)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import architecture as arch
+from snnjax.convolution import conv_general_dilated
 
 __all__ = ["apply"]
 
@@ -20,7 +21,8 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
 
     Args:
       layer: the specification.
-      params: "kernel" and, if there is one, "bias", which flows at every timestep.
+      params: "kernel" and, where there is one, "bias", which flows at every timestep, and
+        "border", the input of each channel beyond the image, where otherwise it is 0.
       x: `[B, N]` or `[B, H, W, C]`.
 
     Raises:
@@ -31,12 +33,14 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
         case arch.Dense():
             x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
         case arch.Conv():
-            x = jax.lax.conv_general_dilated(
+            padding: Any = layer.padding
+            if "border" in params:
+                padding, x = "VALID", _framed(layer, params["border"], x)
+            x = conv_general_dilated(
                 x,
                 params["kernel"],
                 layer.strides,
-                layer.padding,
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                padding,
                 feature_group_count=layer.groups,
                 precision=jax.lax.Precision.HIGHEST,
             )
@@ -50,3 +54,11 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
         case _:
             raise ValueError(f"{layer!r} is no synapse; want a Dense, Conv, AvgPool or Flatten")
     return x + params["bias"] if "bias" in params else x
+
+
+def _framed(layer: arch.Conv, border: jax.Array, x: jax.Array) -> jax.Array:
+    """The input with its padding around it."""
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], layer.kernel_size, layer.strides, layer.padding)
+    width = (*pads, (0, 0))
+    frame = border - jnp.pad(jnp.broadcast_to(border, x.shape[1:]), width)
+    return jnp.pad(x, ((0, 0), *width)) + frame

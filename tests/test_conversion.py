@@ -9,7 +9,7 @@ from networks import dense_network, random_images, random_variables, residual_ne
 from snnjax import architecture as arch
 from snnjax import encoding, neuron, simulation, spiking
 from snnjax.ann import ANN
-from snnjax.conversion import convert, fold_batch_norm
+from snnjax.conversion import convert, fold
 from snnjax.scaling import measure_output_scale, measure_scales
 
 SHAPE = (8, 8, 3)
@@ -44,7 +44,7 @@ def test_folding_random_batch_norm_changes_nothing():
     layers += (arch.Dense(5), arch.BatchNorm())
     network = arch.Network("normed", layers)
     variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)
-    folded = fold_batch_norm(layers, variables["params"], variables["batch_stats"])
+    folded = fold(layers, variables["params"], variables["batch_stats"])
     assert set(folded) == {"00_conv", "03_dense"}
     bare = tuple(
         layer if not isinstance(layer, arch.BatchNorm) else arch.AvgPool((1, 1))
@@ -56,6 +56,51 @@ def test_folding_random_batch_norm_changes_nothing():
         ANN(layers).apply(variables, images),
         atol=1e-5,
     )
+
+
+NORMALISE = arch.Normalise((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
+FIRST = {
+    "same": (arch.Conv(6, (3, 3)), arch.BatchNorm()),
+    "strided": (arch.Conv(6, (5, 3), (2, 3)),),
+    "valid": (arch.Conv(6, (3, 3), padding="VALID", use_bias=False),),
+    "groups": (arch.Conv(6, (3, 3), groups=3),),
+    "pooled": (arch.AvgPool((2, 2)), arch.Conv(6, (3, 3))),
+    "dense": (arch.Flatten(), arch.Dense(9)),
+}
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.5])
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+def test_normalised_images_are_raw_ones_with_other_weights_and_a_grey_border(first, gain):
+    """METHODS: the border pixels agree only where raw images are padded with the mean."""
+    network = arch.Network("first", (NORMALISE, *first))
+    variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)
+    params = convert(network, variables, gain=gain)
+    wanted = ANN(network.layers).apply(variables, images)
+    np.testing.assert_allclose(spiking.limit(network, params, images), wanted, atol=1e-5)
+    steady = simulation.simulate(network, params, images, num_steps=3).values[-1]
+    np.testing.assert_allclose(steady, wanted, atol=1e-5)
+    for layer in params["layers"].values():
+        if "border" in layer:
+            layer["border"] = jnp.zeros(3)
+            black = spiking.limit(network, params, images)
+            inside = np.s_[:, 2:-2, 2:-2] if len(first) > 1 else np.s_[:, 2:3, 1:2]
+            if "pool" not in "".join(params["layers"]):
+                np.testing.assert_allclose(black[inside], wanted[inside], atol=1e-5)
+            assert jnp.abs(black - wanted).max() > 0.1
+
+
+def test_what_normalise_cannot_be_folded_into_is_named():
+    def built(*layers):
+        network = arch.Network("first", (NORMALISE, *layers))
+        return network, random_variables(network, SHAPE)
+
+    with pytest.raises(ValueError, match="00_normalise is followed by 01_residual; want a Dense"):
+        convert(*built(arch.Residual((arch.Conv(3, (3, 3)),))))
+    network, variables = built(arch.Conv(2, (3, 3)))
+    grey = arch.Network("grey", (arch.Normalise((0.5,) * 2, (1.0,) * 2), *network.layers[1:]))
+    with pytest.raises(ValueError, match="00_normalise has 2 channels and the weights of 01_conv"):
+        convert(grey, variables)
 
 
 def test_gain_halves_the_input_rates_and_leaves_the_logits_alone():

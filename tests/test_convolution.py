@@ -1,10 +1,12 @@
 """The ways to compute a convolution are one convolution, forward and backward."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.convolution import conv_general_dilated, from_patches
+from snnjax import convolution
+from snnjax.convolution import conv_general_dilated, from_patches, suits_patches
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
@@ -41,3 +43,27 @@ def test_groups_and_dilation_go_to_xla(groups):
     ours = conv_general_dilated(x, weights, (1, 1), "SAME", **options)
     theirs = jax.lax.conv_general_dilated(x, weights, (1, 1), "SAME", **options)
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "strides", "patches", "with_gradient"),
+    [
+        ((128, 28, 28, 1), (5, 5, 1, 12), (1, 1), True, True),  # few channels
+        ((128, 32, 32, 16), (3, 3, 16, 16), (1, 1), False, False),
+        ((128, 32, 32, 16), (1, 1, 16, 32), (2, 2), True, True),  # one pixel
+        ((128, 8, 8, 64), (3, 3, 64, 64), (1, 1), False, True),  # few pixels
+        ((128, 2, 2, 512), (3, 3, 512, 512), (1, 1), True, True),
+        ((128, 4, 4, 512), (3, 3, 512, 512), (2, 2), True, True),
+    ],
+)
+def test_the_shape_decides(shape, kernel, strides, patches, with_gradient, monkeypatch):
+    assert suits_patches(shape, kernel, strides, "SAME") == patches
+    assert suits_patches(shape, kernel, strides, "SAME", gradient=True) == with_gradient
+    for gradient, wanted in ((False, patches), (True, with_gradient)):
+        used = []
+        monkeypatch.setattr(
+            convolution, "from_patches", lambda x, w, *_, u=used, **__: u.append(1) or x
+        )
+        x, w = jnp.zeros((1, *shape[1:])), jnp.zeros(kernel)
+        conv_general_dilated(x, w, strides, "SAME", gradient=gradient)
+        assert bool(used) == (wanted and jax.default_backend() == "cpu")
