@@ -31,6 +31,8 @@ class ANN(nn.Module):
 
     layers: tuple[arch.Layer, ...]
     dropout: float = 0.0
+    dtype: Any = jnp.float32
+    """of what passes from layer to layer while training; parameters are float32"""
 
     @nn.compact
     def __call__(
@@ -59,9 +61,10 @@ class ANN(nn.Module):
     def _apply(
         self, name: str, layer: arch.Layer, x: jax.Array, *, levels: ArrayLike | None, train: bool
     ) -> jax.Array:
+        dtype = self.dtype if train else jnp.float32
         match layer:
             case arch.Dense(features, use_bias):
-                return nn.Dense(features, use_bias=use_bias, name=name)(x)
+                return nn.Dense(features, use_bias=use_bias, dtype=dtype, name=name)(x)
             case arch.Conv(features, kernel_size, strides, padding, groups, use_bias):
                 return nn.Conv(
                     features,
@@ -70,19 +73,29 @@ class ANN(nn.Module):
                     padding,
                     feature_group_count=groups,
                     use_bias=use_bias,
+                    dtype=dtype,
                     conv_general_dilated=partial(conv_general_dilated, gradient=train),
                     name=name,
                 )(x)
             case arch.AvgPool() | arch.Flatten():
                 return synapse.apply(layer, {}, x)
             case arch.Normalise(mean, std):
+                if x.shape[-1] != len(mean):
+                    raise ValueError(
+                        f"images have {x.shape[-1]} channels; want {len(mean)}, as the network"
+                        " normalises"
+                    )
                 return (x - jnp.array(mean)) / jnp.array(std)
             case arch.BatchNorm(momentum, epsilon):
-                return nn.BatchNorm(not train, momentum=momentum, epsilon=epsilon, name=name)(x)
+                return nn.BatchNorm(
+                    not train, momentum=momentum, epsilon=epsilon, dtype=dtype, name=name
+                )(x)
             case arch.Activation():
                 return _Activation(layer, name=name)(x, levels=levels, train=train)
             case arch.Residual():
-                return _Residual(layer, self.dropout, name=name)(x, levels=levels, train=train)
+                return _Residual(layer, self.dropout, self.dtype, name=name)(
+                    x, levels=levels, train=train
+                )
         raise ValueError(f"layer {name} is {layer!r}; want a layer of snnjax.architecture")
 
 
@@ -115,6 +128,7 @@ class _Activation(nn.Module):
             y = sth_leaky_relu(z, theta=theta, alpha=spec.alpha)
         else:
             y = quantised_sth_leaky_relu(z, theta=theta, alpha=spec.alpha, levels=levels)
+        y = y.astype(z.dtype)
         self.sow("intermediates", "output", y)
         if spec.learn != "rate":
             return y
@@ -125,11 +139,13 @@ class _Activation(nn.Module):
 class _Residual(nn.Module):
     spec: arch.Residual
     dropout: float
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array, **mode: Any) -> jax.Array:
-        body = ANN(self.spec.body, self.dropout, name="body")(x, **mode)
-        return body + ANN(self.spec.shortcut, self.dropout, name="shortcut")(x, **mode)
+        body = ANN(self.spec.body, self.dropout, self.dtype, name="body")(x, **mode)
+        shortcut = ANN(self.spec.shortcut, self.dropout, self.dtype, name="shortcut")(x, **mode)
+        return body + shortcut
 
 
 def theta_of(spec: arch.Activation, params: Variables, statistics: Variables) -> jax.Array:

@@ -98,7 +98,8 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     data = datasets.load(config.dataset)
     kept, validation = split_off(config, data)
     network = config.architecture()
-    module = ANN(network.layers, config.dropout)
+    dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
+    module = ANN(network.layers, config.dropout, dtype)
     variables = module.init(jax.random.key(config.seed), jnp.zeros((1, *kept.images.shape[1:])))
     fitted = training.fit(
         module.apply, dict(variables), kept, validation, config, resume=resume, progress=progress

@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 DatasetName = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10"]
+NetworkName = Literal[
+    "net1", "net2", "vgg16", "vgg16_quarter", "resnet20", "resnet20_wide", "resnet18"
+]
 MethodName = Literal[
     "sth_leaky_relu", "sth_exact", "cao", "model_norm", "data_norm", "robust_norm", "opi", "snm",
     "calibration", "calibration_advanced", "ter_mapping", "aug_mapping", "rnl", "th_relu", "qcfs",
@@ -52,7 +55,7 @@ class TrainConfig(training.TrainingConfig):
 
     dataset: DatasetName = "mnist5k"
     """images to train on"""
-    network: Literal["net1", "net2"] = "net2"
+    network: NetworkName = "net2"
     """architecture"""
     activation: Literal[
         "sth_leaky_relu", "leaky_relu", "th_relu", "relu", "rate_norm", "step_relu"

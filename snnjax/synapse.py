@@ -26,7 +26,7 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
       x: `[B, N]` or `[B, H, W, C]`.
 
     Raises:
-      ValueError: if `layer` is of another kind.
+      ValueError: if `layer` is of another kind, or a window larger than the image.
       TypeError: from JAX, if shapes do not fit.
     """
     match layer:
@@ -45,6 +45,11 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
                 precision=jax.lax.Precision.HIGHEST,
             )
         case arch.AvgPool(window, strides):
+            if x.shape[1] < window[0] or x.shape[2] < window[1]:
+                raise ValueError(
+                    f"a map of {x.shape[1]}x{x.shape[2]} pixels is smaller than the window"
+                    f" {window[0]}x{window[1]} of a pooling; want larger images for this network"
+                )
             sums = jax.lax.reduce_window(
                 x, 0.0, jax.lax.add, (1, *window, 1), (1, *(strides or window), 1), "VALID"
             )

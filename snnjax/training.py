@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import optax
 from tqdm.auto import trange
 
 from snnjax import checkpoint
+from snnjax.augmentation import augment
 
 __all__ = [
     "Fitted",
@@ -22,7 +23,6 @@ __all__ = [
     "check_resumable",
     "count_correct",
     "fit",
-    "shift",
     "train_step",
 ]
 
@@ -42,24 +42,40 @@ class TrainingConfig:
     """passes over the training images; the best by validation accuracy is kept"""
     batch_size: int = 128
     """images at a time"""
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with Nesterov's momentum of 0.9"""
     learning_rate: float = 5e-3
-    """peak of the one-cycle schedule, per step of AdamW"""
+    """peak of the one-cycle schedule, per step"""
     weight_decay: float = 1e-4
-    """of weights, not of biases and thetas"""
+    """of weights, not of biases, normalisations and thetas"""
     label_smoothing: float = 0.05
     """share of a label's weight that is spread over all classes"""
     max_shift: int = 2
     """augmentation: translate by up to so many pixels, uniformly"""
+    flip: bool = False
+    """augmentation: mirror half of the images left to right"""
+    colour: float = 0.0
+    """augmentation: change brightness, contrast and saturation by up to this share"""
+    cutout: int = 0
+    """augmentation: hide a grey square of so many pixels a side"""
     levels: int = 4
     """quantise the activations to so many levels; 0 leaves them smooth"""
     mix_levels_to: int = 0
     """draw the levels of each step from `levels` up to this, for a network that is good at
     all those T; 0 keeps `levels`"""
+    smooth_epochs: int = 0
+    """leave the activations smooth in the first epochs, and then quantise them"""
+    average: float = 0.0
+    """share that a running mean of the parameters keeps at each step, such as 0.999; the
+    mean is then what is judged and kept; 0 for none"""
+    bfloat16: bool = False
+    """compute products in 16 bits while training; parameters stay in 32"""
     seed: int = 0
     """of initial weights, order of images, augmentation, dropout and drawn spikes"""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("max_shift", 0), ("levels", 0)):
+        at_least = {"epochs": 1, "batch_size": 1, "max_shift": 0, "levels": 0, "cutout": 0}
+        for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; want at least {least}")
         if self.mix_levels_to and not 0 < self.levels < self.mix_levels_to:
@@ -70,8 +86,19 @@ class TrainingConfig:
         for name in ("learning_rate", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; want at least 0")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}; want it in [0, 1)")
+        for name in ("label_smoothing", "colour", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; want it in [0, 1)")
+        if not 0 <= self.smooth_epochs < self.epochs:
+            raise ValueError(
+                f"smooth_epochs is {self.smooth_epochs}; want it in [0, {self.epochs}), so that"
+                " some of the epochs are quantised"
+            )
+        if self.smooth_epochs and not self.levels:
+            raise ValueError(
+                f"smooth_epochs is {self.smooth_epochs}, but levels is 0, so all epochs are smooth;"
+                " leave one out"
+            )
 
     @property
     def finest_levels(self) -> int:
@@ -80,7 +107,11 @@ class TrainingConfig:
 
 
 class TrainState(NamedTuple):
-    """What the next step needs; `statistics` are the collections that are not trained."""
+    """What the next step needs.
+
+    statistics: the collections that are not trained; moments: of the optimiser and, where
+    there is one, of the running mean.
+    """
 
     params: Variables
     statistics: Variables
@@ -94,66 +125,90 @@ class Fitted(NamedTuple):
     history: list[dict[str, float]]
 
 
-def shift(key: jax.Array, images: jax.Array, *, max_shift: int) -> jax.Array:
-    """Each image of `[B, H, W, C]` moved by its own offset, the border filled with 0.
-
-    Raises:
-      ValueError: from JAX, if `max_shift` is negative.
-    """
-    room = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
-    padded = jnp.pad(images, room)
-    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1)
-
-    def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])
-
-    return jax.vmap(crop)(padded, offsets)
-
-
 def optimiser(config: TrainingConfig, num_steps: int) -> optax.GradientTransformation:
-    """AdamW on a one-cycle schedule; thetas and biases do not decay."""
+    """The optimiser on a one-cycle schedule; thetas, normalisations and biases do not decay."""
     schedule = optax.cosine_onecycle_schedule(max(num_steps, 2), config.learning_rate)
 
     def decays(params: Variables) -> Variables:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
-    return optax.adamw(schedule, weight_decay=config.weight_decay, mask=decays)
+    if config.optimiser == "adamw":
+        return optax.adamw(schedule, weight_decay=config.weight_decay, mask=decays)
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay, mask=decays),
+        optax.sgd(schedule, momentum=0.9, nesterov=True),
+    )
 
 
-@partial(jax.jit, static_argnames=("apply", "config", "num_steps"), donate_argnames=("state",))
+def begin(variables: Variables, config: TrainingConfig, num_steps: int) -> TrainState:
+    """The state before the first step, which shares no memory with `variables`.
+
+    Raises:
+      KeyError: if there is no collection "params".
+    """
+    statistics = jax.tree.map(jnp.array, dict(variables))
+    params = statistics.pop("params")
+    average = optax.ema(config.average).init({"params": params, **statistics})
+    moments = (optimiser(config, num_steps).init(params), average if config.average else ())
+    return TrainState(params, statistics, moments)
+
+
+def trained(state: TrainState, config: TrainingConfig) -> Variables:
+    """The variables that a state stands for: the running mean, where there is one."""
+    if not config.average:
+        return {"params": state.params, **state.statistics}
+    _, average = state.moments
+    return optax.tree.bias_correction(average.ema, config.average, average.count)
+
+
+@partial(
+    jax.jit,
+    static_argnames=("apply", "config", "num_steps", "smooth"),
+    donate_argnames=("state",),
+)
 def train_step(
     state: TrainState,
     images: jax.Array,
     labels: jax.Array,
+    batch: jax.Array,
     key: jax.Array,
     *,
     apply: ApplyFn,
     config: TrainingConfig,
     num_steps: int,
+    smooth: bool = False,
 ) -> tuple[TrainState, jax.Array]:
     """One step of gradient descent on a batch.
 
     Args:
       state: parameters, statistics and moments.
-      images: uint8 `[B, H, W, C]`.
-      labels: int32 `[B]`.
+      images: uint8 `[N, H, W, C]`, all of the training split.
+      labels: int32 `[N]`.
+      batch: int `[B]`, which images to take.
       key: for augmentation and dropout of this step.
       apply: a Flax module's `apply`, taking `levels` and `train`.
       config: hyperparameters; static.
       num_steps: length of the whole schedule.
+      smooth: leave the activations smooth, whatever the levels; static.
 
     Returns:
       The next state and the mean loss of the batch.
 
     Raises:
       ScopeParamShapeError: from Flax, if the images do not fit the parameters.
+      ValueError: if a change of colour is asked of images without three channels.
     """
-    shift_key, dropout_key, levels_key = jax.random.split(key, 3)
-    x = shift(shift_key, images, max_shift=config.max_shift).astype(jnp.float32) / 255
+    augment_key, dropout_key, levels_key = jax.random.split(key, 3)
+    x = augment(
+        augment_key, images[batch], max_shift=config.max_shift, flip_images=config.flip,
+        colour_strength=config.colour, cutout_size=config.cutout,
+    )  # fmt: skip
 
     levels: Any = config.levels or None
     if config.mix_levels_to:
         levels = jax.random.randint(levels_key, (), config.levels, config.mix_levels_to + 1)
+    if smooth:
+        levels = None
 
     def loss_of(params: Variables) -> tuple[jax.Array, Variables]:
         logits, statistics = apply(
@@ -165,13 +220,18 @@ def train_step(
             mutable=["batch_stats"],
         )
         targets = optax.smooth_labels(
-            jax.nn.one_hot(labels, logits.shape[-1]), config.label_smoothing
+            jax.nn.one_hot(labels[batch], logits.shape[-1]), config.label_smoothing
         )
-        return optax.softmax_cross_entropy(logits, targets).mean(), statistics
+        loss = optax.softmax_cross_entropy(logits.astype(jnp.float32), targets)
+        return loss.mean(), statistics
 
     (loss, statistics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    updates, moments = optimiser(config, num_steps).update(grads, state.moments, state.params)
-    return TrainState(optax.apply_updates(state.params, updates), statistics, moments), loss
+    moments, average = state.moments
+    updates, moments = optimiser(config, num_steps).update(grads, moments, state.params)
+    params = optax.apply_updates(state.params, updates)
+    if config.average:
+        _, average = optax.ema(config.average).update({"params": params, **statistics}, average)
+    return TrainState(params, statistics, (moments, average)), loss
 
 
 @partial(jax.jit, static_argnames=("apply",))
@@ -256,14 +316,12 @@ def fit(
     steps = len(images) // config.batch_size
     num_steps = steps * config.epochs
     # The step gives its state's memory to its result, so the caller's arrays are copied.
-    statistics = jax.tree.map(jnp.array, dict(variables))
-    params = statistics.pop("params")
-    state = TrainState(params, statistics, optimiser(config, num_steps).init(params))
-    best = variables
+    state, best = begin(dict(variables), config, num_steps), variables
     history: list[dict[str, float]] = []
     if resume is not None and resume.is_file():
         state, best, history = _resumed(resume, config, state, best)
 
+    on_device = (jnp.asarray(images), jnp.asarray(labels))  # once, not batch by batch
     bar = trange(
         len(history) * steps, num_steps, initial=len(history) * steps, total=num_steps,
         desc="train", mininterval=1, unit="step", disable=not progress,
@@ -272,14 +330,15 @@ def fit(
         for epoch in range(len(history), config.epochs):
             key = jax.random.fold_in(jax.random.key(config.seed), epoch)
             state, mean_loss = _train_epoch(
-                state, images, labels, key, bar, apply=apply, config=config, num_steps=num_steps
-            )
+                state, *on_device, key, bar, apply=apply, config=config, num_steps=num_steps,
+                smooth=epoch < config.smooth_epochs,
+            )  # fmt: skip
             if not np.isfinite(mean_loss):
                 raise ValueError(
                     f"the loss of epoch {epoch + 1} is {mean_loss}; lower the learning rate,"
                     f" which is {config.learning_rate}"
                 )
-            current = {"params": state.params, **state.statistics}
+            current = trained(state, config)
             right = count_correct(apply, current, *validation, levels=config.finest_levels)
             accuracy = right / len(validation[0])
             if accuracy > max((row["accuracy"] for row in history), default=-1.0):
@@ -293,25 +352,23 @@ def fit(
 
 def _train_epoch(
     state: TrainState,
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: jax.Array,
+    labels: jax.Array,
     key: jax.Array,
     bar: Any,
     *,
-    apply: ApplyFn,
     config: TrainingConfig,
-    num_steps: int,
+    **how: Any,
 ) -> tuple[TrainState, float]:
     """Every whole batch once, in an order of its own; returns the mean loss too."""
     order_key, steps_key = jax.random.split(key)
-    order = np.asarray(jax.random.permutation(order_key, len(images)))
+    order = jax.random.permutation(order_key, len(images))
     losses = []
     for i in range(len(images) // config.batch_size):
         batch = order[i * config.batch_size : (i + 1) * config.batch_size]
         state, loss = train_step(
-            state, images[batch], labels[batch], jax.random.fold_in(steps_key, i),
-            apply=apply, config=config, num_steps=num_steps,
-        )  # fmt: skip
+            state, images, labels, batch, jax.random.fold_in(steps_key, i), config=config, **how
+        )
         losses.append(loss)
         bar.update()
     return state, float(jnp.stack(losses).mean())

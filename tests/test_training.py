@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import dense_network, random_images
@@ -10,7 +11,7 @@ from networks import dense_network, random_images
 from snnjax import architecture as arch
 from snnjax import checkpoint, training
 from snnjax.ann import ANN
-from snnjax.training import TrainingConfig, count_correct, fit, shift
+from snnjax.training import TrainingConfig, count_correct, fit
 
 SHAPE = (4, 4, 1)
 CONFIG = TrainingConfig(epochs=4, batch_size=16, max_shift=1, levels=4, learning_rate=0.02)
@@ -47,8 +48,14 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_run_ends_with_the_same_parameters(start, tmp_path, monkeypatch):
-    whole = run(start)
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"optimiser": "sgd", "average": 0.9, "smooth_epochs": 1, "flip": True, "cutout": 1}],
+    ids=["plain", "all"],
+)
+def test_a_killed_run_ends_with_the_same_parameters(start, tmp_path, monkeypatch, change):
+    config = dataclasses.replace(CONFIG, **change)
+    whole = run(start, config)
     path, keep = tmp_path / "training.safetensors", training._keep
 
     def keep_then_die(path, config, state, best, history):
@@ -58,13 +65,13 @@ def test_a_killed_run_ends_with_the_same_parameters(start, tmp_path, monkeypatch
 
     monkeypatch.setattr(training, "_keep", keep_then_die)
     with pytest.raises(Killed):
-        run(start, resume=path)
+        run(start, config, resume=path)
     monkeypatch.setattr(training, "_keep", keep)
     assert len(checkpoint.load(path, kind="training").metadata["history"]) == 2
-    continued = run(start, resume=path)
+    continued = run(start, config, resume=path)
     assert continued.history == whole.history
     same(continued.variables, whole.variables)
-    same(run(start, resume=path).variables, whole.variables)  # nothing left to do
+    same(run(start, config, resume=path).variables, whole.variables)  # nothing left to do
 
 
 def test_it_learns_and_keeps_the_best_epoch(start):
@@ -100,6 +107,68 @@ def test_mixed_levels_train_for_every_number_of_steps(start):
     )
 
 
+def test_gradient_descent_has_momentum_and_decays_weights_only():
+    config = dataclasses.replace(CONFIG, optimiser="sgd", learning_rate=0.1, weight_decay=0.5)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "log_theta": jnp.ones(())}
+    rule = training.optimiser(config, 100)
+    still, state = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
+    assert (still["kernel"] < 0).all()
+    assert not still["bias"].any() and not still["log_theta"].any()
+    pushed, state = rule.update(jax.tree.map(jnp.ones_like, params), state, params)
+    coasting, _ = rule.update(jax.tree.map(jnp.zeros_like, params), state, params)
+    assert (coasting["bias"] < 0).all() and (pushed["bias"] < coasting["bias"]).all()
+
+
+def test_the_running_mean_is_of_all_steps_so_far(start):
+    """With a share close to 1 it is the plain mean; one step has the mean of one."""
+    module, variables = start
+    images, labels = map(jnp.asarray, labelled(16))
+    config = dataclasses.replace(CONFIG, average=0.9999)
+    state, seen = training.begin(variables, config, 8), []
+    for i in range(8):
+        state, _ = training.train_step(
+            state, images, labels, jnp.arange(16), jax.random.key(i),
+            apply=module.apply, config=config, num_steps=8,
+        )  # fmt: skip
+        seen.append(jax.tree.map(np.array, {"params": state.params, **state.statistics}))
+    mean = jax.tree.map(lambda *leaves: np.mean(leaves, 0), *seen)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3),
+        training.trained(state, config),
+        mean,
+    )
+    last = training.trained(state, dataclasses.replace(config, average=0.0))
+    same(last, seen[-1])
+
+
+def test_smooth_epochs_train_the_smooth_network(start):
+    smooth = dataclasses.replace(CONFIG, levels=0, epochs=2)
+    late = dataclasses.replace(CONFIG, smooth_epochs=1, epochs=2)
+    early = dataclasses.replace(CONFIG, epochs=2)
+    losses = [
+        [row["loss"] for row in run(start, config).history] for config in (smooth, late, early)
+    ]
+    assert losses[0][0] == losses[1][0] != losses[2][0]
+    assert losses[0][1] != losses[1][1]
+
+
+def test_16_bits_train_the_same_network_but_for_rounding(start):
+    module, variables = start
+    images, labels = map(jnp.asarray, labelled(64))
+    losses = {}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        short = ANN(module.layers, dtype=dtype)
+        state = training.begin(variables, CONFIG, 9)
+        state, losses[dtype] = training.train_step(
+            state, images, labels, jnp.arange(64), jax.random.key(0),
+            apply=short.apply, config=CONFIG, num_steps=9,
+        )  # fmt: skip
+        assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+        same(short.apply(variables, images / 255.0), module.apply(variables, images / 255.0))
+    assert losses[jnp.bfloat16] == pytest.approx(float(losses[jnp.float32]), rel=0.02)
+    assert losses[jnp.bfloat16] != losses[jnp.float32]
+
+
 def test_a_file_of_another_run_is_refused(start, tmp_path):
     path = tmp_path / "training.safetensors"
     run(start, dataclasses.replace(CONFIG, epochs=1), resume=path)
@@ -109,18 +178,6 @@ def test_a_file_of_another_run_is_refused(start, tmp_path):
     variables = wider.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
     with pytest.raises(ValueError, match="its parameters have other shapes"):
         run((wider, variables), dataclasses.replace(CONFIG, epochs=1), resume=path)
-
-
-def test_a_shift_moves_the_picture_and_fills_with_black():
-    images = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4, 1).repeat(200, 0)
-    moved = np.asarray(shift(jax.random.key(0), images, max_shift=1))
-    kinds = {image.tobytes() for image in moved}
-    assert len(kinds) == 9
-    assert images[0].tobytes() in kinds
-    right = np.zeros((4, 4, 1), np.uint8)
-    right[:, 1:] = images[0, :, :-1]
-    assert right.tobytes() in kinds
-    same(shift(jax.random.key(0), images, max_shift=0), images)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(start):
@@ -139,6 +196,11 @@ def test_a_loss_that_is_no_number_stops_the_run(start):
         ({"mix_levels_to": 3}, "mix_levels_to is 3; want it above levels, which is 4"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
         ({"label_smoothing": 1.0}, r"label_smoothing is 1.0; want it in \[0, 1\)"),
+        ({"average": 1.0}, r"average is 1.0; want it in \[0, 1\)"),
+        ({"cutout": -1}, "cutout is -1; want at least 0"),
+        ({"smooth_epochs": 4}, r"smooth_epochs is 4; want it in \[0, 4\)"),
+        ({"smooth_epochs": 1, "levels": 0}, "smooth_epochs is 1, but levels is 0"),
+        ({"colour": 0.2}, "colour is 0.2, but the images have 1 channels"),
         ({"batch_size": 500}, "batch_size is 500; want at most the 200 training images"),
     ],
 )

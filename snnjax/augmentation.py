@@ -1,0 +1,113 @@
+"""Random changes of training images that keep their labels, compiled into the training step."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import dm_pix
+import jax
+import jax.numpy as jnp
+
+__all__ = ["augment", "colour", "cutout", "flip", "shift"]
+
+GREY = 0.5
+
+
+def augment(
+    key: jax.Array,
+    images: jax.Array,
+    *,
+    max_shift: int = 0,
+    flip_images: bool = False,
+    colour_strength: float = 0.0,
+    cutout_size: int = 0,
+) -> jax.Array:
+    """Floats in [0, 1] of uint8 images `[B, H, W, C]`, changed by what is not 0.
+
+    Raises:
+      ValueError: if a change of colour is asked of images without three channels.
+    """
+    flip_key, colour_key, cutout_key = (jax.random.fold_in(key, i) for i in range(1, 4))
+    images = shift(key, images, max_shift=max_shift)
+    if flip_images:
+        images = flip(flip_key, images)
+    images = images.astype(jnp.float32) / 255
+    if colour_strength:
+        images = colour(colour_key, images, strength=colour_strength)
+    if cutout_size:
+        images = cutout(cutout_key, images, size=cutout_size)
+    return images
+
+
+def shift(key: jax.Array, images: jax.Array, *, max_shift: int) -> jax.Array:
+    """Each image of `[B, H, W, C]` moved by its own offset, the border filled with 0.
+
+    Raises:
+      ValueError: from JAX, if `max_shift` is negative.
+    """
+    room = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
+    padded = jnp.pad(images, room)
+    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1)
+
+    def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])
+
+    return jax.vmap(crop)(padded, offsets)
+
+
+def flip(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Each image of `[B, H, W, C]` mirrored left to right, or not, with equal probability."""
+    return jax.vmap(dm_pix.random_flip_left_right)(jax.random.split(key, len(images)), images)
+
+
+def colour(key: jax.Array, images: jax.Array, *, strength: float) -> jax.Array:
+    """Brightness, contrast and saturation of each image changed by its own random shares.
+
+    Args:
+      key: to draw with.
+      images: floats in [0, 1], `[B, H, W, 3]`.
+      strength: the largest share, in (0, 1).
+
+    Raises:
+      ValueError: if the images do not have three channels.
+    """
+    if images.shape[-1] != 3:
+        raise ValueError(
+            f"colour is {strength}, but the images have {images.shape[-1]} channels; want 0, or"
+            " images in colour"
+        )
+    low, high = 1 - strength, 1 + strength
+    changes = (
+        partial(dm_pix.random_brightness, max_delta=strength),
+        partial(dm_pix.random_contrast, lower=low, upper=high),
+        partial(dm_pix.random_saturation, lower=low, upper=high),
+    )
+    for i, change in enumerate(changes):
+        keys = jax.random.split(jax.random.fold_in(key, i), len(images))
+        images = jnp.clip(jax.vmap(change)(keys, images), 0.0, 1.0)
+    return images
+
+
+def cutout(key: jax.Array, images: jax.Array, *, size: int) -> jax.Array:
+    """A grey square on each image, around any of its pixels, so that part may lie outside.
+
+    Source: DeVries and Taylor 2017.
+
+    Args:
+      key: to draw with.
+      images: floats in [0, 1], `[B, H, W, C]`.
+      size: side of the square in pixels.
+
+    Raises:
+      Nothing.
+    """
+    batch, rows, columns, _ = images.shape
+    row_key, column_key = jax.random.split(key)
+
+    def hidden(key: jax.Array, length: int) -> jax.Array:
+        start = jax.random.randint(key, (batch, 1), 0, length) - size // 2
+        places = jnp.arange(length)
+        return (places >= start) & (places < start + size)
+
+    square = hidden(row_key, rows)[:, :, None] & hidden(column_key, columns)[:, None, :]
+    return jnp.where(square[..., None], GREY, images)
