@@ -70,8 +70,9 @@ def default_folder(config: TrainConfig) -> Path:
 
 def split_off(config: TrainConfig, data: datasets.Dataset) -> tuple[datasets.Split, datasets.Split]:
     """The training images to learn from, and those held out to choose by."""
-    held = round(config.validation * len(data.train.images))
-    return datasets.hold_out(data.train, held, seed=SPLIT_SEED)
+    images = datasets.Split(*(part[: config.max_images or None] for part in data.train))
+    held = round(config.validation * len(images.images))
+    return datasets.hold_out(images, held, seed=SPLIT_SEED)
 
 
 def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:

@@ -55,6 +55,8 @@ class TrainConfig(training.TrainingConfig):
 
     dataset: DatasetName = "mnist5k"
     """images to train on"""
+    max_images: int = 0
+    """take so many of the training images only; 0 for all"""
     network: NetworkName = "net2"
     """architecture"""
     activation: Literal[
@@ -83,6 +85,8 @@ class TrainConfig(training.TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.max_images < 0:
+            raise ValueError(f"max_images is {self.max_images}; want at least 0")
         if not 0 < self.alpha <= 1:
             raise ValueError(f"alpha is {self.alpha}; want a slope in (0, 1], such as 0.1")
         if not 0 <= self.dropout < 1:

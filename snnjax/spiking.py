@@ -143,9 +143,9 @@ def propagate(
                 pass  # conversion folded it into the weights
             case arch.Residual(body, shortcut):
                 inner, into = params[name], f"{prefix}{name}/"
-                state, y = propagate(body, inner["body"], state, x, f"{into}body/", neuron)
+                state, y = propagate(body, inner.get("body", {}), state, x, f"{into}body/", neuron)
                 state, z = propagate(
-                    shortcut, inner["shortcut"], state, x, f"{into}shortcut/", neuron
+                    shortcut, inner.get("shortcut", {}), state, x, f"{into}shortcut/", neuron
                 )
                 x = y * inner.get("body_weight", 1.0) + z * inner.get("shortcut_weight", 1.0)
             case _:

@@ -7,7 +7,7 @@ import pytest
 from networks import dense_network, random_images, random_variables, residual_network
 
 from snnjax import architecture as arch
-from snnjax import encoding, neuron, simulation, spiking
+from snnjax import checkpoint, encoding, neuron, simulation, spiking
 from snnjax.ann import ANN
 from snnjax.conversion import convert, fold
 from snnjax.scaling import measure_output_scale, measure_scales
@@ -26,6 +26,18 @@ def test_the_limit_of_the_spiking_network_is_the_ann(learn, levels, gain, thresh
     logits = ANN(network.layers).apply(variables, images, levels=levels)
     limit = spiking.limit(network, params, images, levels=levels)
     np.testing.assert_allclose(limit, logits, atol=2e-5 * float(jnp.abs(logits).max()) + 1e-6)
+
+
+def test_a_residual_network_is_the_same_out_of_a_file(tmp_path):
+    network = residual_network()
+    variables, images = random_variables(network, SHAPE), random_images(2, SHAPE)
+    checkpoint.save(tmp_path / "ann", variables, kind="ann", metadata={})
+    params = convert(network, checkpoint.load(tmp_path / "ann", kind="ann").tree)
+    checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
+    kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
+    np.testing.assert_array_equal(
+        spiking.limit(network, kept, images), spiking.limit(network, params, images)
+    )
 
 
 @pytest.mark.parametrize("model", [neuron.EXACT_CHARGE, neuron.DOUBLE_THRESHOLD])

@@ -22,7 +22,7 @@ LEVELS = {
     5: {"calibration", "metrics", "scaling"},
     6: {"evaluation"},
     7: {"pipeline"},
-    8: {"cli"},
+    8: {"cli", "comparison"},
     9: {"__main__"},
 }
 

@@ -1,0 +1,80 @@
+"""Figure 7: the largest output of each activation of VGG16, with and without a bound.
+
+`python experiments/activation_range/run.py` takes the network that `cifar10_latency` has
+trained with sthLeakyReLU, trains one with LeakyReLU by the recipe that its file records, and
+measures both. `--smoke --output DIR` trains both on 512 images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cyclopts
+import numpy as np
+from tqdm.auto import tqdm
+
+from snnjax import checkpoint, comparison, datasets, pipeline, records, scaling
+from snnjax.allocator import keep_freed_memory
+from snnjax.settings import TrainConfig, recorded
+
+HERE = Path(__file__).parent
+RUNS = HERE.parents[1] / "runs" / "cifar10_latency"
+SMOKE = TrainConfig(
+    dataset="cifar10", network="vgg16_quarter", epochs=1, levels=0, learn_theta="layer",
+    max_images=512,
+)  # fmt: skip
+IMAGES = 10_000
+
+
+def largest(ann: Path, count: int) -> dict[str, float]:
+    """What each activation reaches on the first `count` training images, by path."""
+    network, variables, metadata = pipeline.load_trained(ann)
+    images = datasets.load(metadata["config"]["dataset"]).train.images[:count]
+    found: dict[str, float] = {}
+    for i in tqdm(range(0, len(images), 500), ann.parent.name, mininterval=1):
+        batch = images[i : i + 500].astype(np.float32) / 255
+        reached = scaling.measure_scales(network, variables, batch)
+        found = {path: max(found.get(path, 0.0), reached[path]) for path in reached}
+    return found
+
+
+def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = HERE) -> None:
+    """Write `results/activation_range.json`.
+
+    Parameters
+    ----------
+    network
+        vgg16_quarter, or vgg16, as `cifar10_latency` has trained it
+    smoke
+        512 images, one epoch
+    output
+        folder for the results
+    """
+    keep_freed_memory()
+    runs = output / "runs" if smoke else RUNS
+    if smoke:
+        bounded = comparison.trained(SMOKE, runs) / "ann.safetensors"
+    else:
+        bounded = runs / f"{network}-sth_leaky_relu-seed0" / "ann.safetensors"
+        if not bounded.is_file():
+            raise FileNotFoundError(f"no {bounded}; run cifar10_latency with {network} first")
+    config = recorded(checkpoint.load_metadata(bounded, kind="ann"))
+    free = replace(config, activation="leaky_relu", learn_theta="nothing")
+    count = 512 if smoke else IMAGES
+    rows = {
+        "sthLeakyReLU": largest(bounded, count),
+        "LeakyReLU": largest(comparison.trained(free, runs) / "ann.safetensors", count),
+    }
+    record = {
+        "largest": rows,
+        "training": {"sthLeakyReLU": asdict(config), "LeakyReLU": asdict(free)},
+        "dataset": config.dataset,
+        "images": count,
+        **records.provenance(),
+    }
+    records.write_json(output / "results" / "activation_range.json", record)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

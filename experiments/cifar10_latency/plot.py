@@ -1,0 +1,64 @@
+"""The tables and the figures of `results/comparison.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cyclopts
+
+from snnjax import comparison, plots
+from snnjax.checkpoint import write_whole
+from snnjax.comparison import Group, Published
+
+HERE = Path(__file__).parent
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+LOWEST = 50.0
+
+
+def paper(vgg16: str, resnet: str) -> tuple[Published, ...]:
+    """Table 3 of He et al. 2024, beside two of our networks."""
+    other = [] if vgg16 == "vgg16" else ["a quarter of the features here"]
+    deep = "the paper does not say which ResNet-20"
+    return (
+        Published("DataNorm", "VGG16", 91.76, 0.40, None, (vgg16, "data_norm"), *other),
+        Published("RNL", "VGG16", 92.86, -0.04, 256, (vgg16, "rnl"), *other),
+        Published("RNL", "ResNet", 93.45, -0.39, 256, (resnet, "rnl"), "a PreAct-ResNet-18 there"),
+        Published("thReLU", "VGG16", 92.29, 0.05, 16, (vgg16, "th_relu"), *other),
+        Published("thReLU", "ResNet", 93.56, 0.05, 128, (resnet, "th_relu"), deep),
+        Published("He et al.", "VGG16", 93.86, 0.03, 16, (vgg16, "sth_leaky_relu"), *other),
+        Published("He et al.", "ResNet", 94.39, 0.07, 128, (resnet, "sth_leaky_relu"), deep),
+    )
+
+
+def main(*, output: Path = HERE) -> None:
+    """Write `results/*.md` and draw `figures/<network>.png`.
+
+    Parameters
+    ----------
+    output
+        folder that holds results
+    """
+    groups = comparison.read(output / "results" / "comparison.json")
+    vgg16 = "vgg16" if "vgg16" in groups else "vgg16_quarter"
+    resnet = "resnet20_wide" if "resnet20_wide" in groups else "resnet20"
+    tables = {"paper": comparison.beside(paper(vgg16, resnet), groups)}
+    tables |= {name: comparison.table(found.values(), STEPS) for name, found in groups.items()}
+    for name, text in tables.items():
+        print(text)
+        write_whole(output / "results" / f"{name}.md", text.encode())
+    for name, found in groups.items():
+        path = output / "figures" / f"{name}.png"
+        plots.save(picture(name, found), path)
+        print(path)
+
+
+def picture(network: str, groups: dict[tuple[str, str], Group]) -> plots.Figure:
+    """Accuracy against T of every method with a constant input."""
+    shown = [group for (_, encoding), group in groups.items() if encoding == "constant"]
+    data = shown[0].rows[0]["dataset"]
+    title = f"{network} on {data['name']}" + ("" if data["exact_pixels"] else " (JPEG copy)")
+    return comparison.figure(shown, title=f"{title}, constant input", lowest=LOWEST)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

@@ -1,0 +1,117 @@
+"""Table 3, complete: six methods on deep networks for CIFAR-10, T up to 128.
+
+`python experiments/cifar10_latency/run.py` trains what is not trained yet, scores all 10,000
+test images after every timestep, and adds one row at a time to `results/comparison.json`.
+Stopped at any time and given again, it goes on from its last whole epoch or row. By default
+it does the two networks that a CPU can train; `--networks vgg16 resnet20_wide resnet18`
+wants a GPU. `--smoke --output DIR` does the whole path on 512 images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import jax
+
+from snnjax import comparison
+from snnjax.allocator import keep_freed_memory
+from snnjax.comparison import Line
+from snnjax.settings import TrainConfig, with_method
+
+HERE = Path(__file__).parent
+RUNS = HERE.parents[1] / "runs" / "cifar10_latency"
+
+BASE = TrainConfig(
+    dataset="cifar10", optimiser="sgd", learning_rate=0.1, weight_decay=5e-4,
+    label_smoothing=0.1, max_shift=4, flip=True, dropout=0.0, average=0.999,
+)  # fmt: skip
+"""One recipe for all methods, so that only what a method is made of differs."""
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "resnet20": {"epochs": 30},
+    "vgg16_quarter": {"epochs": 12},
+    "vgg16": {"epochs": 60, "cutout": 8, "bfloat16": True},
+    "resnet20_wide": {"epochs": 60, "cutout": 8, "bfloat16": True},
+    "resnet18": {"epochs": 60, "cutout": 8, "bfloat16": True},
+}
+LEVELS = {"vgg16": (4, 8), "vgg16_quarter": (4, 8)}
+"""Levels of sth_exact, from and to; each mixed from the T at which the network shall be good."""
+DEEPEST = (8, 32)
+
+SEEDS = {"vgg16": (0, 1, 2), "resnet20_wide": (0, 1, 2)}
+ONLY = {"resnet20": ("sth_exact",)}
+"""Networks whose training takes a CPU hours, and the methods to train them for."""
+METHODS = ("sth_exact", "sth_leaky_relu", "qcfs", "th_relu", "rnl", "data_norm")
+BERNOULLI = ("sth_exact", "sth_leaky_relu", "data_norm")
+STEPS = 128
+SMOKE = {("sth_exact", "constant", 0), ("data_norm", "rate", 0)}
+
+
+def lines(networks: tuple[str, ...]) -> list[Line]:
+    """All methods of a network and seed, the package's and the paper's first."""
+    return [
+        Line(network, method, encoding, seed)
+        for network in networks
+        for seed in SEEDS.get(network, (0,))
+        for method in ONLY.get(network, METHODS)
+        if not (method == "data_norm" and network.startswith("resnet"))  # defined for chains
+        for encoding in (("constant", "rate") if method in BERNOULLI else ("constant",))
+    ]
+
+
+def training(line: Line) -> TrainConfig:
+    """How the network of a row is trained; methods with equal ones share it."""
+    config = replace(BASE, network=line.network, seed=line.seed, **NETWORKS[line.network])
+    if line.method.startswith("sth"):
+        config = replace(config, alpha=0.1, learn_theta="layer")
+    if line.method == "sth_exact":
+        least, most = LEVELS.get(line.network, DEEPEST)
+        config = replace(config, levels=least, mix_levels_to=most, smooth_epochs=config.epochs // 3)
+    if line.method == "qcfs":
+        config = replace(config, smooth_epochs=config.epochs // 3)
+    return with_method(config, line.method)
+
+
+def main(
+    *, networks: tuple[str, ...] = ("resnet20", "vgg16_quarter"), smoke: bool = False,
+    output: Path = HERE,
+) -> None:  # fmt: skip
+    """Train and simulate what is not there yet.
+
+    Parameters
+    ----------
+    networks
+        of resnet20, vgg16_quarter, vgg16, resnet20_wide and resnet18
+    smoke
+        512 images, one epoch, 4 timesteps, two methods
+    output
+        folder for results and parameters
+    """
+    keep_freed_memory()
+
+    def config(line: Line) -> TrainConfig:
+        found = training(line)
+        if smoke:
+            found = replace(found, max_images=512, epochs=1, smooth_epochs=0, bfloat16=False)
+        return found
+
+    wanted = lines(networks)
+    if smoke:
+        wanted = [line for line in wanted if line[1:] in SMOKE]
+    comparison.fill(
+        output / "results" / "comparison.json",
+        wanted,
+        training=config,
+        num_steps=lambda line: 4 if smoke else STEPS,
+        runs=output / "runs" if smoke else RUNS,
+        keep=lambda config: config.network == "resnet20",  # 1.1 MB
+        batch_size=128 if jax.default_backend() == "cpu" else 1000,
+        max_images=512 if smoke else 0,
+    )
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
