@@ -51,6 +51,23 @@ def test_the_error_of_a_residual_network_falls_with_time(model):
     assert error[511] < error[7] / 4
 
 
+@pytest.mark.parametrize("name", [n for n in arch.NETWORKS if not n.startswith("net")])
+def test_the_error_of_every_deep_network_falls_as_one_over_time(name):
+    """Random weights, batch statistics of the images, a bound that few outputs reach."""
+    network = arch.with_activation(arch.find(name), arch.Activation(0.1, 3.0))
+    module, images = ANN(network.layers), random_images(1, (32, 32, 3))
+    variables = module.init(jax.random.key(0), images)
+    settle = jax.jit(lambda v: module.apply(v, images, train=True, mutable=["batch_stats"])[1])
+    for _ in range(40):  # the running statistics keep 0.9 of themselves each time
+        variables = {**variables, **settle(variables)}
+    logits = module.apply(variables, images)
+    params = convert(network, variables)
+    values = simulation.simulate(network, params, images, num_steps=512).values
+    error = jnp.abs(values - logits).mean((1, 2)) / jnp.abs(logits).mean()
+    assert error[511] < 0.06
+    assert error[511] < error[63] / 4  # an eighth, but for what stays to be rounded
+
+
 def test_folding_random_batch_norm_changes_nothing():
     layers = (arch.Conv(4, (3, 3), use_bias=False), arch.BatchNorm(epsilon=0.1), arch.Flatten())
     layers += (arch.Dense(5), arch.BatchNorm())

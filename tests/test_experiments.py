@@ -14,15 +14,45 @@ from snnjax.settings import ConvertConfig, SimulateConfig
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 FOLDER = EXPERIMENTS / "mnist_latency"
 COMPARISON = EXPERIMENTS / "method_comparison"
+CIFAR10 = EXPERIMENTS / "cifar10_latency"
+RANGE = EXPERIMENTS / "activation_range"
 
 
-def smoke(folder, output):
+def smoke(folder, output, *options):
     """Run an experiment's whole path on small data."""
     pytest.importorskip("mlxtend")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    for script, option in (("run.py", ["--smoke"]), ("plot.py", [])):
-        command = [sys.executable, str(folder / script), *option, "--output", str(output)]
+    for script, more in (("run.py", ["--smoke", *options]), ("plot.py", [])):
+        command = [sys.executable, str(folder / script), *more, "--output", str(output)]
         subprocess.run(command, check=True, capture_output=True, cwd=output, env=environment)
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """The folder of prepared data, or the reason why there is none."""
+    if not os.environ.get("TFDS_DATA_DIR"):
+        shared = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
+        if not shared.is_dir():
+            pytest.skip("no prepared data: set TFDS_DATA_DIR")
+        monkeypatch.setenv("TFDS_DATA_DIR", str(shared))
+
+
+def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
+    smoke(CIFAR10, tmp_path, "--networks", "resnet20")
+    (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
+    assert (row["network"], row["method"], row["images"]) == ("resnet20", "sth_exact", 512)
+    assert row["training"]["max_images"] == 512
+    (kept,) = (tmp_path / "parameters").glob("resnet20-*.safetensors")
+    assert kept.stat().st_size < 1_300_000
+    assert len((tmp_path / "results" / "resnet20.md").read_text().splitlines()) == 2 + 1
+    assert (tmp_path / "figures" / "resnet20.png").stat().st_size > 10_000
+
+
+def test_smoke_of_figure_7(tmp_path, prepared):
+    smoke(RANGE, tmp_path)
+    record = json.loads((tmp_path / "results" / "activation_range.json").read_text())
+    assert {len(layers) for layers in record["largest"].values()} == {15}
+    assert (tmp_path / "figures" / "activation_range.png").stat().st_size > 10_000
 
 
 def test_smoke_of_the_comparison_and_its_plots(tmp_path):
@@ -74,13 +104,8 @@ def test_committed_rows_have_three_seeds_and_every_test_image():
     assert set(map(len, groups.values())) == {3}
 
 
-def test_committed_parameters_give_the_committed_figures(tmp_path, monkeypatch):
+def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):
     """To the image on the machine of the record, and to three images elsewhere."""
-    if not os.environ.get("TFDS_DATA_DIR"):
-        shared = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
-        if not shared.is_dir():
-            pytest.skip("no prepared MNIST: set TFDS_DATA_DIR")
-        monkeypatch.setenv("TFDS_DATA_DIR", str(shared))
     (wanted,) = [
         row for row in committed()
         if row["label"] == "exact-charge" and row["config"]["encoding"] == "constant"

@@ -51,6 +51,9 @@ def main(*, output: Path = HERE) -> None:
     tables |= {
         network: comparison.table(found.values(), STEPS) for network, found in groups.items()
     }
+    longer = output / "results" / "longer.json"
+    if longer.is_file():
+        tables["longer"] = comparison.table(comparison.read(longer)["net2"].values(), STEPS)
     for name, text in tables.items():
         print(text)
         write_whole(output / "results" / f"{name}.md", text.encode())
