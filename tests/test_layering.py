@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"activation", "allocator", "augmentation", "checkpoint", "checks"}
     | {"convolution", "encoding", "rate_norm"},
-    1: {"architecture", "datasets", "methods", "neuron", "noise", "training", "records", "plots"},
+    1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
+    | {"records", "plots"},
     2: {"synapse", "preparation", "readout"},
     3: {"ann", "spiking", "settings"},
     4: {"conversion", "simulation"},
