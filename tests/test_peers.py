@@ -1,24 +1,34 @@
-"""Another simulator's converter, run once and stored, makes the same spikes."""
+"""Other simulators, run once and stored, make the same spikes and weights."""
 
 import hashlib
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from snnjax import architecture as arch
+from snnjax import plasticity
 from snnjax.conversion import convert
-from snnjax.neuron import DOUBLE_THRESHOLD
+from snnjax.neuron import DOUBLE_THRESHOLD, make_params
 from snnjax.scaling import measure_scales
 from snnjax.simulation import simulate
 
-STORED = Path(__file__).parent / "fixtures" / "spikingjelly_counts.npz"
-SHA256 = "27452c5744f790119fcfbdaecb36f650f0b5ae912ec6afefa9195f2e768f9072"
+FIXTURES = Path(__file__).parent / "fixtures"
+SHA256 = {
+    "spikingjelly_counts": "27452c5744f790119fcfbdaecb36f650f0b5ae912ec6afefa9195f2e768f9072",
+    "brian2_stdp": "fe367dfa1db84a43204916fbca097d9311446ba9891a5810930cc3315a37a6eb",
+}
+
+
+def fixture(name):
+    path = FIXTURES / f"{name}.npz"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256[name]
+    return np.load(path)
 
 
 def test_spikes_are_those_of_spikingjellys_converter():
     """alpha = 0, reset by subtraction, v(0) = 0, constant input, scales by the maximum."""
-    assert hashlib.sha256(STORED.read_bytes()).hexdigest() == SHA256
-    stored = np.load(STORED)
+    stored = fixture("spikingjelly_counts")
     relu = arch.Activation(0.0, np.inf)
     network = arch.Network(
         "peer",
@@ -44,3 +54,30 @@ def test_spikes_are_those_of_spikingjellys_converter():
     np.testing.assert_array_equal(result.recording["04_activation"], stored["spikes2"])
     mean = np.cumsum(stored["logits"], 0) / np.arange(1, steps + 1)[:, None, None]
     np.testing.assert_allclose(result.values, mean, atol=1e-5)
+
+
+def test_leaky_neurons_are_those_of_brian2():
+    stored = fixture("brian2_stdp")
+    params = make_params(stored["threshold"], alpha=0.0, leak=stored["leak"], initial=0.0)
+    state = DOUBLE_THRESHOLD.init(params, stored["current"].shape[1:])
+    assert stored["post"].sum() > 40
+    for current, spikes, potential in zip(
+        stored["current"], stored["post"], stored["potential"], strict=True
+    ):
+        state, sent = DOUBLE_THRESHOLD.step(params, state, jnp.asarray(current))
+        np.testing.assert_array_equal(sent, spikes)
+        np.testing.assert_allclose(state.membrane, potential, atol=1e-6)
+
+
+def test_stdp_is_that_of_brian2():
+    """Traces of all pairs; spikes of a timestep meet once, as causal."""
+    stored = fixture("brian2_stdp")
+    pre, post = (stored[name].astype(np.float32) for name in ("pre", "post"))
+    assert np.einsum("tn,tm->", pre, post) > 20  # spikes in one timestep are among them
+    numbers = ("a_plus", "a_minus", "tau_plus", "tau_minus")
+    rule = plasticity.make_stdp(**{name: stored[name] for name in numbers})
+    traces, weights = plasticity.init(pre.shape[1:], post.shape[1:]), 0.5
+    for before, after, wanted in zip(pre, post, stored["weights"], strict=True):
+        traces, changed = plasticity.step(rule, traces, jnp.asarray(before), jnp.asarray(after))
+        weights = weights + changed
+        np.testing.assert_allclose(weights, wanted, atol=1e-5)
