@@ -22,7 +22,13 @@ from tqdm.auto import tqdm
 from snnjax import datasets, methods, metrics, pipeline, plots, records, simulation
 from snnjax.evaluation import WITHIN, evaluate
 from snnjax.neuron import NEURONS
-from snnjax.settings import ConvertConfig, SimulateConfig, TrainConfig, settled
+from snnjax.settings import (
+    DEFAULT_NEURON,
+    ConvertConfig,
+    SimulateConfig,
+    TrainConfig,
+    settled,
+)
 
 __all__ = [
     "AT",
@@ -162,7 +168,7 @@ def measure(
     else:
         kept = [t for t in range(1, num_steps + 1) if t <= 64 or t % 10 == 0 or t == num_steps]
         found, rates = ([last[k][t - 1] for t in kept] for k in ("snn", "spike_rate"))
-    neuron, pre_steps = NEURONS[simulate.neuron or ""], simulate.pre_steps or 0
+    neuron, pre_steps = NEURONS[simulate.neuron or DEFAULT_NEURON], simulate.pre_steps or 0
     return {
         **line._asdict(),
         "ann": last["ann"],
