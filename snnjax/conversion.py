@@ -56,6 +56,7 @@ def _fold_normalise(layers: tuple[arch.Layer, ...], params: Mapping[str, Any]) -
     if not layers or not isinstance(layers[0], arch.Normalise):
         return folded
     mean, std = jnp.asarray(layers[0].mean), jnp.asarray(layers[0].std)
+    name = "nothing"
     for name, layer in arch.named(layers)[1:]:
         if isinstance(layer, arch.Dense | arch.Conv):
             kernel = params[name]["kernel"]
