@@ -30,11 +30,16 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     np.testing.assert_allclose(printed.reshape(8, 8)[3], at_one, atol=0.006)
 
 
-def test_the_table_is_the_one_of_the_results():
-    table = README.split("<!-- table2 -->\n")[1].split("<!-- /table2 -->")[0]
-    assert (
-        table.strip() == (ROOT / "experiments/mnist_latency/results/table2.md").read_text().strip()
-    )
+@pytest.mark.parametrize(
+    ("mark", "file"),
+    [
+        ("table2", "mnist_latency/results/table2.md"),
+        ("paper", "method_comparison/results/paper.md"),
+    ],
+)
+def test_the_tables_are_those_of_the_results(mark, file):
+    table = README.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
+    assert table.strip() == (ROOT / "experiments" / file).read_text().strip()
 
 
 def test_the_links_of_the_readme_lead_somewhere():
