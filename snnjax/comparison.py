@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from snnjax import datasets, methods, metrics, pipeline, plots, records, simulation
+from snnjax.checkpoint import write_whole
 from snnjax.evaluation import WITHIN, evaluate
 from snnjax.neuron import NEURONS
 from snnjax.settings import (
@@ -39,6 +40,7 @@ __all__ = [
     "figure",
     "fill",
     "label",
+    "publish",
     "read",
     "table",
     "trained",
@@ -352,3 +354,18 @@ def figure(groups: Iterable[Group], *, title: str, lowest: float) -> Figure:
         steps[group.method] = [t for t, _ in answered]
         curves[group.method] = [at for _, at in answered]
     return plots.accuracy_against_time(curves, ann={}, title=title, steps=steps, lowest=lowest)
+
+
+def publish(folder: Path, tables: Mapping[str, str], pictures: Mapping[str, Figure]) -> None:
+    """Write `results/<name>.md` and `figures/<name>.png`, and print the tables.
+
+    Raises:
+      OSError: if the folder cannot be written.
+    """
+    for name, text in tables.items():
+        print(text)
+        write_whole(folder / "results" / f"{name}.md", text.encode())
+    for name, picture in pictures.items():
+        path = folder / "figures" / f"{name}.png"
+        plots.save(picture, path)
+        print(path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import cyclopts
+from matplotlib.figure import Figure
 
-from snnjax import comparison, plots
-from snnjax.checkpoint import write_whole
+from snnjax import comparison
 from snnjax.comparison import Group, Published
 
 HERE = Path(__file__).parent
@@ -43,16 +43,11 @@ def main(*, output: Path = HERE) -> None:
     resnet = "resnet20_wide" if "resnet20_wide" in groups else "resnet20"
     tables = {"paper": comparison.beside(paper(vgg16, resnet), groups)}
     tables |= {name: comparison.table(found.values(), STEPS) for name, found in groups.items()}
-    for name, text in tables.items():
-        print(text)
-        write_whole(output / "results" / f"{name}.md", text.encode())
-    for name, found in groups.items():
-        path = output / "figures" / f"{name}.png"
-        plots.save(picture(name, found), path)
-        print(path)
+    pictures = {name: picture(name, found) for name, found in groups.items()}
+    comparison.publish(output, tables, pictures)
 
 
-def picture(network: str, groups: dict[tuple[str, str], Group]) -> plots.Figure:
+def picture(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
     """Accuracy against T of every method with a constant input."""
     shown = [group for (_, encoding), group in groups.items() if encoding == "constant"]
     data = shown[0].rows[0]["dataset"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cyclopts
+from matplotlib.figure import Figure
 
-from snnjax import comparison, plots
-from snnjax.checkpoint import write_whole
+from snnjax import comparison
 from snnjax.comparison import Group, Published
 
 HERE = Path(__file__).parent
@@ -29,7 +28,7 @@ PAPER = (
 )  # fmt: skip
 
 
-def picture(network: str, groups: dict[tuple[str, str], Group]) -> Any:
+def picture(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
     """Accuracy against T of every method with a constant input."""
     shown = [group for (_, encoding), group in groups.items() if encoding == "constant"]
     seeds = max(len(group.rows) for group in shown)
@@ -54,13 +53,8 @@ def main(*, output: Path = HERE) -> None:
     longer = output / "results" / "longer.json"
     if longer.is_file():
         tables["longer"] = comparison.table(comparison.read(longer)["net2"].values(), STEPS)
-    for name, text in tables.items():
-        print(text)
-        write_whole(output / "results" / f"{name}.md", text.encode())
-    for network, found in groups.items():
-        path = output / "figures" / f"{network}.png"
-        plots.save(picture(network, found), path)
-        print(path)
+    pictures = {name: picture(name, found) for name, found in groups.items()}
+    comparison.publish(output, tables, pictures)
 
 
 if __name__ == "__main__":
