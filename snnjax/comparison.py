@@ -148,7 +148,7 @@ def measure(
     convert = ConvertConfig(method=line.method)  # type: ignore[arg-type]
     made_for_one = replace(convert, **methods.METHODS[line.method].convert).needs_steps
     data = datasets.load(config.dataset)
-    test = datasets.Split(*(part[: max_images or None] for part in data.test))
+    test = datasets.first(data.test, max_images)
     start, scores, seconds = time.perf_counter(), [], 0.0
     for for_steps in [t for t in AT if t <= num_steps] if made_for_one else [num_steps]:
         begun = time.perf_counter()
@@ -183,7 +183,7 @@ def measure(
         "training": asdict(config),
         "conversion": metadata["config"],
         "simulation": asdict(simulate),
-        "dataset": {"name": data.name, "version": data.version, "exact_pixels": data.exact},
+        "dataset": pipeline.describe(data),
         "images": len(test.images),
         "conversion_seconds": round(seconds, 2),
         "seconds": round(time.perf_counter() - start, 1),
@@ -245,8 +245,7 @@ class Group(NamedTuple):
     @property
     def latency(self) -> int | None:
         """First T at which the mean is at most 0.05 points below the mean of the ANN."""
-        reached = zip(self.steps, self.curve, strict=True)
-        return next((t for t, at in reached if at >= mean(self.ann) - WITHIN), None)
+        return _latency(mean(self.ann), self.steps, self.curve)
 
 
 def read(path: Path) -> dict[str, dict[tuple[str, str], Group]]:
@@ -339,13 +338,14 @@ def beside(published: Iterable[Published], groups: dict[str, dict[tuple[str, str
 
 
 def figure(groups: Iterable[Group], *, title: str, lowest: float) -> Figure:
-    """Mean accuracy against T, on a log axis, the soonest within 0.05 points first.
+    """Mean accuracy with constant input against T, on a log axis, the soonest to its ANN first.
 
     Raises:
-      ValueError: if there are no groups, or more than colours and line styles.
+      ValueError: if no group has constant input, or there are more than colours and line styles.
     """
     curves, steps = {}, {}
-    for group in sorted(groups, key=lambda group: group.latency or float("inf")):
+    constant = [group for group in groups if group.encoding == "constant"]
+    for group in sorted(constant, key=lambda group: group.latency or float("inf")):
         answered = [
             (t, 100 * at)
             for t, at in zip(group.steps, group.curve, strict=True)

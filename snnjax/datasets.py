@@ -29,6 +29,7 @@ __all__ = [
     "DatasetNotPrepared",
     "InexactPixelsWarning",
     "Split",
+    "first",
     "hold_out",
     "load",
 ]
@@ -106,6 +107,11 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     fingerprint = _fingerprint(Path(builder.data_path))
     train, test = (_load_split(builder, split, fingerprint) for split in ("train", "test"))
     return Dataset(name, version, exact, classes, train, test)
+
+
+def first(split: Split, count: int) -> Split:
+    """The first `count` images of a split; all of them for 0."""
+    return Split(*(part[: count or None] for part in split))
 
 
 def hold_out(split: Split, count: int, *, seed: int) -> tuple[Split, Split]:

@@ -45,6 +45,7 @@ from snnjax.settings import (
 __all__ = [
     "convert",
     "default_folder",
+    "describe",
     "load_network",
     "load_trained",
     "run",
@@ -70,7 +71,7 @@ def default_folder(config: TrainConfig) -> Path:
 
 def split_off(config: TrainConfig, data: datasets.Dataset) -> tuple[datasets.Split, datasets.Split]:
     """The training images to learn from, and those held out to choose by."""
-    images = datasets.Split(*(part[: config.max_images or None] for part in data.train))
+    images = datasets.first(data.train, config.max_images)
     held = round(config.validation * len(images.images))
     return datasets.hold_out(images, held, seed=SPLIT_SEED)
 
@@ -120,7 +121,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     )
     record = {
         "config": asdict(config),
-        "dataset": _describe(data),
+        "dataset": describe(data),
         "images": {
             "train": len(kept.images),
             "validation": len(validation.images),
@@ -273,7 +274,7 @@ def simulate(
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
         "training": metadata["trained"]["config"],
-        "dataset": _describe(data),
+        "dataset": describe(data),
         "images": len(data.test.images),
         **scores,
         "seconds": round(time.perf_counter() - start, 1),
@@ -324,7 +325,8 @@ def run(
     )  # fmt: skip
 
 
-def _describe(data: datasets.Dataset) -> dict[str, Any]:
+def describe(data: datasets.Dataset) -> dict[str, Any]:
+    """What a record says of the data."""
     return {"name": data.name, "version": data.version, "exact_pixels": data.exact}
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 from tqdm.auto import trange
 
 from snnjax import checkpoint
@@ -148,9 +149,10 @@ def begin(variables: Variables, config: TrainingConfig, num_steps: int) -> Train
     """
     statistics = jax.tree.map(jnp.array, dict(variables))
     params = statistics.pop("params")
-    average = optax.ema(config.average).init({"params": params, **statistics})
-    moments = (optimiser(config, num_steps).init(params), average if config.average else ())
-    return TrainState(params, statistics, moments)
+    average: Any = ()
+    if config.average:
+        average = optax.ema(config.average).init({"params": params, **statistics})
+    return TrainState(params, statistics, (optimiser(config, num_steps).init(params), average))
 
 
 def trained(state: TrainState, config: TrainingConfig) -> Variables:
@@ -170,7 +172,7 @@ def train_step(
     state: TrainState,
     images: jax.Array,
     labels: jax.Array,
-    batch: jax.Array,
+    batch: ArrayLike,
     key: jax.Array,
     *,
     apply: ApplyFn,
@@ -362,7 +364,7 @@ def _train_epoch(
 ) -> tuple[TrainState, float]:
     """Every whole batch once, in an order of its own; returns the mean loss too."""
     order_key, steps_key = jax.random.split(key)
-    order = jax.random.permutation(order_key, len(images))
+    order = np.asarray(jax.random.permutation(order_key, len(images)))
     losses = []
     for i in range(len(images) // config.batch_size):
         batch = order[i * config.batch_size : (i + 1) * config.batch_size]

@@ -30,11 +30,10 @@ PAPER = (
 
 def picture(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
     """Accuracy against T of every method with a constant input."""
-    shown = [group for (_, encoding), group in groups.items() if encoding == "constant"]
-    seeds = max(len(group.rows) for group in shown)
+    seeds = max(len(group.rows) for group in groups.values())
     title = f"{network.capitalize()} on MNIST, constant input, "
     title += "one seed" if seeds == 1 else f"{seeds} seeds"
-    return comparison.figure(shown, title=title, lowest=LOWEST[network])
+    return comparison.figure(groups.values(), title=title, lowest=LOWEST[network])
 
 
 def main(*, output: Path = HERE) -> None:
