@@ -49,7 +49,6 @@ def _commit() -> str | None:
     if not (root / ".git").exists():
         return None
 
-
     def git(*words: str) -> str:
         command = ["git", "-C", str(root), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
