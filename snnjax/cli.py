@@ -19,6 +19,7 @@ from snnjax.evaluation import WITHIN
 from snnjax.settings import (
     ConvertConfig,
     DatasetName,
+    ReadoutConfig,
     SimulateConfig,
     TrainConfig,
 )
@@ -46,6 +47,7 @@ app.command(data)
 Training = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=1))]
 Conversion = Annotated[ConvertConfig, Parameter(name="*", group=Group("Conversion", sort_key=2))]
 Simulation = Annotated[SimulateConfig, Parameter(name="*", group=Group("Simulation", sort_key=3))]
+Readout = Annotated[ReadoutConfig, Parameter(name="*", group=Group("Readout", sort_key=4))]
 Output = Annotated[Path | None, Parameter(name="--output")]
 
 
@@ -77,6 +79,38 @@ def convert(ann: Path, /, *, config: Conversion = ConvertConfig(), output: Outpu
     """
     path = pipeline.convert(ann, config, output or ann.parent)
     print(f"converted parameters: {path}")
+
+
+@app.command
+def learn(
+    snn: Path,
+    /,
+    *,
+    config: Readout = ReadoutConfig(),
+    simulation: Simulation = SimulateConfig(),
+    seed: int = 0,
+    output: Output = None,
+) -> None:
+    """Give a spiking network a leaky readout that learns without labels; rewrites snn.safetensors.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    seed
+        of random weights, the order of images and drawn spikes
+    output
+        folder for the file [default: the folder of the converted parameters]
+    """
+    output = output or snn.parent
+    record = pipeline.learn(snn, config, output, how=simulation, seed=seed)
+    names = {"count": "counting, no layer", "before": "layer, before", "after": "layer, after"}
+    records.print_table(
+        f"accuracy on {record['images']['validation']:,} validation images",
+        ["readout", "%"],
+        [[names[k], f"{100 * v:.2f}"] for k, v in record["validation_accuracy"].items()],
+    )
+    print(f"{'new' if record['kept'] else 'identity'} weights: {output / 'snn.safetensors'}")
 
 
 @app.command
@@ -118,6 +152,7 @@ def run(
     train_config: Training = TrainConfig(),
     convert_config: Conversion = ConvertConfig(),
     simulate_config: Simulation = SimulateConfig(),
+    readout_config: Readout = ReadoutConfig(),
     output: Output = None,
 ) -> None:
     """Train, convert and simulate; prints a table and writes a JSON and a picture.
@@ -127,7 +162,9 @@ def run(
     output
         folder for the files [default: runs/ and a name made from the options]
     """
-    results, record = pipeline.run(train_config, convert_config, simulate_config, output)
+    results, record = pipeline.run(
+        train_config, convert_config, simulate_config, readout_config, output
+    )
     _show(record, results)
 
 

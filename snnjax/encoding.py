@@ -2,19 +2,20 @@
 
 An `Encoding` is a pure function `encode(key, images, gain, t) -> [B, H, W, C]` whose mean
 over time stands for gain * image. Values with |gain * image| > 1 saturate at one spike per
-step, except under constant current.
+step, except under constant current. `temporal` makes one whose timing stands for it instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-__all__ = ["CONSTANT", "DETERMINISTIC", "ENCODINGS", "RATE", "Encoding"]
+__all__ = ["CONSTANT", "DETERMINISTIC", "ENCODINGS", "RATE", "Encoding", "temporal"]
 
 EncodeFn = Callable[[Any, jax.Array, ArrayLike, ArrayLike], jax.Array]
 
@@ -73,6 +74,39 @@ def _deterministic(
     size = jnp.minimum(jnp.abs(x), 1.0)
     sent = jnp.floor(jnp.asarray(t) * size + 0.5)
     return jnp.sign(x) * (jnp.floor((jnp.asarray(t) + 1) * size + 0.5) - sent)
+
+
+@lru_cache
+def temporal(window: int) -> Encoding:
+    """Coding by the time of the first spike: the brighter, the sooner; one spike a window.
+
+    A pixel of |gain * x| = 1 fires in the first timestep of every window and the faintest in
+    the last, at round((1 - gain * |x|) * (window - 1)); 0 never fires.
+
+    Source: He et al. 2024, section 3 and figure 4, in words only.
+    Choice: times fall linearly with the value. The paper and this package's converted networks
+    read rates, so this is to look at and to compare with; a network converted for rates
+    does not understand it.
+
+    Args:
+      window: timesteps of a window, at least 1.
+
+    Raises:
+      ValueError: if the window is below 1.
+    """
+    if window < 1:
+        raise ValueError(f"window is {window}; want at least 1 timestep")
+
+    def encode(
+        keys: jax.Array | None, images: jax.Array, gain: ArrayLike, t: ArrayLike
+    ) -> jax.Array:
+        del keys
+        x = gain * images
+        size = jnp.minimum(jnp.abs(x), 1.0)
+        fires = jnp.round((1 - size) * (window - 1)) == jnp.asarray(t) % window
+        return jnp.sign(x) * (fires & (size > 0))
+
+    return Encoding(encode, needs_key=False, varies=True)
 
 
 CONSTANT = Encoding(_constant, needs_key=False, varies=False)

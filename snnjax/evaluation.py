@@ -152,11 +152,12 @@ def _ceiling(
 
     Only the frames behind the `before` pre-steps count, since only they give an answer.
     """
-    keys = simulation.image_keys(key, first, len(images))
 
     def body(total: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         total = jnp.where(t < before, 0.0, total)
-        total = total + encoding.encode(keys, images, params["gain"], t)
+        total = total + simulation.frame(
+            key, images, params["gain"], t, encoding=encoding, first=first
+        )
         mean = total / ((jnp.maximum(t - before, 0) + 1) * params["gain"])
         logits = spiking.limit(network, params, mean, levels=levels)
         return total, (jnp.argmax(logits, -1) == labels) & (t >= before)

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import (
-    architecture,
     calibration,
     checkpoint,
     conversion,
@@ -27,6 +26,7 @@ from snnjax import (
     simulation,
     training,
 )
+from snnjax.adaptation import learn, with_readout
 from snnjax.ann import ANN
 from snnjax.evaluation import evaluate
 from snnjax.neuron import NEURONS
@@ -34,6 +34,7 @@ from snnjax.settings import (
     DEFAULT_NEURON,
     ConvertConfig,
     DatasetName,
+    ReadoutConfig,
     SimulateConfig,
     TrainConfig,
     recorded,
@@ -41,11 +42,13 @@ from snnjax.settings import (
     with_conversion,
     with_method,
 )
+from snnjax.stored import describe, load_network, load_trained, split_off
 
 __all__ = [
     "convert",
     "default_folder",
     "describe",
+    "learn",
     "load_network",
     "load_trained",
     "run",
@@ -59,21 +62,11 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 0.002
 """Share of the validation images that the second stage of rate_norm may lose."""
 
-SPLIT_SEED = 0
-"""All seeds of a training share one validation split, so that they can be compared."""
-
 
 def default_folder(config: TrainConfig) -> Path:
     """runs/<dataset>-<network>-<digest>: the same options find the same folder again."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
     return Path("runs") / f"{config.dataset}-{config.network}-{digest[:8]}"
-
-
-def split_off(config: TrainConfig, data: datasets.Dataset) -> tuple[datasets.Split, datasets.Split]:
-    """The training images to learn from, and those held out to choose by."""
-    images = datasets.first(data.train, config.max_images)
-    held = round(config.validation * len(images.images))
-    return datasets.hold_out(images, held, seed=SPLIT_SEED)
 
 
 def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
@@ -215,28 +208,6 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
     return path
 
 
-def load_trained(ann: Path) -> tuple[architecture.Network, dict[str, Any], dict[str, Any]]:
-    """The architecture, variables and metadata of a trained network.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if it is no trained network.
-    """
-    variables, metadata = checkpoint.load(ann, kind="ann")
-    return recorded(metadata).architecture(), variables, metadata
-
-
-def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[str, Any]]:
-    """The architecture, parameters and metadata of a converted network.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if it is no converted network.
-    """
-    params, metadata = checkpoint.load(snn, kind="snn")
-    return recorded(metadata["trained"]).architecture(), params, metadata
-
-
 def simulate(
     snn: Path,
     config: SimulateConfig,
@@ -263,6 +234,7 @@ def simulate(
     config = settled(config, metadata["config"]["method"])
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; want at least 1")
+    params = with_readout(params, metadata, config, snn)
     data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
     start = time.perf_counter()
     levels = recorded(metadata["trained"]).finest_levels
@@ -274,6 +246,7 @@ def simulate(
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
         "training": metadata["trained"]["config"],
+        "readout": metadata.get("readout"),
         "dataset": describe(data),
         "images": len(data.test.images),
         **scores,
@@ -289,11 +262,12 @@ def run(
     train_config: TrainConfig,
     convert_config: ConvertConfig,
     simulate_config: SimulateConfig,
+    readout_config: ReadoutConfig = ReadoutConfig(),
     output: Path | None = None,
     *,
     progress: bool = True,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train, convert and simulate.
+    """Train, convert and simulate, and let the readout learn in between where it does.
 
     Methods share a folder of trained parameters; each has its results in its own.
 
@@ -318,16 +292,15 @@ def run(
     results = output / (convert_config.method or "")
     ann = train(train_config, output, progress=progress)
     snn = convert(ann, convert_config, results)
+    if simulate_config.readout in ("leaky", "stdp"):
+        if simulate_config.readout == "leaky":
+            readout_config = replace(readout_config, readout_rule="nothing")
+        learn(snn, readout_config, results, how=simulate_config, seed=train_config.seed)
     return results, simulate(
         snn, simulate_config, results,
         dataset=train_config.dataset, batch_size=train_config.batch_size,
         seed=train_config.seed, progress=progress,
     )  # fmt: skip
-
-
-def describe(data: datasets.Dataset) -> dict[str, Any]:
-    """What a record says of the data."""
-    return {"name": data.name, "version": data.version, "exact_pixels": data.exact}
 
 
 def _picture(record: dict[str, Any]) -> Any:

@@ -8,12 +8,21 @@ from itertools import product
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from snnjax.checkpoint import write_whole
 
-__all__ = ["accuracy_against_time", "save"]
+__all__ = [
+    "accuracy_against_time",
+    "accuracy_under_noise",
+    "pictures",
+    "raster",
+    "save",
+    "stdp_window",
+]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette."""
@@ -48,11 +57,7 @@ def accuracy_against_time(
     if not 0 < len(curves) <= most:
         raise ValueError(f"there are {len(curves)} curves to draw; want 1 to {most}")
     many = len(curves) > len(COLOURS)
-    with matplotlib.rc_context(
-        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        figure = Figure(figsize=(8.0, 5.0) if many else (6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
+    figure, (axes,) = _panels(1, (8.0, 5.0) if many else (6.4, 4.0))
     looks = product(STYLES, zip(COLOURS, MARKERS, strict=True))
     for (label, curve), (style, (colour, marker)) in zip(curves.items(), looks, strict=False):
         at = (steps or {}).get(label, range(1, len(curve) + 1))
@@ -82,6 +87,138 @@ def accuracy_against_time(
     else:
         axes.legend(frameon=False, loc="lower right")
     return figure
+
+
+def accuracy_under_noise(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    *,
+    densities: Sequence[float],
+    title: str,
+) -> Figure:
+    """Accuracy in % against the share of noisy pixels, side by side, with bands of a deviation.
+
+    Args:
+      panels: by title of a panel and label of a curve, means and deviations in %.
+      densities: shares of noisy pixels, in [0, 1], for every curve.
+      title: above all.
+
+    Raises:
+      ValueError: if there are no panels.
+    """
+    figure, axes = _panels(len(panels), (3.6 * len(panels) + 1.2, 4.0), sharey=True)
+    looks = dict.fromkeys(label for curves in panels.values() for label in curves)
+    for label, (style, (colour, marker)) in zip(
+        looks, product(STYLES, zip(COLOURS, MARKERS, strict=True)), strict=False
+    ):
+        looks[label] = {"linestyle": style, "color": colour, "marker": marker}  # type: ignore[assignment]
+    at = [100 * density for density in densities]
+    for ax, (name, curves) in zip(axes, panels.items(), strict=True):
+        for label, (mean, deviation) in curves.items():
+            look: dict[str, object] = looks[label]  # type: ignore[assignment]
+            ax.plot(at, mean, markersize=4, label=label, **look)  # type: ignore[arg-type]
+            low, high = np.subtract(mean, deviation), np.add(mean, deviation)
+            ax.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)
+        ax.set_title(name, loc="left", fontsize=10)
+        ax.set_xlabel("noisy pixels (%)")
+        ax.grid(alpha=0.25)
+    axes[0].set_ylabel("test accuracy (%)")
+    figure.suptitle(title, x=0.01, ha="left")
+    handles = {
+        label: handle
+        for ax in axes
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        handles.values(), handles.keys(), frameon=False, loc="outside lower center",
+        ncols=min(4, 1 + len(panels)),
+        fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron") -> Figure:
+    """Spikes of a population against time, side by side.
+
+    Args:
+      trains: by title of a panel, spikes `[T, N]`; 0 is none.
+      title: above all.
+      order: what the vertical axis counts, from the top.
+
+    Raises:
+      ValueError: if there are no panels.
+    """
+    figure, axes = _panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
+    for ax, (name, spikes), colour in zip(axes, trains.items(), COLOURS, strict=False):
+        times, neurons = np.nonzero(spikes)
+        ax.plot(times + 1, neurons, "|", color=colour, markersize=3, markeredgewidth=0.8)
+        ax.set_title(f"{name}: {len(times):,} spikes", loc="left", fontsize=10)
+        ax.set_xlim(0.5, len(spikes) + 0.5)
+        ax.set_xlabel("timestep")
+    axes[0].set_ylabel(order)
+    axes[0].invert_yaxis()
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str) -> Figure:
+    """Change of a weight by one pair of spikes against their delay.
+
+    Args:
+      delays: time of the postsynaptic spike less that of the presynaptic one, in timesteps.
+      changes: of the weight, one for each delay.
+      title: above the plot.
+
+    Raises:
+      ValueError: from matplotlib, if the lengths differ.
+    """
+    figure, (axes,) = _panels(1, (6.4, 4.0))
+    axes.axhline(0, color="#444444", linewidth=0.8)
+    axes.axvline(0, color="#444444", linewidth=0.8)
+    markers, stems, base = axes.stem(delays, changes, basefmt=" ")
+    markers.set(color=COLOURS[0], markersize=4)
+    stems.set(color=COLOURS[0], linewidth=1)
+    base.set_visible(False)
+    axes.set_xlabel("postsynaptic after presynaptic spike (timesteps)")
+    axes.set_ylabel("change of the weight")
+    axes.set_title(title, loc="left")
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Figure:
+    """Images in [0, 1], a row for each label.
+
+    Args:
+      images: by label, images `[H, W, C]`, as many in each row.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    if not images:
+        raise ValueError("there are no images to show; want at least one row")
+    columns = max(map(len, images.values()))
+    figure = Figure(figsize=(1.1 * columns + 0.6, 1.1 * len(images)), layout="constrained")
+    grid = figure.subplots(len(images), columns, squeeze=False)
+    for axes, (label, row) in zip(grid, images.items(), strict=True):
+        for ax, image in zip(axes, row, strict=True):
+            ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    return figure
+
+
+def _panels(
+    count: int, size: tuple[float, float], *, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` plots side by side, in the look of all of them."""
+    if count < 1:
+        raise ValueError("there is nothing to draw; want at least one panel")
+    with matplotlib.rc_context(
+        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    ):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)
+    return figure, list(axes[0])
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_ENCODING",
     "DEFAULT_NEURON",
     "ConvertConfig",
+    "ReadoutConfig",
     "SimulateConfig",
     "TrainConfig",
     "recorded",
@@ -186,8 +187,9 @@ class SimulateConfig:
     [default: the method's, or constant]"""
     neuron: NeuronName | None = None
     """neuron of the hidden layers [default: the method's, or exact-charge]"""
-    readout: Literal["membrane", "count"] = "membrane"
-    """answer: accumulated current of the last layer, or its spike counts (the paper's)"""
+    readout: Literal["membrane", "count", "leaky", "stdp"] = "membrane"
+    """answer: accumulated current of the last layer; its spike counts (the paper's); spike
+    counts of a leaky layer behind it, with identity weights or those that STDP learnt"""
     num_steps: int = 16
     """timesteps T, pre-steps included; accuracy is given after each"""
     pre_steps: int | None = None
@@ -204,6 +206,72 @@ class SimulateConfig:
         check_name("readout", self.readout, READOUTS)
         if self.neuron is not None:
             check_name("neuron", self.neuron, NEURONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutConfig:
+    """The leaky layer behind the last one, and how it learns; the paper states none of it.
+
+    Raises:
+      ValueError: naming the field that is out of its range.
+    """
+
+    readout_rule: Literal["nothing", "stdp", "literal", "teacher"] = "stdp"
+    """STDP with competition; as printed, without; a teacher that knows labels; or no learning"""
+    readout_start: Literal["identity", "random"] = "identity"
+    """weights to start from; behind random ones the neurons get their classes by a labelled
+    subset"""
+    readout_neurons: int = 0
+    """neurons of a random start; 0 for three a class"""
+    readout_leak: float = 0.95
+    """share of the potential kept per timestep, in (0, 1]"""
+    readout_threshold: float = 1.5
+    """firing threshold, in spikes of the last layer"""
+    readout_images: int = 0
+    """training images to learn from; 0 for 10,000, or all where there are fewer"""
+    readout_labels: int = 1000
+    """how many of them may tell their label, where neurons get their classes by it"""
+    readout_epochs: int = 0
+    """passes over the spikes; 0 for 1, or 3 from a random start"""
+    readout_steps: int = 32
+    """timesteps T of learning"""
+    a_plus: float = 0.02
+    """STDP: gain of a pair of spikes whose first is the presynaptic"""
+    a_minus: float = 0.002
+    """STDP: loss of a pair whose first is the postsynaptic"""
+    tau_plus: float = 5.0
+    """STDP: time constant of the gain, in timesteps"""
+    tau_minus: float = 5.0
+    """STDP: time constant of the loss, in timesteps"""
+
+    def __post_init__(self) -> None:
+        least = {"readout_labels": 1, "readout_steps": 1, "readout_images": 0}
+        for name, low in {**least, "readout_neurons": 0, "readout_epochs": 0}.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} is {getattr(self, name)}; want at least {low}")
+        if self.readout_neurons and self.readout_start == "identity":
+            raise ValueError(
+                f"readout_neurons is {self.readout_neurons}, but from the identity there is one for"
+                " each class; leave it out, or give --readout-start random"
+            )
+        if self.readout_start == "random" and self.readout_rule != "stdp":
+            raise ValueError(
+                f"readout_rule is {self.readout_rule}, which starts from the identity; leave"
+                " --readout-start out"
+            )
+        if not 0 < self.readout_leak <= 1:
+            raise ValueError(f"readout_leak is {self.readout_leak}; want it in (0, 1]")
+        for name in ("readout_threshold", "tau_plus", "tau_minus"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; want it finite and above 0")
+        for name in ("a_plus", "a_minus"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; want it finite and at least 0")
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the spikes."""
+        return self.readout_epochs or (3 if self.readout_start == "random" else 1)
 
 
 def with_method(config: TrainConfig, method: MethodName | None) -> TrainConfig:

@@ -15,11 +15,15 @@ from snnjax import architecture as arch
 from snnjax import spiking
 from snnjax.encoding import CONSTANT, Encoding
 from snnjax.neuron import EXACT_CHARGE, NeuronModel
+from snnjax.noise import Noise, corrupt
 from snnjax.readout import ACCUMULATE, Readout
 
-__all__ = ["Simulation", "all_pre_steps", "image_keys", "simulate"]
+__all__ = ["Simulation", "all_pre_steps", "frame", "image_keys", "simulate"]
 
 Params = dict[str, Any]
+
+NOISE = 2**32 - 1
+"""Folded into the key of the noise; no image has this place in a data set."""
 
 
 class Simulation(NamedTuple):
@@ -51,6 +55,7 @@ def simulate(
     readout: Readout = ACCUMULATE,
     key: jax.Array | None = None,
     first: ArrayLike = 0,
+    noise: Noise | None = None,
     pre_steps: int = 0,
     record: bool = False,
 ) -> Simulation:
@@ -71,8 +76,9 @@ def simulate(
       neuron: the neuron of every hidden layer; static.
       encoding: how images become input; static.
       readout: how the last layer's current becomes values; static.
-      key: for an encoding that draws.
+      key: for an encoding that draws, and for noise.
       first: index of the first image among all that share `key`.
+      noise: what corrupts the images before they are encoded; None for clean ones.
       pre_steps: timesteps to run before the ones that give an answer, for neurons that then
         revise where they start: once, or for each layer in turn. Static.
       record: keep every spike, at a cost of T times the neurons.
@@ -99,6 +105,7 @@ def simulate(
         images,
         key,
         first,
+        noise,
         network=network,
         num_steps=int(num_steps),
         neuron=neuron,
@@ -136,6 +143,41 @@ def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:
     return jax.vmap(partial(jax.random.fold_in, key))(jnp.asarray(first) + jnp.arange(batch_size))
 
 
+def frame(
+    key: jax.Array | None,
+    images: jax.Array,
+    gain: ArrayLike,
+    t: ArrayLike,
+    *,
+    encoding: Encoding,
+    first: ArrayLike = 0,
+    noise: Noise | None = None,
+) -> jax.Array:
+    """What the first layer is shown at timestep t: the images, corrupted and then encoded.
+
+    The noise draws from keys of its own, fold_in(key, NOISE) in the place of `key`.
+
+    Args:
+      key: None where nothing is drawn.
+      images: `[B, H, W, C]`.
+      gain: c of eq. 17.
+      t: the timestep, from 0.
+      encoding: how an image becomes input.
+      first: index of the first image among all that share `key`.
+      noise: None for clean images.
+
+    Raises:
+      ValueError: if a key is missing for the noise.
+    """
+    if noise is not None:
+        if key is None:
+            raise ValueError("noise is drawn at random; pass key=jax.random.key(seed)")
+        own = image_keys(jax.random.fold_in(key, NOISE), first, len(images))
+        images = corrupt(own, images, noise, t)
+    keys = None if key is None else image_keys(key, first, len(images))
+    return encoding.encode(keys, images, gain, t)
+
+
 def _check_images(images: ArrayLike) -> None:
     shape, dtype = jnp.shape(images), jnp.result_type(images)
     if len(shape) != 4 or 0 in shape:
@@ -163,6 +205,7 @@ def _simulate(
     images: jax.Array,
     key: jax.Array | None,
     first: ArrayLike,
+    noise: Noise | None,
     *,
     network: arch.Network,
     num_steps: int,
@@ -172,20 +215,21 @@ def _simulate(
     pre_steps: int,
     record: bool,
 ) -> Simulation:
-    layers, gain = params["layers"], params["gain"]
-    batch = len(images)
+    layers, batch = params["layers"], len(images)
     shapes = spiking.neurons(network, layers, images.shape[1:])
-    keys = None if key is None else image_keys(key, first, batch)
+    seen = partial(
+        frame, key, images, params["gain"], encoding=encoding, first=first, noise=noise
+    )  # fmt: skip
 
     start, still = 0, None
-    if not encoding.varies:  # the current into the first neurons is the same at every step
+    if not encoding.varies and noise is None:  # the first current is the same at every step
         start = spiking.split_stem(network.layers)
         stem = arch.Network(network.name, network.layers[:start])
-        _, still, _ = spiking.step(stem, layers, neuron, {}, encoding.encode(keys, images, gain, 0))
+        _, still, _ = spiking.step(stem, layers, neuron, {}, seen(0))
 
     def body(carry: Any, t: jax.Array) -> tuple[Any, Any]:
         neurons, out, counts = carry
-        x = encoding.encode(keys, images, gain, t) if still is None else still
+        x = seen(t) if still is None else still
         neurons, current, spikes = spiking.step(network, layers, neuron, neurons, x, start=start)
         out, values = readout.step(params, out, current)
         counts = {path: counts[path] + _count(s) for path, s in spikes.items()}
@@ -196,19 +240,21 @@ def _simulate(
     logits = jax.eval_shape(lambda x: spiking.step(network, layers, neuron, state, x)[1], images)
     out = readout.init(params, logits.shape)
     counts = {path: jnp.zeros(batch, jnp.int32) for path in shapes}
-    done, seen = 0, []
+    done, before = 0, []
     for revised in _rounds(network, neuron, pre_steps):
         times = jnp.arange(done, done + pre_steps)
         (after, _, counts), (values, total, recording) = jax.lax.scan(
             body, (state, out, counts), times
         )
-        seen.append((jnp.zeros_like(values), total, recording))
+        before.append((jnp.zeros_like(values), total, recording))
         for path in revised:
             numbers = spiking.neuron_params(spiking.inside(layers, path))
             state = {**state, path: neuron.revise(numbers, after[path])}  # type: ignore[misc]
         done += pre_steps
     (_, _, counts), answered = jax.lax.scan(body, (state, out, counts), jnp.arange(done, num_steps))
-    values, total, recording = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen, answered)
+    values, total, recording = jax.tree.map(
+        lambda *parts: jnp.concatenate(parts), *before, answered
+    )
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
     return Simulation(values, total, counts, sizes, recording)
 

@@ -71,6 +71,46 @@ def test_run_is_the_three_stages(stages, tmp_path):
         assert one[name] == three[name]
 
 
+def test_a_readout_learns_and_is_simulated(stages, tmp_path, capsys):
+    """mnist5k has fewer training images than learning takes by default, and takes all of them."""
+    snn = str(stages / "snn.safetensors")
+    how = ["--readout-neurons", "40", "--output", str(tmp_path)]
+    assert cli.main(["learn", snn, "--readout-start", "random", *how]) == 0
+    assert "counting, no layer" in capsys.readouterr().out
+    layered = str(tmp_path / "snn.safetensors")
+    found = {}
+    for readout in ("stdp", "leaky", "count"):
+        assert cli.main(["simulate", layered, "--readout", readout, "--num-steps", "8"]) == 0
+        found[readout] = read(tmp_path / "simulation.json")
+    learnt = found["stdp"]["readout"]
+    assert learnt["images"] == {"learning": 3600, "validation": 400}
+    assert learnt["kept"]
+    assert learnt["validation_accuracy"]["before"] < 0.5 < learnt["validation_accuracy"]["after"]
+    assert found["stdp"]["snn"][-1] > 0.5
+    assert len({tuple(record["snn"]) for record in found.values()}) == 3
+    weights = checkpoint.load(tmp_path / "snn.safetensors", kind="snn").tree["readout"]["weights"]
+    assert weights.shape == (10, 40)
+
+
+def test_run_lets_the_readout_learn_and_keeps_what_helps(tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    quick = [*QUICK, "--readout-steps", "6", "--output", str(tmp_path)]
+    assert cli.main(["run", "--readout", "leaky", *quick]) == 0
+    record = read(tmp_path / "simulation.json")
+    assert record["readout"]["config"]["readout_rule"] == "nothing"
+    snn = str(tmp_path / "snn.safetensors")
+    assert cli.main(["simulate", snn, "--readout", "stdp"]) == 2
+    assert "has no learnt layer; make one with snnjax learn" in capsys.readouterr().err
+    caplog.clear()
+    assert cli.main(["run", "--readout", "stdp", *quick]) == 0
+    learnt = read(tmp_path / "simulation.json")["readout"]
+    figures = learnt["validation_accuracy"]
+    assert learnt["kept"] == (figures["after"] > figures["before"])
+    assert ("did not help" in caplog.text) != learnt["kept"]
+    weights = checkpoint.load(tmp_path / "snn.safetensors", kind="snn").tree["readout"]["weights"]
+    assert (weights == np.eye(10)).all() != learnt["kept"]
+
+
 @pytest.mark.parametrize("encoding", ["rate", "deterministic"])
 def test_accuracy_depends_on_the_seed_and_not_on_the_batch(stages, encoding):
     curves = []
@@ -134,6 +174,13 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
         ("run --batch-size 0", "batch_size is 0; want at least 1"),
         ("run --dropout 1", "dropout is 1.0; want it in [0, 1)"),
         ("run --validation 0", "validation is 0.0; want a share in (0, 1)"),
+        ("run --readout-leak 0", "readout_leak is 0.0; want it in (0, 1]"),
+        ("run --tau-plus 0", "tau_plus is 0.0; want it finite and above 0"),
+        ("run --a-minus -1", "a_minus is -1.0; want it finite and at least 0"),
+        ("run --readout-labels 0", "readout_labels is 0; want at least 1"),
+        ("run --readout-neurons 20", "or give --readout-start random"),
+        ("run --readout-start random --readout-rule teacher", "leave --readout-start out"),
+        ("run --readout counts", 'Did you mean "count"?'),
         ("run --datset mnist", "Unknown option: --datset. Did you mean --dataset?"),
         ("run --dataset mnis", 'Did you mean "mnist"?'),
         ("run --network net3", 'Did you mean "net2"?'),

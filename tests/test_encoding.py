@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.encoding import CONSTANT, DETERMINISTIC, ENCODINGS, RATE
+from snnjax.encoding import CONSTANT, DETERMINISTIC, ENCODINGS, RATE, temporal
 from snnjax.simulation import image_keys
 
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 4, 5, 1)), jnp.float32)
@@ -69,3 +69,14 @@ def test_gain_is_traced_and_eager_equals_jit(encoding):
     keys = image_keys(jax.random.key(0), 0, 3)
     swept = jax.jit(jax.vmap(lambda c: encoding.encode(keys, IMAGES, c, 2)))(jnp.array([0.5, 1.0]))
     np.testing.assert_array_equal(swept[0], encoding.encode(keys, IMAGES, 0.5, 2))
+
+
+def test_temporal_coding_sends_one_spike_a_window_the_brighter_the_sooner():
+    images = jnp.array([1.0, 0.5, -0.5, 0.01, 0.0, 3.0]).reshape(1, 2, 3, 1)
+    sent = np.asarray(frames(temporal(11), 22, images=images)).reshape(22, 6)
+    times = [np.flatnonzero(train).tolist() for train in sent.T]
+    assert times == [[0, 11], [5, 16], [5, 16], [10, 21], [], [0, 11]]
+    assert sent[5, 2] == -1
+    assert temporal(11) is temporal(11)  # one compilation for equal windows
+    with pytest.raises(ValueError, match="window is 0; want at least 1"):
+        temporal(0)

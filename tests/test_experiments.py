@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from snnjax import comparison, pipeline
@@ -17,13 +18,15 @@ FOLDER = EXPERIMENTS / "mnist_latency"
 COMPARISON = EXPERIMENTS / "method_comparison"
 CIFAR10 = EXPERIMENTS / "cifar10_latency"
 RANGE = EXPERIMENTS / "activation_range"
+NOISE = EXPERIMENTS / "noise_robustness"
+CODING = EXPERIMENTS / "coding"
 
 
-def smoke(folder, output, *options):
+def smoke(folder, output, *options, small=("--smoke",)):
     """Run an experiment's whole path on small data."""
     pytest.importorskip("mlxtend")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    for script, more in (("run.py", ["--smoke", *options]), ("plot.py", [])):
+    for script, more in (("run.py", [*small, *options]), ("plot.py", [])):
         command = [sys.executable, str(folder / script), *more, "--output", str(output)]
         subprocess.run(command, check=True, capture_output=True, cwd=output, env=environment)
 
@@ -54,6 +57,32 @@ def test_smoke_of_figure_7(tmp_path, prepared):
     record = json.loads((tmp_path / "results" / "activation_range.json").read_text())
     assert {len(layers) for layers in record["largest"].values()} == {15}
     assert (tmp_path / "figures" / "activation_range.png").stat().st_size > 10_000
+
+
+def test_smoke_of_figures_8_and_9(tmp_path):
+    smoke(NOISE, tmp_path)
+    (row,) = json.loads((tmp_path / "results" / "noise.json").read_text())["rows"]
+    accuracy = row["accuracy"]
+    assert np.shape(accuracy["ann"]) == (7,)
+    assert np.shape(accuracy["STDP + WTA from random"]) == (7, 5)
+    assert accuracy["ann"][0] > accuracy["ann"][-1] + 0.3
+    assert accuracy["count"][0] > accuracy["count"][-1]
+    table = (tmp_path / "results" / "net2-2_of_5_steps.md").read_text()
+    assert len(table.splitlines()) == 2 + 3 + 5 * 5
+    for name in ("net2", "net2-images"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_figures_4_and_5_are_drawn_from_spikes_and_the_rule(tmp_path):
+    smoke(CODING, tmp_path, small=())
+    record = json.loads((tmp_path / "results" / "coding.json").read_text())
+    counts = {name: sum(map(len, steps)) for name, steps in record["spikes"].items()}
+    bright = sum(value > 0 for value in record["values"])
+    assert counts["temporal"] == bright
+    assert counts["rate"] == pytest.approx(28 * sum(record["values"]), rel=0.05)
+    assert record["changes"][record["delays"].index(0)] == pytest.approx(record["stdp"]["a_plus"])
+    for name in ("coding", "stdp"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
 
 
 def test_smoke_of_the_comparison_and_its_plots(tmp_path):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import metrics, noise
+from snnjax import metrics
 from snnjax.readout import ACCUMULATE, COUNT
 
 
@@ -55,22 +55,6 @@ def test_latency_is_the_first_step_within_reach(curve, expected):
     assert metrics.latency(0.99, curve, within=0.0005) == expected
     with pytest.raises(ValueError, match="within is -1"):
         metrics.latency(0.99, curve, within=-1)
-
-
-def test_noise_changes_the_share_it_says_to_black_or_white():
-    images = jnp.full((40, 16, 16, 3), 0.4)
-    key = jax.random.key(0)
-    for density in (0.0, 0.1, 0.3, 1.0):
-        noisy = noise.salt_and_pepper(key, images, density)
-        changed = np.asarray(noisy != images)
-        assert changed.mean() == pytest.approx(density, abs=0.01)
-        assert (changed.all(-1) == changed.any(-1)).all()
-        assert noisy[changed].mean() == pytest.approx(0.5, abs=0.05) or density == 0
-    few, many = (noise.salt_and_pepper(key, images, d) != images for d in (0.1, 0.3))
-    assert (many | ~few).all()
-    for density in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="want a share of the pixels"):
-            noise.salt_and_pepper(key, images, density)
 
 
 def test_a_leak_of_the_output_counts_recent_currents_more():

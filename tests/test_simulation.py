@@ -133,8 +133,8 @@ def test_memory_does_not_grow_with_time():
 
     def bytes_of(num_steps):
         compiled = simulation._simulate.lower(
-            params, images, None, 0, network=network, num_steps=num_steps, neuron=EXACT_CHARGE,
-            encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0, record=False,
+            params, images, None, 0, None, network=network, num_steps=num_steps,
+            neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0, record=False,
         ).compile().memory_analysis()  # fmt: skip
         return compiled.temp_size_in_bytes, compiled.output_size_in_bytes
 

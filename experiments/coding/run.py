@@ -1,0 +1,72 @@
+"""Figures 4 and 5: rate and temporal coding of a digit, and the STDP window as the rule has it.
+
+`python experiments/coding/run.py` encodes one image of mnist5k in a window of 28 timesteps and
+lets the rule change a weight by single pairs of spikes; `plot.py` draws both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cyclopts
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import datasets, plasticity, records
+from snnjax.encoding import DETERMINISTIC, RATE, temporal
+from snnjax.pipeline import describe
+from snnjax.simulation import frame
+
+HERE = Path(__file__).parent
+WINDOW = 28
+LONGEST = 20
+
+
+def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
+    """Write `results/coding.json`.
+
+    Parameters
+    ----------
+    image
+        place among the training images
+    seed
+        of the Bernoulli spikes
+    output
+        folder for the results
+    """
+    data = datasets.load("mnist5k")
+    digit = data.train.images[image : image + 1].astype(np.float32) / 255
+    trains = {}
+    for name, encoding in {
+        "rate": RATE, "deterministic": DETERMINISTIC, "temporal": temporal(WINDOW),
+    }.items():  # fmt: skip
+        frames = [
+            frame(jax.random.key(seed), jnp.asarray(digit), 1.0, t, encoding=encoding)
+            for t in range(WINDOW)
+        ]
+        spikes = np.asarray(frames).reshape(WINDOW, -1)
+        trains[name] = [np.flatnonzero(step).tolist() for step in spikes]
+    rule = plasticity.make_stdp()
+    delays = list(range(-LONGEST, LONGEST + 1))
+    changes = []
+    for delay in delays:
+        before = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST].set(1.0)
+        after = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST + delay].set(1.0)
+        changes.append(float(plasticity.change(rule, before, after)[0, 0]))
+    record = {
+        "config": {"image": image, "seed": seed, "window": WINDOW},
+        "label": int(data.train.labels[image]),
+        "values": [round(float(value), 4) for value in digit.ravel()],
+        "spikes": trains,
+        "stdp": {name: float(value) for name, value in rule._asdict().items()},
+        "delays": delays,
+        "changes": changes,
+        "dataset": describe(data),
+        **records.provenance(),
+    }
+    records.write_json(output / "results" / "coding.json", record)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
