@@ -1,7 +1,7 @@
 """Figures 8 and 9, and what helps against noise: readouts x leaks x densities x seeds.
 
 `python experiments/noise_robustness/run.py` lets each readout learn from clean training images
-and scores all test images under salt and pepper, in three protocols. It adds a row for each
+and scores all test images under salt and pepper, in two protocols. It adds a row for each
 network, protocol and seed to `results/noise.json`, so that a run that was stopped goes on where
 it stopped. `--smoke --output DIR` does the whole path on 200 images of mnist5k; `--speed`
 measures the compiled sweep against a Python loop over the same simulations.
@@ -46,19 +46,14 @@ PLAIN = ("ann", "ann_mean", "count")
 
 
 class Protocol(NamedTuple):
-    """Which timesteps are noisy: `steps` of every `out_of`, each with pixels of its own or not."""
+    """Which timesteps are noisy: `steps` of every `out_of`, each with pixels of its own."""
 
     steps: int
     out_of: int
-    fresh: bool
 
 
-PROTOCOLS = {
-    "2 of 5 steps": Protocol(2, 5, True),
-    "every step": Protocol(1, 1, True),
-    "one noisy image": Protocol(1, 1, False),
-}
-"""The paper's, and two in which the network gets no cleaner input than its ANN."""
+PROTOCOLS = {"2 of 5 steps": Protocol(2, 5), "every step": Protocol(1, 1)}
+"""The paper's, and one in which no timestep is clean."""
 
 
 def files(network: str, seed: int) -> Path:
@@ -233,7 +228,7 @@ def main(
     networks
         of net2 and resnet20
     protocols
-        of "2 of 5 steps", "every step" and "one noisy image"
+        of "2 of 5 steps" and "every step"
     smoke
         200 images of mnist5k, one seed, 4 timesteps, one protocol
     speed
