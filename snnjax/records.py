@@ -24,8 +24,8 @@ __all__ = ["markdown_table", "print_table", "provenance", "spread", "write_json"
 def provenance() -> dict[str, Any]:
     """Versions, commit, device and time of this run.
 
-    "commit" is that of the checkout the package runs from, with "-dirty" where files were
-    changed since, or None where it runs from no checkout.
+    "commit" is that of the checkout the package runs from, with "-dirty" where code or settings
+    were changed since, or None where it runs from no checkout.
     """
     packages = ("snnjax", "jax", "jaxlib", "flax", "optax", "numpy")
     return {
@@ -48,10 +48,14 @@ def _commit() -> str | None:
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    command += ["--exclude=*"]
-    try:
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "*.py", "*.cfg", "*.toml", "*.txt")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
