@@ -31,7 +31,7 @@ BASE = TrainConfig(
 """One recipe for all methods, so that only what a method is made of differs."""
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "resnet20": {"epochs": 15},
+    "resnet20": {"epochs": 15, "theta": 2.0},
     "vgg16_quarter": {"epochs": 8},
     "vgg16": {"epochs": 60, "cutout": 8, "bfloat16": True},
     "resnet20_wide": {"epochs": 60, "cutout": 8, "bfloat16": True},
