@@ -52,17 +52,23 @@ Output = Annotated[Path | None, Parameter(name="--output")]
 
 
 @app.command
-def train(*, config: Training = TrainConfig(), output: Output = None) -> None:
+def train(
+    *, config: Training = TrainConfig(), start: Path | None = None, output: Output = None
+) -> None:
     """Train a network; writes ann.safetensors and train.json.
 
     A training that was stopped goes on when the same command is given again.
 
     Parameters
     ----------
+    start
+        ann.safetensors of a network of the same kind to begin from, such as a smooth one that is
+        to be quantised [default: random parameters]
     output
         folder for the files [default: runs/ and a name made from the options]
     """
-    path = pipeline.train(config, output or pipeline.default_folder(config))
+    output = output or pipeline.default_folder(config, start)
+    path = pipeline.train(config, output, start=start)
     print(f"trained parameters: {path}")
 
 

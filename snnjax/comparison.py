@@ -69,6 +69,8 @@ def fill(
     training: Callable[[Line], TrainConfig],
     num_steps: Callable[[Line], int],
     runs: Path,
+    start: Callable[[Line], TrainConfig | None] = lambda line: None,
+    shown_steps: Callable[[Line], int] = lambda line: 0,
     keep: Callable[[TrainConfig], bool] = lambda config: False,
     batch_size: int = 500,
     max_images: int = 0,
@@ -81,6 +83,8 @@ def fill(
       training: how the network of a line is trained; equal ones are trained once.
       num_steps: T up to which a line is simulated.
       runs: folder for the trained networks and what is made of them.
+      start: the training from whose network that of a line begins, or None.
+      shown_steps: timesteps for which a line's input is shown; 0 for all.
       keep: whether a network's parameters are kept, and used again, without `runs`.
       batch_size: images at a time.
       max_images: test images to score; 0 for all.
@@ -95,8 +99,15 @@ def fill(
     for line in tqdm(missing, "rows", mininterval=1):
         config = training(line)
         kept = path.parents[1] / "parameters" if keep(config) else None
-        folder = trained(config, runs, kept)
-        rows.append(measure(line, config, folder, num_steps(line), batch_size, max_images))
+        before = start(line)
+        begun = trained(before, runs, kept) / "ann.safetensors" if before else None
+        folder = trained(config, runs, kept, begun)
+        rows.append(
+            measure(
+                line, config, folder, num_steps(line), batch_size=batch_size,
+                max_images=max_images, shown_steps=shown_steps(line),
+            )
+        )  # fmt: skip
         records.write_json(path, {"rows": rows})
 
 
@@ -110,8 +121,16 @@ def label(config: TrainConfig) -> str:
     return "-".join(parts)
 
 
-def trained(config: TrainConfig, runs: Path, kept: Path | None = None) -> Path:
+def trained(
+    config: TrainConfig, runs: Path, kept: Path | None = None, start: Path | None = None
+) -> Path:
     """The folder with a trained network: there from before, out of `kept`, or trained now.
+
+    Args:
+      config: how it is trained.
+      runs: folder for the folders of trained networks.
+      kept: folder for parameters that are kept without `runs`, or None.
+      start: the file of a network to begin from, or None.
 
     Raises:
       ValueError: if the folder holds another training.
@@ -122,7 +141,7 @@ def trained(config: TrainConfig, runs: Path, kept: Path | None = None) -> Path:
     if copy and copy.is_file() and not (folder / "ann.safetensors").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(copy, folder / "ann.safetensors")
-    ann = pipeline.train(config, folder)
+    ann = pipeline.train(config, folder, start=start)
     if copy and not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ann, copy)
@@ -135,8 +154,10 @@ def measure(
     config: TrainConfig,
     folder: Path,
     num_steps: int,
+    *,
     batch_size: int = 500,
     max_images: int = 0,
+    shown_steps: int = 0,
 ) -> dict[str, Any]:
     """The record of one row, of the network in `folder`.
 
@@ -156,7 +177,11 @@ def measure(
         seconds = time.perf_counter() - begun
         network, params, metadata = pipeline.load_network(snn)
         simulate = settled(
-            SimulateConfig(encoding=line.encoding, num_steps=for_steps),  # type: ignore[arg-type]
+            SimulateConfig(
+                encoding=line.encoding,  # type: ignore[arg-type]
+                num_steps=for_steps,
+                shown_steps=shown_steps,
+            ),
             line.method,  # type: ignore[arg-type]
         )
         scores.append(evaluate(

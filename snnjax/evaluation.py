@@ -98,6 +98,7 @@ def _score(
     result = simulation.simulate(
         network, params, images, num_steps=config.num_steps, neuron=neuron, encoding=encoding,
         readout=READOUTS[config.readout], key=key, first=first, pre_steps=pre_steps,
+        shown_steps=config.shown_steps,
     )  # fmt: skip
     sums: dict[str, Any] = {
         "snn": metrics.correct(result.values, labels)[:, :valid].sum(1),
@@ -114,6 +115,7 @@ def _score(
             network, params, images, labels, key, first, levels,
             encoding=encoding, num_steps=config.num_steps,
             before=simulation.all_pre_steps(network, neuron, pre_steps, config.num_steps),
+            shown=config.shown_steps or config.num_steps,
         )  # fmt: skip
         sums["ceiling"] = reached[:, :valid].sum(1)
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.int64), sums)
@@ -134,7 +136,7 @@ def _limit(
     return spiking.limit(network, params, images, levels=levels)
 
 
-@partial(jax.jit, static_argnames=("network", "encoding", "num_steps", "before"))
+@partial(jax.jit, static_argnames=("network", "encoding", "num_steps", "before", "shown"))
 def _ceiling(
     network: architecture.Network,
     params: dict[str, Any],
@@ -147,18 +149,20 @@ def _ceiling(
     encoding: Encoding,
     num_steps: int,
     before: int,
+    shown: int,
 ) -> jax.Array:
     """Where the ANN is right on the mean of the frames up to t, bool `[T, B]`.
 
-    Only the frames behind the `before` pre-steps count, since only they give an answer.
+    Only the frames behind the `before` pre-steps count, since only they give an answer, and
+    only the first `shown` are shown.
     """
 
     def body(total: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         total = jnp.where(t < before, 0.0, total)
-        total = total + simulation.frame(
-            key, images, params["gain"], t, encoding=encoding, first=first
-        )
-        mean = total / ((jnp.maximum(t - before, 0) + 1) * params["gain"])
+        frame = simulation.frame(key, images, params["gain"], t, encoding=encoding, first=first)
+        total = total + jnp.where(t < shown, frame, 0.0)
+        seen = jnp.maximum(jnp.minimum(t, shown - 1) - before, 0) + 1
+        mean = total / (seen * params["gain"])
         logits = spiking.limit(network, params, mean, levels=levels)
         return total, (jnp.argmax(logits, -1) == labels) & (t >= before)
 

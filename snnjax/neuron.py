@@ -46,12 +46,14 @@ class NeuronParams(NamedTuple):
     leak: fraction of the potential kept per timestep, gamma of eq. 18; 1 keeps all.
     initial: v(0) as a fraction of v_p, dimensionless; in EXACT_CHARGE the rounding offset
       of both sides, below 1.
+    most: largest net count of spikes of either sign, which only EXACT_CHARGE heeds; inf for none.
     """
 
     positive: jax.Array
     negative: jax.Array
     leak: jax.Array
     initial: jax.Array
+    most: ArrayLike = np.inf
 
 
 class MembraneState(NamedTuple):
@@ -208,8 +210,8 @@ def _exact_charge(
     function of the net charge alone.
 
     Source: derived for this package. At alpha = 1 it is SpikeZIP's symmetric ST-BIF
-    neuron and at alpha = 0 the unsigned one (You et al. 2024), up to ties and without
-    their bound on the count.
+    neuron and at alpha = 0 the unsigned one (You et al. 2024), up to ties. `most` is their bound
+    on the count, which matters once the input has ended.
     Choice: `initial` = 1/2 rounds the charge to whole spikes, on both sides; 0 floors it.
     The leak acts on the charge that no spike stands for, as on a membrane; what was sent
     stays sent.
@@ -222,7 +224,8 @@ def _exact_charge(
     unsent = state.charge - jnp.where(state.sent == 0, 0.0, stood_for)
     charge = state.charge - (1 - params.leak) * unsent + current
     quantum = jnp.where(charge >= 0, params.positive, params.negative)
-    wanted = jnp.sign(charge) * jnp.floor(jnp.abs(charge) / quantum + params.initial)
+    wanted = jnp.floor(jnp.abs(charge) / quantum + params.initial)
+    wanted = jnp.sign(charge) * jnp.minimum(wanted, params.most)
     spikes = jnp.sign(wanted - state.sent)
     return LedgerState(charge, state.sent + spikes), spikes
 

@@ -63,25 +63,42 @@ TOLERANCE = 0.002
 """Share of the validation images that the second stage of rate_norm may lose."""
 
 
-def default_folder(config: TrainConfig) -> Path:
-    """runs/<dataset>-<network>-<digest>: the same options find the same folder again."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
+def default_folder(config: TrainConfig, start: Path | None = None) -> Path:
+    """runs/<dataset>-<network>-<digest>: the same options find the same folder again.
+
+    Raises:
+      FileNotFoundError: if there is no file `start`.
+    """
+    options = {**asdict(config), **({"start": _origin(start)} if start else {})}
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     return Path("runs") / f"{config.dataset}-{config.network}-{digest[:8]}"
 
 
-def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
+def train(
+    config: TrainConfig, output: Path, *, start: Path | None = None, progress: bool = True
+) -> Path:
     """Train, and write `ann.safetensors` and `train.json`; continue what was begun there.
+
+    Args:
+      config: the network and how it is trained.
+      output: folder for the files.
+      start: a trained network of the same kind to begin from, such as a smooth one that
+        is to be quantised; None begins from random parameters.
+      progress: show a bar.
 
     Returns:
       The path of `ann.safetensors`.
 
     Raises:
-      ValueError: if a setting is out of range or `output` holds another run.
-      OSError: if data are missing or `output` cannot be written.
+      ValueError: if a setting is out of range, `output` holds another run, or `start` is of
+        another network.
+      OSError: if data or `start` are missing or `output` cannot be written.
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
+    origin = _origin(start)
     if path.is_file():
-        if recorded(checkpoint.load_metadata(path, kind="ann")) != config:
+        found = checkpoint.load_metadata(path, kind="ann")
+        if recorded(found) != config or found.get("start") != origin:
             raise ValueError(f"{path} was trained otherwise; choose another --output folder")
         logger.info("%s is trained already; delete it to train again", path)
         return path
@@ -89,15 +106,19 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
         training.check_resumable(resume, config)
         logger.info("continuing the training in %s", resume)
     records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
-    start = time.perf_counter()
+    begun = time.perf_counter()
     data = datasets.load(config.dataset)
     kept, validation = split_off(config, data)
     network = config.architecture()
     dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
     module = ANN(network.layers, config.dropout, dtype)
-    variables = module.init(jax.random.key(config.seed), jnp.zeros((1, *kept.images.shape[1:])))
+    variables = dict(
+        module.init(jax.random.key(config.seed), jnp.zeros((1, *kept.images.shape[1:])))
+    )
+    if start:
+        variables = _started(start, variables)
     fitted = training.fit(
-        module.apply, dict(variables), kept, validation, config, resume=resume, progress=progress
+        module.apply, variables, kept, validation, config, resume=resume, progress=progress
     )
     variables = fitted.variables
     shortened = None
@@ -114,6 +135,7 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
     )
     record = {
         "config": asdict(config),
+        "start": origin,
         "dataset": describe(data),
         "images": {
             "train": len(kept.images),
@@ -126,13 +148,39 @@ def train(config: TrainConfig, output: Path, *, progress: bool = True) -> Path:
         "test_accuracy": {form: n / len(data.test.images) for form, n in right.items()},
         "output_scale": scale,
     }
-    seconds = round(time.perf_counter() - start, 1)
+    seconds = round(time.perf_counter() - begun, 1)
     records.write_json(
         output / "train.json", {**record, "seconds": seconds, **records.provenance()}
     )
     checkpoint.save(path, variables, kind="ann", metadata=record)
     resume.unlink(missing_ok=True)
     return path
+
+
+def _origin(start: Path | None) -> dict[str, str] | None:
+    """What a record says of the file that a training began from."""
+    if start is None:
+        return None
+    checkpoint.load_metadata(start, kind="ann")
+    return {"file": start.name, "sha256": hashlib.sha256(start.read_bytes()).hexdigest()}
+
+
+def _started(start: Path, variables: dict[str, Any]) -> dict[str, Any]:
+    """The variables in a file, in the place of those that were drawn."""
+    tree, _ = checkpoint.load(start, kind="ann")
+    found, wanted = (
+        {jax.tree_util.keystr(keys, simple=True, separator="/"): np.shape(leaf) for keys, leaf in
+         jax.tree_util.tree_flatten_with_path(t)[0]}
+        for t in (tree, variables)
+    )  # fmt: skip
+    for name in sorted(found.keys() | wanted.keys()):
+        has, means = found.get(name, "nothing"), wanted.get(name, "nothing")
+        if has != means:
+            raise ValueError(
+                f"{start} is of another network: it has {has} at {name}, and the options mean"
+                f" {means}"
+            )
+    return {**variables, **tree}
 
 
 def _shortened(

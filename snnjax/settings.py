@@ -195,6 +195,9 @@ class SimulateConfig:
     pre_steps: int | None = None
     """timesteps to run before the first answer, for neurons that then revise their start
     [default: the method's, or 0]"""
+    shown_steps: int = 0
+    """timesteps for which the input is shown; the exact-charge neuron then settles to what the ANN
+    says at so many levels; 0 for all"""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -203,6 +206,8 @@ class SimulateConfig:
             check_name("encoding", self.encoding, ENCODINGS)
         if self.pre_steps is not None and self.pre_steps < 0:
             raise ValueError(f"pre_steps is {self.pre_steps}; want at least 0")
+        if self.shown_steps < 0:
+            raise ValueError(f"shown_steps is {self.shown_steps}; want at least 0")
         check_name("readout", self.readout, READOUTS)
         if self.neuron is not None:
             check_name("neuron", self.neuron, NEURONS)

@@ -57,6 +57,7 @@ def simulate(
     first: ArrayLike = 0,
     noise: Noise | None = None,
     pre_steps: int = 0,
+    shown_steps: int = 0,
     record: bool = False,
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
@@ -81,13 +82,17 @@ def simulate(
       noise: what corrupts the images before they are encoded; None for clean ones.
       pre_steps: timesteps to run before the ones that give an answer, for neurons that then
         revise where they start: once, or for each layer in turn. Static.
+      shown_steps: timesteps for which the input and all biases flow; after them the network
+        settles and falls silent. With constant input and initial = 1/2 it then says exactly
+        what the ANN says with its activations quantised to so many levels. 0 for all
+        timesteps. Only with EXACT_CHARGE. Static.
       record: keep every spike, at a cost of T times the neurons.
 
     Raises:
       ValueError: if `num_steps` is below 1 or no step is left behind the pre-steps, these are
-        asked of a neuron that revises nothing, `params` are not converted, images are no
-        finite floats of four axes or do not fit the parameters, a key is missing, or the
-        readout lacks its scale.
+        asked of a neuron that revises nothing, `shown_steps` of one that does not settle,
+        `params` are not converted, images are no finite floats of four axes or do not fit the
+        parameters, a key is missing, or the readout lacks its scale.
     """
     if not isinstance(num_steps, int | np.integer) or num_steps < 1:
         raise ValueError(f"num_steps is {num_steps!r}; want a whole number of at least 1")
@@ -97,6 +102,11 @@ def simulate(
             " convert returns"
         )
     all_pre_steps(network, neuron, pre_steps, num_steps)
+    if shown_steps < 0 or (shown_steps and neuron is not EXACT_CHARGE):
+        raise ValueError(
+            f"shown_steps is {shown_steps}; want 0, or at least 1 with the exact-charge neuron,"
+            " whose counts settle when the input has ended"
+        )
     if encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     _check_images(images)
@@ -112,6 +122,7 @@ def simulate(
         encoding=encoding,
         readout=readout,
         pre_steps=int(pre_steps),
+        shown_steps=min(shown_steps, num_steps),
         record=record,
     )
 
@@ -197,6 +208,7 @@ def _check_images(images: ArrayLike) -> None:
         "encoding",
         "readout",
         "pre_steps",
+        "shown_steps",
         "record",
     ),
 )
@@ -213,9 +225,12 @@ def _simulate(
     encoding: Encoding,
     readout: Readout,
     pre_steps: int,
+    shown_steps: int,
     record: bool,
 ) -> Simulation:
     layers, batch = params["layers"], len(images)
+    if shown_steps:
+        layers = spiking.bounded(layers, shown_steps)
     shapes = spiking.neurons(network, layers, images.shape[1:])
     seen = partial(
         frame, key, images, params["gain"], encoding=encoding, first=first, noise=noise
@@ -227,36 +242,46 @@ def _simulate(
         stem = arch.Network(network.name, network.layers[:start])
         _, still, _ = spiking.step(stem, layers, neuron, {}, seen(0))
 
-    def body(carry: Any, t: jax.Array) -> tuple[Any, Any]:
+    def step(layers: Params, x: jax.Array, carry: Any) -> tuple[Any, Any]:
         neurons, out, counts = carry
-        x = seen(t) if still is None else still
         neurons, current, spikes = spiking.step(network, layers, neuron, neurons, x, start=start)
         out, values = readout.step(params, out, current)
         counts = {path: counts[path] + _count(s) for path, s in spikes.items()}
         total = sum(counts.values(), jnp.zeros(batch, jnp.int32))
         return (neurons, out, counts), (values, total, spikes if record else None)
 
+    def body(carry: Any, t: jax.Array) -> tuple[Any, Any]:
+        return step(layers, seen(t) if still is None else still, carry)
+
+    def settle(carry: Any, t: jax.Array) -> tuple[Any, Any]:
+        del t
+        return step(
+            spiking.quiet(layers), jnp.zeros_like(images if still is None else still), carry
+        )
+
     state = spiking.init(shapes, layers, neuron, batch)
     logits = jax.eval_shape(lambda x: spiking.step(network, layers, neuron, state, x)[1], images)
     out = readout.init(params, logits.shape)
     counts = {path: jnp.zeros(batch, jnp.int32) for path in shapes}
-    done, before = 0, []
+    done, parts = 0, []
     for revised in _rounds(network, neuron, pre_steps):
         times = jnp.arange(done, done + pre_steps)
         (after, _, counts), (values, total, recording) = jax.lax.scan(
             body, (state, out, counts), times
         )
-        before.append((jnp.zeros_like(values), total, recording))
+        parts.append((jnp.zeros_like(values), total, recording))
         for path in revised:
             numbers = spiking.neuron_params(spiking.inside(layers, path))
             state = {**state, path: neuron.revise(numbers, after[path])}  # type: ignore[misc]
         done += pre_steps
-    (_, _, counts), answered = jax.lax.scan(body, (state, out, counts), jnp.arange(done, num_steps))
-    values, total, recording = jax.tree.map(
-        lambda *parts: jnp.concatenate(parts), *before, answered
-    )
+    end, carry = shown_steps or num_steps, (state, out, counts)
+    for run, place in ((body, range(done, end)), (settle, range(end, num_steps))):
+        if place:
+            carry, answered = jax.lax.scan(run, carry, jnp.asarray(place))
+            parts.append(answered)
+    values, total, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
-    return Simulation(values, total, counts, sizes, recording)
+    return Simulation(values, total, carry[-1], sizes, recording)
 
 
 def _rounds(network: arch.Network, neuron: NeuronModel, pre_steps: int) -> list[list[str]]:

@@ -15,12 +15,14 @@ from snnjax.activation import quantised_sth_leaky_relu, step_relu, sth_leaky_rel
 from snnjax.neuron import NeuronModel, NeuronParams
 
 __all__ = [
+    "bounded",
     "init",
     "inside",
     "limit",
     "neuron_params",
     "neurons",
     "propagate",
+    "quiet",
     "rates",
     "split_stem",
     "step",
@@ -157,9 +159,49 @@ def neuron_params(numbers: Params) -> NeuronParams:
     """What a neuron needs of the numbers of its layer.
 
     Raises:
-      KeyError: if one is missing.
+      KeyError: if one is missing, other than `most`.
     """
-    return NeuronParams(**{name: numbers[name] for name in NeuronParams._fields})
+    given = {name: numbers[name] for name in NeuronParams._fields if name != "most"}
+    return NeuronParams(**given, most=numbers.get("most", jnp.inf))
+
+
+def bounded(params: Params, shown_steps: int) -> Params:
+    """The layers with the net count of every neuron kept within its ANN's bound.
+
+    A neuron that fires at most once a timestep is within it while the input lasts, and could
+    pass it afterwards, out of charge that its activation would have clipped.
+
+    Args:
+      params: the "layers" of `conversion.convert`.
+      shown_steps: timesteps for which the input lasts.
+
+    Raises:
+      Nothing.
+    """
+    with_most = {
+        name: bounded(value, shown_steps) if isinstance(value, dict) else value
+        for name, value in params.items()
+    }
+    if "bound" in params:
+        with_most["most"] = jnp.floor(params["bound"] * shown_steps + 0.5)
+    return with_most
+
+
+def quiet(params: Params) -> Params:
+    """The layers without any current but that of spikes: no biases, borders or shifts.
+
+    Args:
+      params: the "layers" of `conversion.convert`.
+
+    Raises:
+      Nothing.
+    """
+    return {
+        name: quiet(value)
+        if isinstance(value, dict)
+        else (jnp.zeros_like(value) if name in ("bias", "border", "shift") else value)
+        for name, value in params.items()
+    }
 
 
 def inside(params: Params, path: str) -> Params:

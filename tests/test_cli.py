@@ -71,6 +71,26 @@ def test_run_is_the_three_stages(stages, tmp_path):
         assert one[name] == three[name]
 
 
+def test_a_training_goes_on_from_another_ones_network(stages, tmp_path, capsys):
+    """A smooth network, quantised in training; what it began from is on record."""
+    start = str(stages / "ann.safetensors")
+    options = ["train", *QUICK[:2], "--learning-rate", "0", "--start", start]
+    assert cli.main([*options, "--output", str(tmp_path)]) == 0
+    first, then = (checkpoint.load(f / "ann.safetensors", kind="ann") for f in (stages, tmp_path))
+    np.testing.assert_array_equal(  # at a rate of 0 it stays where it began
+        then.tree["params"]["00_conv"]["kernel"], first.tree["params"]["00_conv"]["kernel"]
+    )
+    assert first.metadata["start"] is None
+    assert then.metadata["start"]["file"] == "ann.safetensors"
+    assert cli.main(["train", *QUICK[:2], "--learning-rate", "0", "--output", str(tmp_path)]) == 2
+    assert "was trained otherwise" in capsys.readouterr().err
+    assert cli.main([*options, "--network", "net1", "--output", str(tmp_path / "net1")]) == 2
+    wanted = (
+        "is of another network: it has (12,) at params/00_conv/bias, and the options mean nothing"
+    )
+    assert wanted in capsys.readouterr().err
+
+
 def test_a_readout_learns_and_is_simulated(stages, tmp_path, capsys):
     """mnist5k has fewer training images than learning takes by default, and takes all of them."""
     snn = str(stages / "snn.safetensors")

@@ -1,5 +1,6 @@
 """The experiments' whole path on small data, and their committed results hold together."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snnjax import comparison, pipeline
+from snnjax import checkpoint, comparison, pipeline
 from snnjax.methods import METHODS
 from snnjax.settings import ConvertConfig, SimulateConfig
 
@@ -46,8 +47,13 @@ def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
     (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
     assert (row["network"], row["method"], row["images"]) == ("resnet20", "sth_exact", 512)
     assert row["training"]["max_images"] == 512
-    (kept,) = (tmp_path / "parameters").glob("resnet20-*.safetensors")
-    assert kept.stat().st_size < 1_300_000
+    assert row["simulation"]["shown_steps"] == 4
+    kept = {path.stem: path for path in (tmp_path / "parameters").glob("*.safetensors")}
+    smooth, quantised = "resnet20-sth_leaky_relu-seed0", "resnet20-sth_leaky_relu-levels4-seed0"
+    assert set(kept) == {smooth, quantised}
+    assert kept[quantised].stat().st_size < 1_300_000
+    begun = checkpoint.load_metadata(kept[quantised], kind="ann")["start"]
+    assert begun["sha256"] == hashlib.sha256(kept[smooth].read_bytes()).hexdigest()
     assert len((tmp_path / "results" / "resnet20.md").read_text().splitlines()) == 2 + 1
     assert (tmp_path / "figures" / "resnet20.png").stat().st_size > 10_000
 

@@ -134,7 +134,8 @@ def test_memory_does_not_grow_with_time():
     def bytes_of(num_steps):
         compiled = simulation._simulate.lower(
             params, images, None, 0, None, network=network, num_steps=num_steps,
-            neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0, record=False,
+            neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
+            shown_steps=0, record=False,
         ).compile().memory_analysis()  # fmt: skip
         return compiled.temp_size_in_bytes, compiled.output_size_in_bytes
 
@@ -217,3 +218,30 @@ def test_bad_input_is_named_before_any_work(dense, change, message):
     call = {"params": params, "images": random_images(2, SHAPE), "num_steps": 2, **change}
     with pytest.raises(ValueError, match=message):
         simulate(network, **call)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 6])
+def test_a_network_that_settles_is_the_quantised_ann_and_falls_silent(levels):
+    """Whatever the depth: the counts of every layer reach those of the levels, and stay."""
+    network = residual_network()
+    params = convert(network, random_variables(network, (8, 8, 3)))
+    images = random_images(6, (8, 8, 3))
+    result = simulate(network, params, images, num_steps=60, shown_steps=levels, record=True)
+    rates, logits = spiking.rates(network, params, images, levels=levels)
+    for path, wanted in rates.items():
+        np.testing.assert_allclose(result.recording[path].sum(0) / levels, wanted, atol=1e-4)
+        assert float(jnp.abs(result.recording[path][-1]).max()) == 0
+    np.testing.assert_allclose(result.values[-1] * 60 / levels, logits, atol=1e-3)
+    assert not np.allclose(result.values[levels - 1], logits, atol=1e-2)
+    plain = simulate(network, params, images, num_steps=levels)
+    np.testing.assert_allclose(result.values[:levels], plain.values, atol=1e-5)
+
+
+def test_only_the_exact_charge_neuron_settles(dense):
+    network, variables = dense
+    params, images = convert(network, variables), random_images(2, SHAPE)
+    how = {"num_steps": 4, "neuron": DOUBLE_THRESHOLD}
+    with pytest.raises(ValueError, match="shown_steps is 2; want 0, or at least 1 with the exact"):
+        simulate(network, params, images, shown_steps=2, **how)
+    with pytest.raises(ValueError, match="shown_steps is -1"):
+        simulate(network, params, images, num_steps=4, shown_steps=-1)

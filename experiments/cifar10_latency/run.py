@@ -37,13 +37,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "resnet20_wide": {"epochs": 60, "cutout": 8, "bfloat16": True},
     "resnet18": {"epochs": 60, "cutout": 8, "bfloat16": True},
 }
-LEVELS = {"vgg16": (4, 8), "vgg16_quarter": (4, 8)}
-DEEPEST = (6, 16)
-"""Levels of sth_exact, from and to, around the T from which a network shall be good; coarse ones
-must be common among those drawn for the network to be good at them."""
+LEVELS = 4
+"""Levels of sth_exact, and timesteps for which its input is shown: the deeper the network, the more
+timesteps its counts then take to settle to those of the levels."""
+FINE_TUNING = {"learning_rate": 0.05, "epochs": 12}
+"""How the network of sth_leaky_relu, which is trained for longer, is quantised for sth_exact."""
 
 SEEDS = {"vgg16": (0, 1, 2), "resnet20_wide": (0, 1, 2)}
-ONLY = {"resnet20": ("sth_exact",)}
+ONLY = {"resnet20": ("sth_exact", "sth_leaky_relu")}
 """Networks whose training takes a CPU hours, and the methods to train them for."""
 METHODS = ("sth_exact", "sth_leaky_relu", "qcfs", "th_relu", "rnl", "data_norm")
 BERNOULLI = ("sth_exact", "sth_leaky_relu", "data_norm")
@@ -70,11 +71,15 @@ def training(line: Line) -> TrainConfig:
     if line.method.startswith("sth"):
         config = replace(config, alpha=0.1, learn_theta="layer")
     if line.method == "sth_exact":
-        least, most = LEVELS.get(line.network, DEEPEST)
-        config = replace(config, levels=least, mix_levels_to=most, smooth_epochs=config.epochs // 3)
+        config = replace(config, levels=LEVELS, **FINE_TUNING)
     if line.method == "qcfs":
         config = replace(config, smooth_epochs=config.epochs // 3)
     return with_method(config, line.method)
+
+
+def start(line: Line) -> Line | None:
+    """The row whose network that of a row begins from."""
+    return line._replace(method="sth_leaky_relu") if line.method == "sth_exact" else None
 
 
 def main(
@@ -108,6 +113,8 @@ def main(
         wanted,
         training=config,
         num_steps=lambda line: 4 if smoke else STEPS.get(jax.default_backend(), 128),
+        start=lambda line: config(begun) if (begun := start(line)) else None,
+        shown_steps=lambda line: LEVELS if line.method == "sth_exact" else 0,
         runs=output / "runs" if smoke else RUNS,
         keep=lambda config: config.network == "resnet20",  # 1.1 MB
         batch_size=128 if jax.default_backend() == "cpu" else 1000,
