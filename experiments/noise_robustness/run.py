@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,7 +171,9 @@ def examples(images: np.ndarray, path: Path) -> None:
 
 
 def measure_speed(output: Path, count: int = 100) -> None:
-    """Seconds for one batch of the sweep, compiled as one and as a Python loop: `speed.json`."""
+    """Seconds for one batch of the sweep, compiled as one and as a Python loop, and for showing
+    10,000 images with and without learning from them: `speed.json`.
+    """
     network, params, config = loaded("net2", 0, output)
     data = datasets.load(config.dataset)
     images, labels = datasets.first(data.test, count)
@@ -196,21 +199,36 @@ def measure_speed(output: Path, count: int = 100) -> None:
     def one_by_one() -> Any:
         return [one(density, leak) for density in DENSITIES for leak in LEAKS]
 
-    seconds = {}
-    for name, run in {"compiled sweep": at_once, "Python loop": one_by_one}.items():
-        jax.block_until_ready(run())
-        times = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            jax.block_until_ready(run())
-            times.append(time.perf_counter() - begun)
-        seconds[name] = sorted(times)
+    many, told = datasets.first(data.train, LEARN_FROM)
+    shown = partial(learning.show, network, params, many, key, num_steps=LEARNING_STEPS)
+    learnt = partial(
+        learning.learn_on_images, network, params, leaky_layer(weights), many, jnp.asarray(told),
+        key, learning.make_rates(), num_steps=LEARNING_STEPS,
+    )  # fmt: skip
+    seconds = {
+        "compiled sweep": timed(at_once, 5),
+        "Python loop": timed(one_by_one, 5),
+        "showing": timed(shown, 3),
+        "showing and learning": timed(learnt, 3),
+    }
     record = {
         "seconds": seconds, "images": count, "num_steps": STEPS, "densities": DENSITIES,
-        "leaks": LEAKS, **records.provenance(),
+        "leaks": LEAKS, "learning_images": len(many), "learning_steps": LEARNING_STEPS,
+        **records.provenance(),
     }  # fmt: skip
     records.write_json(output / "results" / "speed.json", record)
-    print({name: f"{times[2]:.2f} s" for name, times in seconds.items()})
+    print({name: f"{times[len(times) // 2]:.2f} s" for name, times in seconds.items()})
+
+
+def timed(run: Callable[[], Any], repeats: int) -> list[float]:
+    """Seconds of each call after the first, which compiles, in rising order."""
+    jax.block_until_ready(run())
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - begun)
+    return sorted(times)
 
 
 def main(
