@@ -70,7 +70,7 @@ def main(*, output: Path = HERE) -> None:
                 elif key == "STDP + WTA from I":
                     at = rows[0]["leaks"].index(LEAK)
                     curves[f"SNN, leaky {LEAK:g}, STDP"] = values(rows, key, at)
-            panels[f"noise in {protocol}"] = {
+            panels[f"Noise in {protocol}"] = {
                 label: (
                     [100 * mean(at) for at in curve],
                     [100 * stdev(at) if len(at) > 1 else 0.0 for at in curve],
