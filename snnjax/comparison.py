@@ -289,8 +289,11 @@ def read(path: Path) -> dict[str, dict[tuple[str, str], Group]]:
 
 
 def table(groups: Iterable[Group], steps: Iterable[int]) -> str:
-    """A line of markdown for each group: accuracy at `steps`, every timestep counted."""
-    shown = tuple(steps)
+    """A line of markdown for each group: accuracy at those of `steps` that were measured, every
+    timestep counted.
+    """
+    groups = tuple(groups)
+    shown = tuple(t for t in steps if any(t in group.steps for group in groups))
     head = ["method", "input", "ANN %", *(f"T={t}" for t in shown), "longest"]
     head += ["within 0.05 at T", "as its source counts", "spikes"]
     lines = []

@@ -7,19 +7,19 @@ layer, are then read from these, for all leaks at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
 from snnjax import simulation, spiking
 from snnjax.encoding import RATE, Encoding
 from snnjax.neuron import EXACT_CHARGE, NeuronModel
-from snnjax.noise import make_noise, salt_and_pepper
+from snnjax.noise import Noise, salt_and_pepper
 from snnjax.readout import COUNT, CURRENT, LEAKY, read
 
 __all__ = ["correct_under_noise"]
@@ -27,25 +27,23 @@ __all__ = ["correct_under_noise"]
 Params = dict[str, Any]
 
 
+@partial(jax.jit, static_argnames=("network", "num_steps", "levels", "neuron", "encoding"))
 def correct_under_noise(
     network: arch.Network,
     params: Params,
     layers: Mapping[str, Params],
-    images: ArrayLike,
-    labels: ArrayLike,
-    densities: ArrayLike,
+    images: jax.Array,
+    labels: jax.Array,
+    noise: Noise,
     key: jax.Array,
     *,
     num_steps: int,
-    steps: int = 1,
-    out_of: int = 1,
-    fresh: bool = True,
     levels: int | None = None,
     neuron: NeuronModel = EXACT_CHARGE,
     encoding: Encoding = RATE,
     first: ArrayLike = 0,
 ) -> dict[str, jax.Array]:
-    """Where a network and its ANN are right under salt and pepper, for each density and leak.
+    """Where a network and its ANN are right under noise, for each density and leak.
 
     Args:
       network: the architecture; static.
@@ -54,15 +52,12 @@ def correct_under_noise(
         each leak.
       images: floats `[B, H, W, C]` in [0, 1].
       labels: int `[B]`.
-      densities: `[D]`, each in [0, 1].
+      noise: from `noise.make_noise`, with densities `[D]`.
       key: for noise and spikes.
-      num_steps: T.
-      steps: k of every `out_of` timesteps are noisy; see `noise.make_noise`.
-      out_of: n.
-      fresh: whether each noisy timestep draws its own pixels.
-      levels: of the ANN's quantised activations; None for smooth ones.
-      neuron: of the hidden layers.
-      encoding: how images become input.
+      num_steps: T; static.
+      levels: of the ANN's quantised activations; None for smooth ones. Static.
+      neuron: of the hidden layers; static.
+      encoding: how images become input; static.
       first: index of the first image among all that share `key`.
 
     Returns:
@@ -71,53 +66,20 @@ def correct_under_noise(
       spike counts without a leaky layer; and for each of `layers`, `[D, L, B]`.
 
     Raises:
-      ValueError: if a density is outside [0, 1], `steps` is not in [0, out_of], or as
-        `simulation.simulate`.
+      ValueError: as `simulation.simulate`.
     """
-    make_noise(np.asarray(densities), steps=steps, out_of=out_of)
-    return _correct(
-        params, dict(layers), images, labels, jnp.asarray(densities), key, first,
-        network=network, num_steps=num_steps, steps=steps, out_of=out_of, fresh=fresh,
-        levels=levels, neuron=neuron, encoding=encoding,
-    )  # fmt: skip
-
-
-@partial(
-    jax.jit,
-    static_argnames=(
-        "network", "num_steps", "steps", "out_of", "fresh", "levels", "neuron", "encoding",
-    ),
-)  # fmt: skip
-def _correct(
-    params: Params,
-    layers: dict[str, Params],
-    images: jax.Array,
-    labels: jax.Array,
-    densities: jax.Array,
-    key: jax.Array,
-    first: ArrayLike,
-    *,
-    network: arch.Network,
-    num_steps: int,
-    steps: int,
-    out_of: int,
-    fresh: bool,
-    levels: int | None,
-    neuron: NeuronModel,
-    encoding: Encoding,
-) -> dict[str, jax.Array]:
     still = simulation.image_keys(jax.random.fold_in(key, simulation.NOISE), first, len(images))
 
     def at(density: jax.Array) -> dict[str, jax.Array]:
-        noise = make_noise(density, steps=steps, out_of=out_of, fresh=fresh)
+        of_one = replace(noise, density=density)
         currents = simulation.simulate(
             network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding,
-            readout=CURRENT, key=key, first=first, noise=noise,
+            readout=CURRENT, key=key, first=first, noise=of_one,
         ).values  # fmt: skip
 
         def total(sum_so_far: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
             frame = simulation.frame(
-                key, images, params["gain"], t, encoding=encoding, first=first, noise=noise
+                key, images, params["gain"], t, encoding=encoding, first=first, noise=of_one
             )
             return sum_so_far + frame, None
 
@@ -135,4 +97,4 @@ def _correct(
             )(stacked)
         return {name: jnp.argmax(value, -1) == labels for name, value in values.items()}
 
-    return jax.vmap(at)(densities)
+    return jax.vmap(at)(jnp.asarray(noise.density))

@@ -129,12 +129,12 @@ def score(
     rows = []
     for protocol, chosen in protocols.items():
         begun, right = time.perf_counter(), {}
+        noise = make_noise(np.array(DENSITIES), **chosen._asdict())
         for i in tqdm(range(0, len(images), batch), f"{name}, {protocol}, {seed}", mininterval=1):
             scored = correct_under_noise(
                 network, params, found, images[i : i + batch].astype(np.float32) / 255,
-                labels[i : i + batch], DENSITIES, jax.random.key(seed),
+                labels[i : i + batch], noise, jax.random.key(seed),
                 num_steps=4 if smoke else STEPS, levels=config.finest_levels or None, first=i,
-                **chosen._asdict(),
             )  # fmt: skip
             sums = jax.tree.map(lambda leaf: np.asarray(leaf).sum(-1, dtype=np.int64), scored)
             right = jax.tree.map(np.add, right, sums) if right else sums
@@ -185,8 +185,8 @@ def measure_speed(output: Path, count: int = 100) -> None:
 
     def at_once() -> Any:
         return correct_under_noise(
-            network, params, {"leaky": stacked}, x, labels, DENSITIES, key, num_steps=STEPS,
-            levels=config.finest_levels,
+            network, params, {"leaky": stacked}, x, labels, make_noise(np.array(DENSITIES)), key,
+            num_steps=STEPS, levels=config.finest_levels,
         )  # fmt: skip
 
     def one(density: float, leak: float) -> jax.Array:
