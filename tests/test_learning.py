@@ -116,7 +116,7 @@ def test_competition_keeps_sums_and_bounds_and_moves_thresholds_to_the_target():
 def test_only_the_winner_learns():
     """One image, one input: the neuron with the larger weight wins, and the input takes it over."""
     weights = jnp.array([[0.6, 0.4], [0.4, 0.6]])
-    layer = leaky_layer(weights, leak=1.0, threshold=0.5)
+    layer = leaky_layer(weights, leak=1.0, threshold=0.3)  # which both reach
     spikes = jnp.tile(jnp.array([1.0, 0.0]), (8, 1, 1))
     after = LEARN(Learner(weights, jnp.zeros(2)), layer, spikes, None, make_rates(homeostasis=0))
     assert after.weights[0, 0] > 0.6
@@ -132,6 +132,18 @@ def test_silent_neurons_get_lower_thresholds_until_they_fire():
         learner = LEARN(learner, layer, spikes, None, make_rates())
     assert learner.offset.max() < 0
     assert not (learner.weights == weights).all()
+
+
+def test_all_thresholds_fall_where_all_fire_less_than_the_target():
+    weights = random_weights(KEY, 4, 6)
+    layer = leaky_layer(weights, threshold=2.0, labels=np.arange(6) % 4)
+    spikes = jnp.asarray(np.random.default_rng(2).uniform(size=(STEPS, 9, 4)) < 0.5, jnp.float32)
+    enough, more = (
+        LEARN(Learner(weights, jnp.zeros(6)), layer, spikes, None, make_rates(target=target))
+        for target in (0.01, 10)
+    )
+    assert enough.offset.max() > 0 > enough.offset.min()
+    np.testing.assert_allclose(more.offset, enough.offset - 0.05, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES)
