@@ -256,10 +256,11 @@ def _convert_stack(
                 alpha = layer.alpha if plan.alpha is None else plan.alpha
                 numbers = make_params(
                     plan.threshold, alpha=alpha, leak=plan.leak, initial=plan.initial
-                )
+                )._asdict()
+                del numbers["most"]  # depends on how long the input is shown
                 unit = plan.units[path + name]
                 result[name] = {
-                    **numbers._asdict(),
+                    **numbers,
                     "shift": jnp.asarray(plan.shift, jnp.float32) * plan.threshold,
                     "bound": unit.bound,
                 }
