@@ -24,7 +24,7 @@ class ANN(nn.Module):
     """The layers of a network, applied in order.
 
     Parameters are named after the layers: "kernel" and "bias" of a Dense or Conv, "scale"
-    and "bias" of a BatchNorm (its statistics in the collection "batch_stats"), and
+    and "bias" of a BatchNorm (its statistics in the collection "batch_stats") or a Scale, and
     "log_theta" of an Activation that learns its theta, so that theta stays positive; one of
     rates has "share", of which the sigmoid is the share p of the running "largest".
     """
@@ -65,14 +65,15 @@ class ANN(nn.Module):
         match layer:
             case arch.Dense(features, use_bias):
                 return nn.Dense(features, use_bias=use_bias, dtype=dtype, name=name)(x)
-            case arch.Conv(features, kernel_size, strides, padding, groups, use_bias):
+            case arch.Conv():
                 return nn.Conv(
-                    features,
-                    kernel_size,
-                    strides,
-                    padding,
-                    feature_group_count=groups,
-                    use_bias=use_bias,
+                    layer.features,
+                    layer.kernel_size,
+                    layer.strides,
+                    layer.padding,
+                    kernel_dilation=layer.dilation,
+                    feature_group_count=layer.groups,
+                    use_bias=layer.use_bias,
                     dtype=dtype,
                     conv_general_dilated=partial(conv_general_dilated, gradient=train),
                     name=name,
@@ -92,8 +93,10 @@ class ANN(nn.Module):
                 )(x)
             case arch.Activation():
                 return _Activation(layer, name=name)(x, levels=levels, train=train)
-            case arch.Residual():
-                return _Residual(layer, self.dropout, self.dtype, name=name)(
+            case arch.Scale():
+                return _Scale(layer, name=name)(x)
+            case arch.Residual() | arch.Concat():
+                return _Block(layer, self.dropout, self.dtype, name=name)(
                     x, levels=levels, train=train
                 )
         raise ValueError(f"layer {name} is {layer!r}; want a layer of snnjax.architecture")
@@ -136,16 +139,31 @@ class _Activation(nn.Module):
         return y / theta
 
 
-class _Residual(nn.Module):
-    spec: arch.Residual
+class _Scale(nn.Module):
+    spec: arch.Scale
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.spec.features,)
+        params = {
+            "scale": self.param("scale", nn.initializers.ones, shape),
+            "bias": self.param("bias", nn.initializers.zeros, shape),
+        }
+        return synapse.apply(self.spec, params, x)
+
+
+class _Block(nn.Module):
+    spec: arch.Block
     dropout: float
     dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array, **mode: Any) -> jax.Array:
-        body = ANN(self.spec.body, self.dropout, self.dtype, name="body")(x, **mode)
-        shortcut = ANN(self.spec.shortcut, self.dropout, self.dtype, name="shortcut")(x, **mode)
-        return body + shortcut
+        parts = [
+            ANN(layers, self.dropout, self.dtype, name=branch)(x, **mode)
+            for branch, layers in self.spec.branches.items()
+        ]
+        return synapse.join(self.spec, parts)
 
 
 def theta_of(spec: arch.Activation, params: Variables, statistics: Variables) -> jax.Array:

@@ -8,7 +8,7 @@ pure functions, so the two cannot drift apart. A layer's name is its place and i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,6 +26,8 @@ __all__ = [
     "Activation",
     "AvgPool",
     "BatchNorm",
+    "Block",
+    "Concat",
     "Conv",
     "Dense",
     "Flatten",
@@ -33,7 +35,9 @@ __all__ = [
     "Network",
     "Normalise",
     "Residual",
+    "Scale",
     "activations",
+    "changed",
     "find",
     "named",
     "walk",
@@ -52,14 +56,29 @@ class Dense:
 
 @dataclass(frozen=True)
 class Conv:
-    """A 2-D convolution on `[B, H, W, C]`, kernel `[kh, kw, C / groups, features]`."""
+    """A 2-D convolution on `[B, H, W, C]`, kernel `[kh, kw, C / groups, features]`.
+
+    padding: a name, or the pixels of border before and after each axis.
+    dilation: pixels from one tap of the kernel to the next; 1 is a dense kernel.
+    """
 
     features: int
     kernel_size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
-    padding: Literal["SAME", "VALID"] = "SAME"
+    padding: Literal["SAME", "VALID"] | tuple[tuple[int, int], tuple[int, int]] = "SAME"
     groups: int = 1
     use_bias: bool = True
+    dilation: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """x * scale + bias for each channel: what is left of a normalisation that no weights precede.
+
+    features: channels of `[B, H, W, C]`, or inputs of `[B, N]`.
+    """
+
+    features: int
 
 
 @dataclass(frozen=True)
@@ -148,6 +167,39 @@ class Residual:
     body: tuple[Layer, ...]
     shortcut: tuple[Layer, ...] = ()
 
+    @property
+    def branches(self) -> dict[str, tuple[Layer, ...]]:
+        """What the input passes side by side, by name."""
+        return {"body": self.body, "shortcut": self.shortcut}
+
+    def with_branches(self, change: Change) -> Residual:
+        """The same with every branch changed."""
+        return Residual(change(self.body), change(self.shortcut))
+
+
+@dataclass(frozen=True)
+class Concat:
+    """The outputs of several branches side by side along the channels; an empty one is the input.
+
+    Raises:
+      ValueError: if there are fewer than two branches.
+    """
+
+    parts: tuple[tuple[Layer, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2:
+            raise ValueError(f"parts has {len(self.parts)} branches; want at least 2")
+
+    @property
+    def branches(self) -> dict[str, tuple[Layer, ...]]:
+        """What the input passes side by side, by name."""
+        return {f"{place:02d}": part for place, part in enumerate(self.parts)}
+
+    def with_branches(self, change: Change) -> Concat:
+        """The same with every branch changed."""
+        return Concat(tuple(map(change, self.parts)))
+
 
 type_names = {
     Dense: "dense",
@@ -157,9 +209,13 @@ type_names = {
     Normalise: "normalise",
     BatchNorm: "norm",
     Activation: "activation",
+    Scale: "scale",
     Residual: "residual",
+    Concat: "concat",
 }
-Layer = Dense | Conv | AvgPool | Flatten | Normalise | BatchNorm | Activation | Residual
+Block = Residual | Concat
+Layer = Dense | Conv | AvgPool | Flatten | Normalise | BatchNorm | Activation | Scale | Block
+Change = Callable[[tuple[Layer, ...]], tuple[Layer, ...]]
 
 
 @dataclass(frozen=True)
@@ -184,7 +240,7 @@ class Network:
 
 
 def named(layers: tuple[Layer, ...]) -> list[tuple[str, Layer]]:
-    """Each layer with its name; the inside of a Residual is named from 00 again."""
+    """Each layer with its name; the inside of a block is named from 00 again."""
     return [
         (f"{place:02d}_{type_names.get(type(layer), 'unknown')}", layer)
         for place, layer in enumerate(layers)
@@ -195,9 +251,9 @@ def walk(layers: tuple[Layer, ...], prefix: str = "") -> Iterator[tuple[str, Lay
     """Every layer in order with its path ("02_residual/body/00_conv"), insides included."""
     for name, layer in named(layers):
         yield prefix + name, layer
-        if isinstance(layer, Residual):
-            yield from walk(layer.body, f"{prefix}{name}/body/")
-            yield from walk(layer.shortcut, f"{prefix}{name}/shortcut/")
+        if isinstance(layer, Block):
+            for branch, inside in layer.branches.items():
+                yield from walk(inside, f"{prefix}{name}/{branch}/")
 
 
 def activations(network: Network) -> dict[str, Activation]:
@@ -205,26 +261,32 @@ def activations(network: Network) -> dict[str, Activation]:
     return {n: layer for n, layer in walk(network.layers) if isinstance(layer, Activation)}
 
 
+def changed(layers: tuple[Layer, ...], change: Callable[[Layer], Layer]) -> tuple[Layer, ...]:
+    """Every layer that is no block changed, insides included."""
+    return tuple(
+        layer.with_branches(lambda inside: changed(inside, change))
+        if isinstance(layer, Block)
+        else change(layer)
+        for layer in layers
+    )
+
+
 def with_activation(network: Network, activation: Activation) -> Network:
     """The same network with every activation replaced."""
 
     def swap(layer: Layer) -> Layer:
-        if isinstance(layer, Residual):
-            return Residual(tuple(map(swap, layer.body)), tuple(map(swap, layer.shortcut)))
         return activation if isinstance(layer, Activation) else layer
 
-    return replace(network, layers=tuple(map(swap, network.layers)))
+    return replace(network, layers=changed(network.layers, swap))
 
 
 def without_biases(network: Network) -> Network:
     """The same network with no bias in any Dense or Conv."""
 
     def strip(layer: Layer) -> Layer:
-        if isinstance(layer, Residual):
-            return Residual(tuple(map(strip, layer.body)), tuple(map(strip, layer.shortcut)))
         return replace(layer, use_bias=False) if isinstance(layer, Dense | Conv) else layer
 
-    return replace(network, layers=tuple(map(strip, network.layers)))
+    return replace(network, layers=changed(network.layers, strip))
 
 
 NET1 = Network(

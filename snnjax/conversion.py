@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
+from snnjax import synapse
 from snnjax.ann import theta_of
 from snnjax.checks import check_value
 from snnjax.neuron import make_params
@@ -87,11 +88,11 @@ def _fold_batch_norm(
     folded: Params = {}
     before: str | None = None
     for name, layer in arch.named(layers):
-        if isinstance(layer, arch.Residual):
+        if isinstance(layer, arch.Block):
             inner, means = params.get(name, {}), statistics.get(name, {})
             folded[name] = {
                 branch: _fold_batch_norm(inside, inner.get(branch, {}), means.get(branch, {}))
-                for branch, inside in (("body", layer.body), ("shortcut", layer.shortcut))
+                for branch, inside in layer.branches.items()
             }
         elif isinstance(layer, arch.BatchNorm):
             if before is None:
@@ -231,21 +232,23 @@ def _convert_stack(
     weighted = False
     for place, (name, layer) in enumerate(arch.named(layers)):
         match layer:
-            case arch.Dense() | arch.Conv():
+            case arch.Dense() | arch.Conv() | arch.Scale():
                 goal = _goal(layers, place, end, path, plan)
                 result[name] = _rescaled(layer, params[name], scale, goal)
                 scale, weighted = goal, True
-            case arch.Residual(body, shortcut):
+            case arch.Residual() | arch.Concat():
                 goal = _goal(layers, place, end, path, plan)
-                result[name] = {}
-                for branch, inside in (("body", body), ("shortcut", shortcut)):
+                # A vector is of all channels, and each branch of a Concat has only some.
+                share = jnp.float32(1.0) if isinstance(layer, arch.Concat) else goal
+                result[name] = {"weight": 1 / goal} if isinstance(layer, arch.Concat) else {}
+                for branch, inside in layer.branches.items():
                     into = f"{path}{name}/{branch}/"
                     inner, reached, weighted = _convert_stack(
-                        inside, params[name][branch], scale, goal, into, plan
+                        inside, params[name][branch], scale, share, into, plan
                     )
                     result[name][branch] = inner
                     if not weighted:
-                        result[name][f"{branch}_weight"] = reached / goal
+                        result[name][f"{branch}_weight"] = reached / share
                 scale, weighted = goal, True
             case arch.Activation():
                 if not weighted:
@@ -273,7 +276,7 @@ def _goal(
 ) -> jax.Array:
     """What a unit of charge stands for behind the weights at `place`."""
     for name, layer in arch.named(layers)[place + 1 :]:
-        if isinstance(layer, arch.Dense | arch.Conv | arch.Residual):
+        if isinstance(layer, arch.Dense | arch.Conv | arch.Scale | arch.Block):
             return jnp.float32(1.0)
         if isinstance(layer, arch.Activation):
             return plan.units[path + name].charge / plan.threshold
@@ -281,11 +284,11 @@ def _goal(
 
 
 def _rescaled(
-    layer: arch.Dense | arch.Conv, params: Params, scale: jax.Array, goal: jax.Array
+    layer: arch.Dense | arch.Conv | arch.Scale, params: Params, scale: jax.Array, goal: jax.Array
 ) -> Params:
     """Weights times scale_in / scale_out, channel by channel where scales are vectors."""
-    kernel = params["kernel"]
-    rescaled = {"kernel": kernel * _each_input(layer, kernel, scale) / goal}
+    name = "scale" if isinstance(layer, arch.Scale) else "kernel"
+    rescaled = {name: params[name] * _each_input(layer, params[name], scale) / goal}
     if "bias" in params:
         rescaled["bias"] = params["bias"] / goal
     if "border" in params:
@@ -293,10 +296,16 @@ def _rescaled(
     return rescaled
 
 
-def _each_input(layer: arch.Dense | arch.Conv, kernel: jax.Array, values: jax.Array) -> jax.Array:
-    """One value, or one for each channel, in the shape of the last two axes of a kernel."""
+def _each_input(
+    layer: arch.Dense | arch.Conv | arch.Scale, kernel: jax.Array, values: jax.Array
+) -> jax.Array:
+    """One value, or one for each channel, in the shape of the last two axes of a kernel, or that
+    of a scale.
+    """
     if not values.ndim:
         return values
+    if isinstance(layer, arch.Scale):
+        return synapse.of_each(values, kernel)
     inputs, outputs = kernel.shape[-2:]
     if isinstance(layer, arch.Conv):
         groups = jnp.reshape(values, (layer.groups, inputs)).T
@@ -362,17 +371,16 @@ def _check_names(layers: tuple[arch.Layer, ...], params: Mapping[str, Any], wher
         match layer:
             case arch.Dense(_, use_bias) | arch.Conv(use_bias=use_bias):
                 wanted[name] = {"kernel", "bias"} if use_bias else {"kernel"}
-            case arch.BatchNorm():
+            case arch.BatchNorm() | arch.Scale():
                 wanted[name] = {"scale", "bias"}
             case arch.Activation(learn="layer" | "channel"):
                 wanted[name] = {"log_theta"}
             case arch.Activation(learn="rate"):
                 wanted[name] = {"share"}
-            case arch.Residual():
+            case arch.Residual() | arch.Concat():
                 # Flax leaves out a branch without parameters.
-                branches = {"body": layer.body, "shortcut": layer.shortcut}
-                wanted[name] = set(params.get(name, {})) & {"body", "shortcut"}
-                for branch, inside in branches.items():
+                wanted[name] = set(params.get(name, {})) & set(layer.branches)
+                for branch, inside in layer.branches.items():
                     inner = params.get(name, {}).get(branch, {})
                     _check_names(inside, inner, f"{branch} of {name}")
     found = {name: set(inside) for name, inside in params.items()}

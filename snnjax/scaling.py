@@ -153,7 +153,7 @@ def _chain(
     network: arch.Network, variables: Variables, rule: str
 ) -> list[tuple[str, arch.Layer, Mapping[str, Any]]]:
     """Name, layer and folded parameters of a network without branches."""
-    if any(isinstance(layer, arch.Residual) for layer in network.layers):
+    if any(isinstance(layer, arch.Block | arch.Scale) for layer in network.layers):
         raise ValueError(f"{rule} is defined for a chain of layers; use 'percentile' or 'largest'")
     statistics = variables.get("batch_stats", {})
     folded = fold(network.layers, variables["params"], statistics)

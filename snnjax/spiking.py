@@ -39,7 +39,7 @@ def split_stem(
 ) -> int:
     """How many layers come before the first neurons; a constant input passes them once."""
     for place, layer in enumerate(layers):
-        if isinstance(layer, arch.Activation | arch.Residual):
+        if isinstance(layer, arch.Activation | arch.Block):
             return place
     return len(layers)
 
@@ -143,13 +143,14 @@ def propagate(
                 state, x = neuron(prefix + name, state, x)
             case arch.BatchNorm() | arch.Normalise():
                 pass  # conversion folded it into the weights
-            case arch.Residual(body, shortcut):
-                inner, into = params[name], f"{prefix}{name}/"
-                state, y = propagate(body, inner.get("body", {}), state, x, f"{into}body/", neuron)
-                state, z = propagate(
-                    shortcut, inner.get("shortcut", {}), state, x, f"{into}shortcut/", neuron
-                )
-                x = y * inner.get("body_weight", 1.0) + z * inner.get("shortcut_weight", 1.0)
+            case arch.Residual() | arch.Concat():
+                inner, parts = params[name], []
+                for branch, inside in layer.branches.items():
+                    into = f"{prefix}{name}/{branch}/"
+                    state, y = propagate(inside, inner.get(branch, {}), state, x, into, neuron)
+                    parts.append(y * synapse.of_each(inner.get(f"{branch}_weight", 1.0), y))
+                x = synapse.join(layer, parts)
+                x = x * synapse.of_each(inner.get("weight", 1.0), x)
             case _:
                 x = synapse.apply(layer, params.get(name, {}), x)
     return state, x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,19 +11,19 @@ import jax.numpy as jnp
 from snnjax import architecture as arch
 from snnjax.convolution import conv_general_dilated
 
-__all__ = ["apply"]
+__all__ = ["apply", "join", "of_each"]
 
 
 def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
-    """Current that spikes `x` cause through a Dense, Conv, AvgPool or Flatten.
+    """Current that spikes `x` cause through a Dense, Conv, Scale, AvgPool or Flatten.
 
     Products are in full float32 precision on every platform: a threshold turns a rounding
     error into a whole spike.
 
     Args:
       layer: the specification.
-      params: "kernel" and, where there is one, "bias", which flows at every timestep, and
-        "border", the input of each channel beyond the image, where otherwise it is 0.
+      params: "kernel", or "scale", and, where there is one, "bias", which flows at every
+        timestep, and "border", the input of each channel beyond the image, where otherwise it is 0.
       x: `[B, N]` or `[B, H, W, C]`.
 
     Raises:
@@ -41,9 +42,12 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
                 params["kernel"],
                 layer.strides,
                 padding,
+                rhs_dilation=layer.dilation,
                 feature_group_count=layer.groups,
                 precision=jax.lax.Precision.HIGHEST,
             )
+        case arch.Scale():
+            x = x * params["scale"]
         case arch.AvgPool(window, strides):
             if x.shape[1] < window[0] or x.shape[2] < window[1]:
                 raise ValueError(
@@ -57,13 +61,38 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
         case arch.Flatten():
             return x.reshape(len(x), -1)
         case _:
-            raise ValueError(f"{layer!r} is no synapse; want a Dense, Conv, AvgPool or Flatten")
+            raise ValueError(
+                f"{layer!r} is no synapse; want a Dense, Conv, Scale, AvgPool or Flatten"
+            )
     return x + params["bias"] if "bias" in params else x
+
+
+def join(layer: arch.Block, parts: Sequence[jax.Array]) -> jax.Array:
+    """What a block makes of the outputs of its branches: their sum, or all of their channels.
+
+    Raises:
+      TypeError: from JAX, if shapes do not fit.
+    """
+    match layer:
+        case arch.Residual():
+            return parts[0] + parts[1]
+        case arch.Concat():
+            return jnp.concatenate(parts, -1)
+
+
+def of_each(values: jax.Array, x: jax.Array) -> jax.Array:
+    """One value, or one for each channel, for the last axis of `x`, where channels may repeat
+    pixel by pixel behind a Flatten.
+    """
+    return jnp.tile(values, x.shape[-1] // len(values)) if jnp.ndim(values) else values
 
 
 def _framed(layer: arch.Conv, border: jax.Array, x: jax.Array) -> jax.Array:
     """The input with its padding around it."""
-    pads = jax.lax.padtype_to_pads(x.shape[1:3], layer.kernel_size, layer.strides, layer.padding)
+    pads: Any = layer.padding
+    if isinstance(pads, str):
+        reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
+        pads = jax.lax.padtype_to_pads(x.shape[1:3], reach, layer.strides, pads)
     width = (*pads, (0, 0))
     frame = border - jnp.pad(jnp.broadcast_to(border, x.shape[1:]), width)
     return jnp.pad(x, ((0, 0), *width)) + frame

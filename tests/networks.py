@@ -53,6 +53,32 @@ def residual_network(learn="nothing"):
     )
 
 
+def branching_network(learn="nothing"):
+    """Joined channels, an activation of a sum, dilation, borders, and vectors that are joined."""
+    active = arch.Activation(0.25, 1.5, learn)
+    grown = arch.Concat(((), (arch.Conv(4, (3, 3), dilation=(2, 2)), active)))
+    before = arch.Residual((arch.Scale(12), active, arch.Conv(12, (3, 3))))
+    split = (
+        (arch.Conv(3, (3, 3), padding="VALID"), active, arch.Flatten()),
+        (arch.Conv(6, (3, 3), (2, 2), ((1, 0), (0, 1))), active, arch.AvgPool((2, 2))),
+    )
+    return arch.Network(
+        "branching",
+        (
+            arch.Conv(8, (3, 3), dilation=(1, 2), padding="SAME"),
+            active,
+            grown,
+            before,
+            arch.Scale(12),
+            active,
+            arch.Concat(((), (arch.Conv(5, (1, 1)),))),
+            active,
+            arch.Concat((split[0], (*split[1], arch.Flatten()))),
+            arch.Dense(5),
+        ),
+    )
+
+
 def dense_network(alpha=0.25, theta=1.0):
     active = arch.Activation(alpha, theta)
     layers = (arch.Flatten(), arch.Dense(8), active, arch.Dense(8), active, arch.Dense(3))

@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import dense_network, random_images, random_variables, residual_network
+from networks import (
+    branching_network,
+    dense_network,
+    random_images,
+    random_variables,
+    residual_network,
+)
 
 from snnjax import architecture as arch
 from snnjax import checkpoint, encoding, neuron, simulation, spiking
@@ -15,12 +21,13 @@ from snnjax.scaling import measure_output_scale, measure_scales
 SHAPE = (8, 8, 3)
 
 
+@pytest.mark.parametrize("kind", [residual_network, branching_network])
 @pytest.mark.parametrize("learn", ["nothing", "layer", "channel"])
 @pytest.mark.parametrize("levels", [None, 5])
 @pytest.mark.parametrize(("gain", "threshold"), [(1.0, 1.0), (0.5, 3.0)])
-def test_the_limit_of_the_spiking_network_is_the_ann(learn, levels, gain, threshold):
+def test_the_limit_of_the_spiking_network_is_the_ann(kind, learn, levels, gain, threshold):
     """Eqs. 11 and 16 with batch norm, residuals, groups, pooling, gain and threshold."""
-    network = residual_network(learn)
+    network = kind(learn)
     variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)
     params = convert(network, variables, gain=gain, threshold=threshold)
     logits = ANN(network.layers).apply(variables, images, levels=levels)
@@ -28,8 +35,9 @@ def test_the_limit_of_the_spiking_network_is_the_ann(learn, levels, gain, thresh
     np.testing.assert_allclose(limit, logits, atol=2e-5 * float(jnp.abs(logits).max()) + 1e-6)
 
 
-def test_a_residual_network_is_the_same_out_of_a_file(tmp_path):
-    network = residual_network()
+@pytest.mark.parametrize("kind", [residual_network, branching_network])
+def test_a_network_with_branches_is_the_same_out_of_a_file(tmp_path, kind):
+    network = kind()
     variables, images = random_variables(network, SHAPE), random_images(2, SHAPE)
     checkpoint.save(tmp_path / "ann", variables, kind="ann", metadata={})
     params = convert(network, checkpoint.load(tmp_path / "ann", kind="ann").tree)
@@ -40,9 +48,10 @@ def test_a_residual_network_is_the_same_out_of_a_file(tmp_path):
     )
 
 
+@pytest.mark.parametrize("kind", [residual_network, branching_network])
 @pytest.mark.parametrize("model", [neuron.EXACT_CHARGE, neuron.DOUBLE_THRESHOLD])
-def test_the_error_of_a_residual_network_falls_with_time(model):
-    network = residual_network()
+def test_the_error_of_a_network_with_branches_falls_with_time(model, kind):
+    network = kind()
     variables, images = random_variables(network, SHAPE), random_images(4, SHAPE)
     logits = ANN(network.layers).apply(variables, images)
     params = convert(network, variables)
