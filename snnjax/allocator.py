@@ -6,7 +6,7 @@ import ctypes
 
 __all__ = ["keep_freed_memory"]
 
-MMAP_MAX, TRIM_THRESHOLD = -4, -1  # names of glibc's malloc.h
+MMAP_MAX, TRIM_THRESHOLD, ARENA_MAX = -4, -1, -8  # names of glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
@@ -14,7 +14,8 @@ def keep_freed_memory() -> bool:
 
     A step of training or simulation frees the same large arrays that the next one asks
     for again. glibc returns them at once, and the system must then clear every page anew: a
-    large share of a step's time on a CPU. The price: the process stays as large as it once was.
+    large share of a step's time on a CPU. The threads share one heap, since those of their own
+    are handed back whole. The price: the process stays as large as it once was.
 
     The command line calls this at its start; other programs may.
 
@@ -25,4 +26,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, -1))
+    wanted = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, ARENA_MAX: 1}
+    return all(mallopt(name, value) for name, value in wanted.items())
