@@ -13,6 +13,7 @@ from snnjax.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
 from snnjax.readout import ACCUMULATE, COUNT
 from snnjax.scaling import measure_output_scale, measure_scales
 from snnjax.simulation import Simulation, simulate
+from snnjax.tracing import Traced, trace
 
 __all__ = [
     "ACCUMULATE",
@@ -28,6 +29,7 @@ __all__ = [
     "RATE",
     "Network",
     "Simulation",
+    "Traced",
     "accuracy",
     "conversion_loss",
     "convert",
@@ -36,6 +38,7 @@ __all__ = [
     "measure_scales",
     "simulate",
     "spike_rate",
+    "trace",
 ]
 
 __version__ = "0.1.0"

@@ -16,8 +16,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
-from snnjax.ann import ANN
+from snnjax.ann import ANN, theta_of
 from snnjax.conversion import fold
+from snnjax.spiking import inside
 
 __all__ = [
     "RULES",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 Variables = Mapping[str, Any]
-Scales = dict[str, float]
+Scales = dict[str, Any]
 Rule = Callable[..., Scales]
 
 
@@ -45,7 +46,8 @@ def measure_scales(
 
     Source: He et al. 2024, eq. 9 (the maximum); Rueckauer et al. 2017 (a percentile of the
     outputs above zero).
-    Choice: magnitudes, since outputs have two signs; zeros do not count.
+    Choice: magnitudes, since outputs have two signs; zeros do not count. Channels whose own
+    theta is lower get that, or their rates could pass it.
 
     Raises:
       ValueError: if `percentile` is outside (0, 100], there are no images, or an activation
@@ -54,9 +56,13 @@ def measure_scales(
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}; want it in (0, 100]")
     scales: Scales = {}
+    known = arch.activations(network)
     for path, leaf in _outputs(network, variables, images).items():
         sizes = np.abs(np.asarray(leaf))
         scales[path] = float(np.percentile(sizes[sizes > 0], percentile))
+        if known[path].learn == "channel":
+            theta = theta_of(known[path], inside(variables["params"], path), {})
+            scales[path] = np.minimum(scales[path], theta)
     return scales
 
 

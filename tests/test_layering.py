@@ -16,11 +16,11 @@ LEVELS = {
     0: {"activation", "allocator", "augmentation", "checkpoint", "checks"}
     | {"convolution", "encoding", "rate_norm"},
     1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
-    | {"records", "plots"},
-    2: {"synapse", "preparation", "readout"},
-    3: {"ann", "spiking", "settings"},
-    4: {"conversion", "simulation", "stored"},
-    5: {"calibration", "learning", "metrics", "robustness", "scaling"},
+    | {"piecewise", "records", "plots"},
+    2: {"graph", "synapse", "preparation", "readout"},
+    3: {"ann", "signals", "spiking", "settings"},
+    4: {"conversion", "simulation", "stored", "translation"},
+    5: {"calibration", "learning", "metrics", "robustness", "scaling", "tracing"},
     6: {"adaptation", "evaluation"},
     7: {"pipeline"},
     8: {"cli", "comparison"},
