@@ -32,7 +32,7 @@ BASE = TrainConfig(
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet20": {"epochs": 15},
-    "vgg16_quarter": {"epochs": 8, "label_smoothing": 0.0, "average": 0.995},
+    "vgg16_quarter": {"epochs": 5, "label_smoothing": 0.0, "average": 0.995},
     "vgg16": {"epochs": 60, "cutout": 8, "bfloat16": True},
     "resnet20_wide": {"epochs": 60, "cutout": 8, "bfloat16": True},
     "resnet18": {"epochs": 60, "cutout": 8, "bfloat16": True},
@@ -42,7 +42,7 @@ LEVELS = 4
 timesteps its counts then take to settle to those of the levels."""
 FINE_TUNING: dict[str, dict[str, Any]] = {
     "resnet20": {"epochs": 16, "label_smoothing": 0.0, "average": 0.995},
-    "vgg16_quarter": {"epochs": 4},
+    "vgg16_quarter": {"epochs": 3, "label_smoothing": 0.0, "average": 0.995},
 }
 """How the network of sth_leaky_relu is quantised for sth_exact, where not in 30 epochs. A running
 mean over three epochs lags behind a network that still learns, and smoothed labels slow it."""
