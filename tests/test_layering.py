@@ -20,9 +20,9 @@ LEVELS = {
     2: {"synapse", "preparation", "readout"},
     3: {"ann", "spiking", "settings"},
     4: {"conversion", "simulation", "stored"},
-    5: {"calibration", "learning", "metrics", "robustness", "scaling"},
-    6: {"adaptation", "evaluation"},
-    7: {"pipeline"},
+    5: {"calibration", "learning", "metrics", "operations", "robustness", "scaling"},
+    6: {"adaptation", "energy", "evaluation"},
+    7: {"measurement", "pipeline"},
     8: {"cli", "comparison"},
     9: {"__main__"},
 }
