@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import App, Group, Parameter
 
-from snnjax import __version__, measurement, pipeline, preparation, records
+from snnjax import (
+    __version__,
+    checkpoint,
+    interchange,
+    measurement,
+    pipeline,
+    preparation,
+    records,
+    stored,
+)
 from snnjax.allocator import keep_freed_memory
 from snnjax.evaluation import WITHIN
 from snnjax.settings import (
@@ -187,6 +196,52 @@ def energy(
     )
     _show_energy(record)
     print(f"results: {output / 'energy.json'}")
+
+
+@app.command
+def export(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
+    """Write a spiking network as a NIR graph, for other simulators.
+
+    It stands for double-threshold neurons with reset by subtraction. What NIR cannot state exactly
+    is refused.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    file
+        the NIR file to write
+    coupled
+        write two-sided neurons as two populations with feedback
+    """
+    network, params, metadata = stored.load_network(snn)
+    shape = stored.image_shape(metadata)
+    interchange.write(file, network, params, shape, coupled=coupled, metadata=metadata)
+    print(f"NIR graph: {file}")
+
+
+@app.command(name="import")
+def import_(file: Path, /, *, output: Output = None) -> None:
+    """Read a NIR graph that snnjax export wrote; writes snn.safetensors.
+
+    Chains of other programs are read in Python, with snnjax.interchange.read.
+
+    Parameters
+    ----------
+    file
+        the NIR file
+    output
+        folder for snn.safetensors [default: the folder of the NIR file]
+    """
+    _, params, metadata = interchange.read(file)
+    if "trained" not in metadata:
+        raise ValueError(
+            f"{file} does not say how its network was trained, which the other commands need; read"
+            " it in Python with snnjax.interchange.read"
+        )
+    path = (output or file.parent) / "snn.safetensors"
+    checkpoint.save(path, params, kind="snn", metadata=metadata)
+    print(f"converted parameters: {path}")
 
 
 @app.command

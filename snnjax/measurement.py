@@ -60,8 +60,6 @@ def measure_energy(
     split = datasets.first(data.test, images)
     found = operations.trace(network, params, split.images.shape[1:])
     counted = _count(network, params, found, split, config, batch_size, seed)
-    steps = config.num_steps
-    costs = {"float32": energy.FLOAT32, "integer": energy.integer_costs(steps)}
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
@@ -72,19 +70,28 @@ def measure_energy(
         "layers": {path: row._asdict() for path, row in counted["operations"].items()},
         "first_layer": _first_layer(config),
         "neurobench": {**energy.static_metrics(params), **counted["neurobench"]},
-        "activation_bits": energy.activation_bits(steps),
-        "energy_nj": {
-            name: {
-                "costs_pj": c._asdict(),
-                **energy.compare(found, counted["operations"], c, num_steps=steps)._asdict(),
-            }
-            for name, c in costs.items()
-        },
+        "activation_bits": energy.activation_bits(config.num_steps),
+        "energy_nj": _energies(found, counted["operations"], config.num_steps),
         "seconds": round(time.perf_counter() - begun, 1),
         **records.provenance(),
     }
     records.write_json(output / "energy.json", record)
     return record
+
+
+def _energies(
+    found: Mapping[str, operations.Synapses],
+    counts: Mapping[str, operations.Operations],
+    num_steps: int,
+) -> dict[str, Any]:
+    costs = {"float32": energy.FLOAT32, "integer": energy.integer_costs(num_steps)}
+    return {
+        name: {
+            "costs_pj": each._asdict(),
+            **energy.compare(found, counts, each, num_steps=num_steps)._asdict(),
+        }
+        for name, each in costs.items()
+    }
 
 
 def _first_layer(config: SimulateConfig) -> str:
