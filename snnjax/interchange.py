@@ -86,7 +86,14 @@ def from_graph(graph: Any) -> SNN:
     reset = graph.metadata.get("reset", "subtract")
     if reset != "subtract":
         raise ValueError(f"reset is {reset!r}; want 'subtract', or a graph that does not say")
-    return _from_written(graph) if "snnjax" in graph.metadata else _from_chain(graph)
+    if "snnjax" not in graph.metadata:
+        return _from_chain(graph)
+    try:
+        return _from_written(graph)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"the graph is not as snnjax wrote it ({error!r}); write it again"
+        ) from error
 
 
 def _from_written(graph: Any) -> SNN:
@@ -97,9 +104,7 @@ def _from_written(graph: Any) -> SNN:
     for path, layer in arch.walk(network.layers):
         if not isinstance(layer, arch.Dense | arch.Conv):
             continue
-        node, here = graph.nodes.get(node_name(path)), params["layers"]
-        if node is None:
-            raise ValueError(f"the graph has no node {node_name(path)}; write it again")
+        node, here = graph.nodes[node_name(path)], params["layers"]
         for name in path.split("/"):
             here = here.setdefault(name, {})
         here["kernel"] = _kernel(

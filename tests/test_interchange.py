@@ -395,6 +395,9 @@ def test_a_graph_that_was_changed_is_refused():
     graph.edges.append(("input", "output"))
     with pytest.raises(ValueError, match="edges were changed"):
         interchange.from_graph(graph)
+    del graph.nodes["00_conv"]
+    with pytest.raises(ValueError, match=r"not as snnjax wrote it .*00_conv"):
+        interchange.from_graph(graph)
 
 
 def test_the_commands_round_trip_and_say_what_is_wrong(tmp_path, capsys):
