@@ -107,11 +107,11 @@ def _from_written(graph: Any) -> SNN:
         node, here = graph.nodes[node_name(path)], params["layers"]
         for name in path.split("/"):
             here = here.setdefault(name, {})
-        here["kernel"] = _kernel(
-            node, tuple(node.metadata["pixels"].tolist()), int(node.metadata["divided_by"])
-        )
-        if node.metadata["has_bias"]:
-            here["bias"] = node.bias
+        made = node.metadata
+        kernel = _kernel(node, tuple(made["pixels"].tolist()), int(made["divided_by"]))
+        here["kernel"] = kernel[tuple(slice(n, None) for n in made.get("added", ()))]
+        if made["has_bias"]:
+            here["bias"] = made.get("bias", node.bias)
     shape = graph.nodes["input"].input_type["input"]
     again = to_graph(network, params, (*shape[1:].tolist(), int(shape[0])), coupled=kept["coupled"])
     for name in again.nodes.keys() | graph.nodes.keys():

@@ -196,29 +196,45 @@ def _add_dense(graph: _Graph, path: str, numbers: Params, signal: Signal) -> Sig
 def _add_conv(
     graph: _Graph, path: str, layer: arch.Conv, numbers: Params, signal: Signal
 ) -> Signal:
+    """A border of other pixels than 0 is taken from the image in front, and its current is bias.
+
+    NIR pads both sides alike, so where a border is wider behind, the kernel gets zeros in front.
+    """
+    kernel = np.asarray(numbers["kernel"], np.float32)
+    bias = np.asarray(numbers.get("bias", np.zeros(layer.features)), np.float32)
     if "border" in numbers:
-        raise ValueError(
-            f"{path} has a border of the mean pixel around raw images, and NIR pads with 0; want"
-            " a network that takes normalised images, without Normalise"
-        )
-    size = signal.shape[:2]
-    pads = jax.lax.padtype_to_pads(size, layer.kernel_size, layer.strides, layer.padding)
-    if any(before != after for before, after in pads):
-        raise ValueError(
-            f"{path} pads its {size[0]}x{size[1]} map by {list(pads)}, and NIR by the same on both"
-            " sides; want an odd kernel and a stride that fits, or padding VALID"
-        )
-    kernel = np.asarray(numbers["kernel"]) / np.float32(signal.factor)
-    bias = np.asarray(numbers.get("bias", np.zeros(layer.features, np.float32)))
+        signal = signal._replace(heads=_centred(graph, path, numbers["border"], signal))
+        inputs = np.reshape(numbers["border"], (layer.groups, -1)).T
+        each = np.repeat(inputs, layer.features // layer.groups, axis=1)
+        bias = bias + (kernel * each).sum((0, 1, 2), dtype=np.float32)
+    pads = jax.lax.padtype_to_pads(
+        signal.shape[:2], layer.kernel_size, layer.strides, layer.padding
+    )
+    added = [after - before for before, after in pads]
+    kernel = np.pad(kernel / np.float32(signal.factor), [*((n, 0) for n in added), (0, 0), (0, 0)])
+    changes = _changes(signal, numbers)
+    if any(added):
+        changes["added"] = np.array(added)
+    if "border" in numbers:
+        changes["bias"] = np.asarray(numbers["bias"])
     node = nir_package().Conv2d(
-        size, kernel.transpose(3, 2, 0, 1), layer.strides, tuple(b for b, _ in pads), (1, 1),
-        layer.groups, bias, metadata=_changes(signal, numbers),
+        signal.shape[:2], kernel.transpose(3, 2, 0, 1), layer.strides,
+        tuple(after for _, after in pads), (1, 1), layer.groups, bias, metadata=changes,
     )  # fmt: skip
     sides = (
         (n + sum(pad) - w) // s + 1
-        for n, pad, w, s in zip(size, pads, layer.kernel_size, layer.strides, strict=True)
+        for n, pad, w, s in zip(signal.shape, pads, layer.kernel_size, layer.strides, strict=False)
     )
     return Signal(graph.add(node_name(path), node, signal.heads), (*sides, layer.features))
+
+
+def _centred(graph: _Graph, path: str, border: Any, signal: Signal) -> tuple[str, ...]:
+    """The image less its border."""
+    channels = signal.shape[-1]
+    each = np.ones((channels, 1, 1, 1), np.float32)
+    minus = -np.asarray(border, np.float32)
+    node = nir_package().Conv2d(signal.shape[:2], each, (1, 1), (0, 0), (1, 1), channels, minus)
+    return graph.add(f"{node_name(path)}.centred", node, signal.heads)
 
 
 def _add_neurons(

@@ -265,19 +265,32 @@ def test_what_nir_cannot_state_is_refused_and_nothing_written(tmp_path, dense, c
     assert not list(tmp_path.iterdir())
 
 
-def test_borders_and_uneven_padding_and_readouts_are_refused():
+def test_a_border_and_uneven_padding_are_stated_by_other_means():
+    """The mean pixel around raw images is subtracted in front; zeros in a kernel even a padding."""
+    layers = (
+        arch.Normalise((0.25, 0.5), (0.5, 0.25)), arch.Conv(4, (3, 3), groups=2),
+        arch.Activation(0.0, 1.0), arch.Conv(3, (3, 2), (2, 1)), arch.Flatten(), arch.Dense(2),
+    )  # fmt: skip
+    network, shape = arch.Network("bordered", layers), (6, 7, 2)
+    params = jax.tree.map(np.asarray, convert(network, random_variables(network, shape)))
+    assert "border" in params["layers"]["01_conv"]
+    graph = as_read(lowering.to_graph(network, params, shape))
+    read = interchange.from_graph(graph)
+    assert read.network == network
+    assert_same_trees(read.params, params)
+    images = random_images(3, shape)
+    result = simulate(network, params, images, num_steps=7, neuron=DOUBLE_THRESHOLD, record=True)
+    ran = run_graph(graph, images.transpose(0, 3, 1, 2), 7)
+    spikes = result.recording["02_activation"]
+    assert 0.1 < spikes.mean() < 0.9
+    np.testing.assert_array_equal(channels_last(ran["02_activation"]), spikes)
+    np.testing.assert_allclose(result.values[-1], ran["output"].mean(0), atol=1e-5)
+
+
+def test_a_readout_is_refused():
     network, params = peer_network()
     with pytest.raises(ValueError, match="no readout"):
         lowering.to_graph(network, {**params, "readout": {}}, (8, 8, 1))
-    border = {**params["layers"]["00_conv"], "border": np.ones(1)}
-    layers = {**params["layers"], "00_conv": border}
-    with pytest.raises(ValueError, match="a border of the mean pixel"):
-        lowering.to_graph(network, {**params, "layers": layers}, (8, 8, 1))
-    strided = arch.Network("s", (arch.Conv(2, (3, 3), (2, 2)), arch.Flatten(), arch.Dense(2)))
-    params = {**params, "layers": {"00_conv": {"kernel": np.ones((3, 3, 1, 2))},
-                                   "02_dense": {"kernel": np.ones((32, 2))}}}  # fmt: skip
-    with pytest.raises(ValueError, match=r"00_conv pads its 8x8 map by \[\(0, 1\), \(0, 1\)\]"):
-        lowering.to_graph(strided, params, (8, 8, 1))
 
 
 def plain_chain(**changes):
