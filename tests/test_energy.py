@@ -114,6 +114,14 @@ def test_fan_out_at_a_border_by_hand():
     np.testing.assert_array_equal(merged[:2, :2, 0], 2 * np.array([[4, 6], [6, 9]]))
 
 
+def test_a_spike_has_a_synapse_in_each_of_overlapping_windows():
+    layers = (arch.Conv(1, (1, 1)), arch.Activation(), arch.AvgPool((2, 2), (1, 1)))
+    network = arch.Network("one", (*layers, arch.Flatten(), arch.Dense(5)))
+    params = only_kernels(conv00=(1, 1, 1, 1), dense04=(4, 5))
+    merged = operations.trace(network, params, (3, 3, 1))["04_dense"].merged
+    np.testing.assert_array_equal(merged[..., 0], [[5, 10, 5], [10, 20, 10], [5, 10, 5]])
+
+
 @pytest.mark.parametrize(
     "layer",
     [
