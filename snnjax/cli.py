@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import App, Group, Parameter
 
-from snnjax import __version__, pipeline, preparation, records
+from snnjax import (
+    __version__,
+    checkpoint,
+    interchange,
+    measurement,
+    pipeline,
+    preparation,
+    records,
+    stored,
+)
 from snnjax.allocator import keep_freed_memory
 from snnjax.evaluation import WITHIN
 from snnjax.settings import (
@@ -42,7 +51,9 @@ app = App(
     default_parameter=Parameter(negative=(), converter=_strict),
 )
 data = App(name="data", help="Data sets on disk.")
+nir = App(name="nir", help="NIR graphs, for other simulators.")
 app.command(data)
+app.command(nir)
 
 Training = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=1))]
 Conversion = Annotated[ConvertConfig, Parameter(name="*", group=Group("Conversion", sort_key=2))]
@@ -153,6 +164,89 @@ def simulate(
 
 
 @app.command
+def energy(
+    snn: Path,
+    /,
+    *,
+    config: Simulation = SimulateConfig(),
+    dataset: DatasetName | None = None,
+    images: int = 256,
+    batch_size: int = 64,
+    seed: int = 0,
+    output: Output = None,
+) -> None:
+    """Count the operations of a spiking network and their energy; writes energy.json.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    dataset
+        whose test images to use [default: what the network was trained on]
+    images
+        how many test images, from the first
+    batch_size
+        images at a time
+    seed
+        of input spikes that are drawn at random
+    output
+        folder for the file [default: the folder of the converted parameters]
+    """
+    output = output or snn.parent
+    record = measurement.measure_energy(
+        snn, config, output, dataset=dataset, images=images, batch_size=batch_size, seed=seed
+    )
+    _show_energy(record)
+    print(f"results: {output / 'energy.json'}")
+
+
+@nir.command
+def export(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
+    """Write a spiking network as a NIR graph, for other simulators.
+
+    It stands for double-threshold neurons with reset by subtraction. What NIR cannot state exactly
+    is refused.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    file
+        the NIR file to write
+    coupled
+        write two-sided neurons as two populations with feedback
+    """
+    network, params, metadata = stored.load_network(snn)
+    shape = stored.image_shape(metadata)
+    interchange.write(file, network, params, shape, coupled=coupled, metadata=metadata)
+    print(f"NIR graph: {file}")
+
+
+@nir.command(name="import")
+def import_(file: Path, /, *, output: Output = None) -> None:
+    """Read a NIR graph that nir export wrote; writes snn.safetensors.
+
+    Chains of other programs are read in Python, with snnjax.interchange.read.
+
+    Parameters
+    ----------
+    file
+        the NIR file
+    output
+        folder for snn.safetensors [default: the folder of the NIR file]
+    """
+    _, params, metadata = interchange.read(file)
+    if "trained" not in metadata:
+        raise ValueError(
+            f"{file} does not say how its network was trained, which the other commands need; read"
+            " it in Python with snnjax.interchange.read"
+        )
+    path = (output or file.parent) / "snn.safetensors"
+    checkpoint.save(path, params, kind="snn", metadata=metadata)
+    print(f"converted parameters: {path}")
+
+
+@app.command
 def run(
     *,
     train_config: Training = TrainConfig(),
@@ -218,6 +312,42 @@ def _show(record: dict[str, Any], output: Path) -> None:
         + (f"first at T = {reached}" if reached else f"not up to T = {len(rows)}")
     )
     print(f"results: {output / 'simulation.json'}, {output / 'accuracy.png'}")
+
+
+def _show_energy(record: dict[str, Any]) -> None:
+    steps, bench = record["config"]["num_steps"], record["neurobench"]
+    columns = ["weights", "ACs", "MACs", "NeuroBench: ACs", "MACs", "dense"]
+    names = ("accumulates", "macs", "effective_acs", "effective_macs", "dense")
+    layers = {
+        **record["layers"],
+        "all": {name: sum(row[name] for row in record["layers"].values()) for name in names},
+    }
+    records.print_table(
+        f"{record['training']['network']} on {record['dataset']['name']}: operations for an image"
+        f" in T = {steps}, mean of {record['images']:,}; accuracy {100 * record['accuracy']:.2f} %",
+        columns,
+        [[path, *(f"{row[name]:,.0f}" for name in names)] for path, row in layers.items()],
+    )
+    print(f"first layer: {record['first_layer']}")
+    print(
+        f"activation sparsity {bench['activation_sparsity']:.4f}, connection sparsity"
+        f" {bench['connection_sparsity']:.4f}, footprint {bench['footprint']:,} bytes,"
+        f" {bench['parameter_count']:,} parameters"
+    )
+    titles = {
+        "float32": "32-bit floats",
+        "integer": f"integers, {record['activation_bits']}-bit ANN",
+    }
+    rows = [
+        [titles[name], *(f"{row[key]:,.1f}" for key in ("snn", "snn_graded_products", "ann")),
+         *(f"{row[key]:.3f}" for key in ("spike_rate", "break_even_rate"))]
+        for name, row in record["energy_nj"].items()
+    ]  # fmt: skip
+    records.print_table(
+        "energy of operations in 45 nm, nJ an image, without memory and movement of data",
+        ["in", "SNN", "graded as MACs", "ANN", "spikes / step", "break-even"],
+        rows,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,12 +18,17 @@ from snnjax.neuron import EXACT_CHARGE, NeuronModel
 from snnjax.noise import Noise, corrupt
 from snnjax.readout import ACCUMULATE, Readout
 
-__all__ = ["Simulation", "all_pre_steps", "frame", "image_keys", "simulate"]
+__all__ = ["Observer", "Simulation", "all_pre_steps", "frame", "image_keys", "simulate"]
 
 Params = dict[str, Any]
 
 NOISE = 2**32 - 1
 """Folded into the key of the noise; no image has this place in a data set."""
+
+
+Observer = jax.tree_util.Partial
+"""observe(frame, spikes by path) -> pytree; its bound arrays are traced, so that two observers of
+one function share a compilation."""
 
 
 class Simulation(NamedTuple):
@@ -34,14 +39,15 @@ class Simulation(NamedTuple):
     spikes: `[T, B]` hidden spikes of either sign up to and with each timestep, all layers.
     layer_spikes: `[B]` spikes of either sign over all timesteps, by path of the layer.
     neurons: number of hidden neurons, by path of the layer.
-    recording: `[T, B, ...]` every spike by path, or None where none was asked for.
+    recording: `[T, B, ...]` every spike by path, or what an observer made of each timestep;
+      None where none was asked for.
     """
 
     values: jax.Array
     spikes: jax.Array
     layer_spikes: dict[str, jax.Array]
     neurons: dict[str, jax.Array]
-    recording: dict[str, jax.Array] | None
+    recording: Any
 
 
 def simulate(
@@ -58,7 +64,7 @@ def simulate(
     noise: Noise | None = None,
     pre_steps: int = 0,
     shown_steps: int = 0,
-    record: bool = False,
+    record: bool | Observer = False,
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
@@ -86,7 +92,8 @@ def simulate(
         settles and falls silent. With constant input and initial = 1/2 it then says exactly
         what the ANN says with its activations quantised to so many levels. 0 for all
         timesteps. Only with EXACT_CHARGE. Static.
-      record: keep every spike, at a cost of T times the neurons.
+      record: keep every spike, at a cost of T times the neurons; or an observer, whose answer
+        to each timestep is kept instead.
 
     Raises:
       ValueError: if `num_steps` is below 1 or no step is left behind the pre-steps, these are
@@ -116,6 +123,7 @@ def simulate(
         key,
         first,
         noise,
+        Observer(_spikes) if record is True else record or None,
         network=network,
         num_steps=int(num_steps),
         neuron=neuron,
@@ -123,7 +131,6 @@ def simulate(
         readout=readout,
         pre_steps=int(pre_steps),
         shown_steps=min(shown_steps, num_steps),
-        record=record,
     )
 
 
@@ -209,7 +216,6 @@ def _check_images(images: ArrayLike) -> None:
         "readout",
         "pre_steps",
         "shown_steps",
-        "record",
     ),
 )
 def _simulate(
@@ -218,6 +224,7 @@ def _simulate(
     key: jax.Array | None,
     first: ArrayLike,
     noise: Noise | None,
+    observe: Observer | None,
     *,
     network: arch.Network,
     num_steps: int,
@@ -226,7 +233,6 @@ def _simulate(
     readout: Readout,
     pre_steps: int,
     shown_steps: int,
-    record: bool,
 ) -> Simulation:
     layers, batch = params["layers"], len(images)
     if shown_steps:
@@ -242,21 +248,24 @@ def _simulate(
         stem = arch.Network(network.name, network.layers[:start])
         _, still, _ = spiking.step(stem, layers, neuron, {}, seen(0))
 
-    def step(layers: Params, x: jax.Array, carry: Any) -> tuple[Any, Any]:
+    def step(layers: Params, shown: jax.Array, x: jax.Array, carry: Any) -> tuple[Any, Any]:
         neurons, out, counts = carry
         neurons, current, spikes = spiking.step(network, layers, neuron, neurons, x, start=start)
         out, values = readout.step(params, out, current)
         counts = {path: counts[path] + _count(s) for path, s in spikes.items()}
         total = sum(counts.values(), jnp.zeros(batch, jnp.int32))
-        return (neurons, out, counts), (values, total, spikes if record else None)
+        observed = None if observe is None else observe(shown, spikes)
+        return (neurons, out, counts), (values, total, observed)
 
     def body(carry: Any, t: jax.Array) -> tuple[Any, Any]:
-        return step(layers, seen(t) if still is None else still, carry)
+        shown = seen(t)
+        return step(layers, shown, shown if still is None else still, carry)
 
     def settle(carry: Any, t: jax.Array) -> tuple[Any, Any]:
         del t
+        dark = jnp.zeros_like(images)
         return step(
-            spiking.quiet(layers), jnp.zeros_like(images if still is None else still), carry
+            spiking.quiet(layers), dark, dark if still is None else jnp.zeros_like(still), carry
         )
 
     state = spiking.init(shapes, layers, neuron, batch)
@@ -290,6 +299,12 @@ def _rounds(network: arch.Network, neuron: NeuronModel, pre_steps: int) -> list[
     if not pre_steps:
         return []
     return [[path] for path in paths] if neuron.in_turn else [paths]
+
+
+def _spikes(shown: jax.Array, spikes: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The observer that keeps every spike."""
+    del shown
+    return spikes
 
 
 def _count(spikes: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ from typing import Any
 from snnjax import architecture, checkpoint, datasets
 from snnjax.settings import TrainConfig, recorded
 
-__all__ = ["describe", "load_network", "load_trained", "split_off"]
+__all__ = ["describe", "image_shape", "load_network", "load_trained", "split_off"]
 
 SPLIT_SEED = 0
 """All seeds of a training share one validation split, so that they can be compared."""
@@ -46,3 +46,8 @@ def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[
 def describe(data: datasets.Dataset) -> dict[str, Any]:
     """What a record says of the data."""
     return {"name": data.name, "version": data.version, "exact_pixels": data.exact}
+
+
+def image_shape(metadata: dict[str, Any]) -> tuple[int, int, int]:
+    """Of the images that a converted network, whose metadata this is, was trained on."""
+    return (32, 32, 3) if metadata["trained"]["dataset"]["name"] == "cifar10" else (28, 28, 1)

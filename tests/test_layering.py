@@ -20,9 +20,10 @@ LEVELS = {
     2: {"graph", "synapse", "preparation", "readout"},
     3: {"ann", "signals", "spiking", "settings"},
     4: {"conversion", "simulation", "stored", "translation"},
-    5: {"calibration", "learning", "metrics", "robustness", "scaling", "tracing"},
-    6: {"adaptation", "evaluation"},
-    7: {"pipeline"},
+    5: {"calibration", "learning", "lowering", "metrics", "operations", "robustness", "scaling"}
+    | {"tracing"},
+    6: {"adaptation", "energy", "evaluation", "interchange"},
+    7: {"measurement", "pipeline"},
     8: {"cli", "comparison"},
     9: {"__main__"},
 }

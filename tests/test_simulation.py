@@ -133,9 +133,9 @@ def test_memory_does_not_grow_with_time():
 
     def bytes_of(num_steps):
         compiled = simulation._simulate.lower(
-            params, images, None, 0, None, network=network, num_steps=num_steps,
+            params, images, None, 0, None, None, network=network, num_steps=num_steps,
             neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
-            shown_steps=0, record=False,
+            shown_steps=0,
         ).compile().memory_analysis()  # fmt: skip
         return compiled.temp_size_in_bytes, compiled.output_size_in_bytes
 

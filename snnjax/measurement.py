@@ -1,0 +1,143 @@
+"""A stage beside the simulation: what a converted network costs on the first test images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import architecture as arch
+from snnjax import datasets, energy, metrics, operations, records
+from snnjax.adaptation import with_readout
+from snnjax.encoding import ENCODINGS
+from snnjax.neuron import NEURONS
+from snnjax.readout import READOUTS
+from snnjax.settings import DEFAULT_ENCODING, DEFAULT_NEURON, DatasetName, SimulateConfig, settled
+from snnjax.simulation import simulate
+from snnjax.stored import describe, load_network
+
+__all__ = ["measure_energy"]
+
+Params = dict[str, Any]
+
+
+def measure_energy(
+    snn: Path,
+    config: SimulateConfig,
+    output: Path,
+    *,
+    dataset: DatasetName | None = None,
+    images: int = 256,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Count the operations of the first test images; write `energy.json`.
+
+    Returns:
+      The record that went into the JSON.
+
+    Raises:
+      FileNotFoundError: if the file or the data are not there.
+      ValueError: if a setting is out of range, or the images do not fit the network.
+      OSError: if `output` cannot be written.
+    """
+    network, params, metadata = load_network(snn)
+    config = settled(config, metadata["config"]["method"])
+    params = with_readout(params, metadata, config, snn)
+    data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
+    if not 1 <= images <= len(data.test.images) or batch_size < 1:
+        raise ValueError(
+            f"images is {images} and batch_size {batch_size}; want 1 to {len(data.test.images)}"
+            " images, and at least 1 in a batch"
+        )
+    begun = time.perf_counter()
+    split = datasets.first(data.test, images)
+    found = operations.trace(network, params, split.images.shape[1:])
+    counted = _count(network, params, found, split, config, batch_size, seed)
+    record = {
+        "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
+        "conversion": metadata["config"],
+        "training": metadata["trained"]["config"],
+        "dataset": describe(data),
+        "images": images,
+        "accuracy": counted["accuracy"],
+        "layers": {path: row._asdict() for path, row in counted["operations"].items()},
+        "first_layer": _first_layer(config),
+        "neurobench": {**energy.static_metrics(params), **counted["neurobench"]},
+        "activation_bits": energy.activation_bits(config.num_steps),
+        "energy_nj": _energies(found, counted["operations"], config.num_steps),
+        "seconds": round(time.perf_counter() - begun, 1),
+        **records.provenance(),
+    }
+    records.write_json(output / "energy.json", record)
+    return record
+
+
+def _energies(
+    found: Mapping[str, operations.Synapses],
+    counts: Mapping[str, operations.Operations],
+    num_steps: int,
+) -> dict[str, Any]:
+    costs = {"float32": energy.FLOAT32, "integer": energy.integer_costs(num_steps)}
+    return {
+        name: {
+            "costs_pj": each._asdict(),
+            **energy.compare(found, counts, each, num_steps=num_steps)._asdict(),
+        }
+        for name, each in costs.items()
+    }
+
+
+def _first_layer(config: SimulateConfig) -> str:
+    """How the layers before the first neurons are counted."""
+    if (config.encoding or DEFAULT_ENCODING) == "constant":
+        return "products, once an image: its current is constant and kept"
+    return "accumulates of input spikes, at every timestep"
+
+
+def _count(
+    network: arch.Network,
+    params: Params,
+    found: Mapping[str, operations.Synapses],
+    split: datasets.Split,
+    config: SimulateConfig,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Means over the images, batch by batch."""
+    encoding = ENCODINGS[config.encoding or DEFAULT_ENCODING]
+    watch, right, active, total = operations.observer(found, encoding), 0.0, 0.0, None
+    for first in range(0, len(split.images), batch_size):
+        images = split.images[first : first + batch_size].astype(np.float32) / 255
+        result = simulate(
+            network, params, images, num_steps=config.num_steps,
+            neuron=NEURONS[config.neuron or DEFAULT_NEURON], encoding=encoding,
+            readout=READOUTS[config.readout], key=jax.random.key(seed), first=first,
+            pre_steps=config.pre_steps or 0, shown_steps=config.shown_steps, record=watch,
+        )  # fmt: skip
+        rows = operations.count(found, result, encoding, shown_steps=config.shown_steps)
+        scaled = jax.tree.map(lambda mean, n=len(images): n * mean, rows)
+        total = scaled if total is None else jax.tree.map(np.add, total, scaled)
+        labels = split.labels[first : first + batch_size]
+        right += float(jnp.sum(metrics.correct(result.values, labels)[-1]))
+        events = (np.asarray(e, np.int64).sum() for e in result.recording["events"].values())
+        active += sum(int(e) for e in events)
+        neurons = sum(int(n) for n in result.neurons.values())
+    count = len(split.images)
+    means = jax.tree.map(lambda s: float(s / count), total)
+    bench = {
+        name: sum(getattr(row, name) for row in means.values())
+        for name in ("dense", "effective_macs", "effective_acs")
+    }
+    sparsity = 1 - active / (count * config.num_steps * neurons) if neurons else 0.0
+    return {
+        "operations": means,
+        "accuracy": right / count,
+        "neurobench": {"activation_sparsity": sparsity, **bench},
+    }
