@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import App, Group, Parameter
 
-from snnjax import __version__, pipeline, preparation, records
+from snnjax import __version__, exporting, pipeline, preparation, records
 from snnjax.allocator import keep_freed_memory
+from snnjax.compilation import keep_compiled
 from snnjax.evaluation import WITHIN
 from snnjax.settings import (
     ConvertConfig,
@@ -153,6 +154,37 @@ def simulate(
 
 
 @app.command
+def export(
+    snn: Path,
+    /,
+    *,
+    config: Simulation = SimulateConfig(),
+    platforms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("cpu",),
+    output: Output = None,
+) -> None:
+    """Write a spiking network to one file that JAX runs without this package.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    platforms
+        where it is to run: cpu, cuda, rocm, tpu
+    output
+        the file [default: snn.jaxexport in the folder of the converted parameters]
+    """
+    output = output or snn.with_suffix(".jaxexport")
+    program = exporting.export_file(snn, config, output, platforms=platforms)
+    inputs = "images, key" if program.metadata["takes_key"] else "images"
+    shape = ", ".join(map(str, program.metadata["image_shape"]))
+    print(
+        f"program: {output}, from {inputs} [B, {shape}] to values"
+        f" [{program.metadata['num_steps']}, B, {program.metadata['classes']}],"
+        f" for {', '.join(program.metadata['platforms'])}"
+    )
+
+
+@app.command
 def run(
     *,
     train_config: Training = TrainConfig(),
@@ -227,6 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("jax").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+    keep_compiled()
     try:
         app(
             sys.argv[1:] if arguments is None else arguments,

@@ -13,7 +13,7 @@ import snnjax
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
-    0: {"activation", "allocator", "augmentation", "checkpoint", "checks"}
+    0: {"activation", "allocator", "augmentation", "checkpoint", "checks", "compilation"}
     | {"convolution", "encoding", "rate_norm"},
     1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
     | {"records", "plots"},
@@ -22,7 +22,7 @@ LEVELS = {
     4: {"conversion", "simulation", "stored"},
     5: {"calibration", "learning", "metrics", "robustness", "scaling"},
     6: {"adaptation", "evaluation"},
-    7: {"pipeline"},
+    7: {"exporting", "pipeline"},
     8: {"cli", "comparison"},
     9: {"__main__"},
 }
