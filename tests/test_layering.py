@@ -20,7 +20,7 @@ LEVELS = {
     2: {"synapse", "preparation", "readout"},
     3: {"ann", "spiking", "settings"},
     4: {"conversion", "simulation", "stored"},
-    5: {"calibration", "learning", "metrics", "robustness", "scaling"},
+    5: {"calibration", "early_exit", "learning", "metrics", "robustness", "scaling"},
     6: {"adaptation", "evaluation"},
     7: {"exporting", "pipeline"},
     8: {"cli", "comparison"},
