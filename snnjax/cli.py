@@ -249,6 +249,13 @@ def _show(record: dict[str, Any], output: Path) -> None:
         f"within {100 * WITHIN:.2f} points of the ANN: "
         + (f"first at T = {reached}" if reached else f"not up to T = {len(rows)}")
     )
+    if "exit" in record:
+        found, full = record["exit"], record["snn"][-1]
+        print(
+            f"early exit at a margin of {found['margin']:.4g}:"
+            f" {100 * found['accuracy']:.2f} % after {found['steps']:.2f} timesteps on average,"
+            f" {100 * full:.2f} % after all {len(rows)}"
+        )
     print(f"results: {output / 'simulation.json'}, {output / 'accuracy.png'}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import partial, reduce
 from typing import Any
 
@@ -11,16 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
-from snnjax import architecture, datasets, metrics, simulation, spiking
+from snnjax import architecture, datasets, early_exit, metrics, simulation, spiking
 from snnjax.encoding import ENCODINGS, Encoding
 from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
 from snnjax.settings import DEFAULT_ENCODING, DEFAULT_NEURON, SimulateConfig
 
-__all__ = ["WITHIN", "evaluate"]
+__all__ = ["WITHIN", "evaluate", "evaluate_exits"]
 
 WITHIN = 0.0005
 """An SNN has reached its ANN when it is at most 0.05 points below it."""
+
+CURVE = 50
+"""Points of a curve that a record keeps."""
+
+HELD = 2**32 - 2
+"""Folded into the key of held-out images; no other image has this place."""
 
 
 def evaluate(
@@ -46,18 +53,12 @@ def evaluate(
       ValueError: if the split is empty, or the images do not fit the network.
     """
     images, labels = split
-    if not len(images):
-        raise ValueError("there are no images to score; want at least one")
     key = jax.random.key(seed)
-    batches = tqdm(
-        range(0, len(images), batch_size), "simulate", unit="batch", mininterval=1,
-        disable=not progress,
-    )  # fmt: skip
     scores = (
         _score(network, params, *_batch(images, labels, first, batch_size), config,
                levels=levels or None, key=key, first=first, valid=len(images) - first,
                ceiling=ceiling)
-        for first in batches
+        for first in _batches("simulate", images, batch_size, progress)
     )  # fmt: skip
     total = reduce(partial(jax.tree.map, np.add), scores)
     shapes = spiking.neurons(network, params["layers"], images.shape[1:])
@@ -79,6 +80,125 @@ def evaluate(
     }
 
 
+def evaluate_exits(
+    network: architecture.Network,
+    params: dict[str, Any],
+    split: datasets.Split,
+    held: datasets.Split | None,
+    config: SimulateConfig,
+    *,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Accuracy, timesteps and spikes of a split where each image stops when it is clear.
+
+    "steps" is the mean over the images, pre-steps included, and "stopped" how many images stopped
+    at each timestep; "spikes" are hidden ones per image. Where the margin is calibrated,
+    "calibration" says what it did on the held-out images, and "curve" their accuracy
+    against mean timesteps at up to CURVE thresholds.
+
+    Args:
+      network: the architecture.
+      params: what `conversion.convert` returned.
+      split: the images to score.
+      held: other images, to calibrate on; None where the configuration gives a margin.
+      config: how to simulate, with `exit_margin` or `exit_tolerance`.
+      batch_size: images at a time.
+      seed: of drawn spikes.
+      progress: show a bar.
+
+    Raises:
+      ValueError: if a split is empty, nothing says when to stop, or the images do not fit.
+    """
+    key, margin, found = jax.random.key(seed), config.exit_margin, {}
+    if config.exit_tolerance is not None and held is not None:
+        chosen, curve = _calibrated(
+            network, params, held, config, jax.random.fold_in(key, HELD),
+            batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+        margin = chosen.margin
+        found = {"calibration": {"images": len(held.images), **chosen._asdict()}, "curve": curve}
+    if margin is None:
+        raise ValueError(
+            "nothing says when to stop; set exit_margin, or exit_tolerance and pass held images"
+        )
+    images, labels = split
+    right, spikes, stopped = 0, 0, np.zeros(config.num_steps, int)
+    for first in _batches("early exit", images, batch_size, progress):
+        shown, wanted = _batch(images, labels, first, batch_size)
+        answer = early_exit.simulate_until(
+            network, params, shown, margin=margin, key=key, first=first, **_how(config)
+        )
+        kept = jax.tree.map(lambda x, n=len(images) - first: np.asarray(x[:n]), answer)
+        right += int(np.sum(kept.values.argmax(-1) == wanted[: len(kept.steps)]))
+        spikes += int(kept.spikes.sum())
+        stopped += np.bincount(kept.steps - 1, minlength=config.num_steps)
+    steps = np.arange(1, config.num_steps + 1)
+    return {
+        "margin": float(margin),
+        "accuracy": right / len(images),
+        "steps": float(stopped @ steps / len(images)),
+        "stopped": stopped.tolist(),
+        "spikes": spikes / len(images),
+        **found,
+    }
+
+
+def _calibrated(
+    network: architecture.Network,
+    params: dict[str, Any],
+    held: datasets.Split,
+    config: SimulateConfig,
+    key: jax.Array,
+    *,
+    batch_size: int,
+    progress: bool,
+) -> tuple[early_exit.Exit, dict[str, list[float]]]:
+    """The threshold by the values of held-out images, and their curve."""
+    images, labels = held
+    values = [
+        np.asarray(simulation.simulate(
+            network, params, _batch(images, labels, first, batch_size)[0], key=key, first=first,
+            **_how(config),
+        ).values)
+        for first in _batches("calibrate", images, batch_size, progress)
+    ]  # fmt: skip
+    everything = np.concatenate(values, 1)[:, : len(images)]
+    how = _how(config)
+    before = simulation.all_pre_steps(network, how["neuron"], how["pre_steps"], config.num_steps)
+    tolerance = config.exit_tolerance or 0.0
+    chosen = early_exit.calibrate(everything, labels, tolerance=tolerance, before=before)
+    curve = early_exit.trade_off(everything, labels, before=before)
+    few = np.unique(np.linspace(0, len(curve.steps) - 1, CURVE).astype(int))
+    return chosen, {name: column[few].tolist() for name, column in curve._asdict().items()}
+
+
+def _how(config: SimulateConfig) -> dict[str, Any]:
+    """The arguments of a simulation that a configuration stands for."""
+    return {
+        "num_steps": config.num_steps,
+        "neuron": NEURONS[config.neuron or DEFAULT_NEURON],
+        "encoding": ENCODINGS[config.encoding or DEFAULT_ENCODING],
+        "readout": READOUTS[config.readout],
+        "pre_steps": config.pre_steps or 0,
+        "shown_steps": config.shown_steps,
+    }
+
+
+def _batches(name: str, images: np.ndarray, batch_size: int, progress: bool) -> Iterable[int]:
+    """The place of the first image of every batch, behind a bar.
+
+    Raises:
+      ValueError: if there are no images.
+    """
+    if not len(images):
+        raise ValueError("there are no images to score; want at least one")
+    return tqdm(
+        range(0, len(images), batch_size), name, unit="batch", mininterval=1, disable=not progress
+    )
+
+
 def _score(
     network: architecture.Network,
     params: dict[str, Any],
@@ -93,13 +213,8 @@ def _score(
     ceiling: bool,
 ) -> dict[str, Any]:
     """Sums over the first `valid` images of a batch: right answers and spikes."""
-    encoding = ENCODINGS[config.encoding or DEFAULT_ENCODING]
-    neuron, pre_steps = NEURONS[config.neuron or DEFAULT_NEURON], config.pre_steps or 0
-    result = simulation.simulate(
-        network, params, images, num_steps=config.num_steps, neuron=neuron, encoding=encoding,
-        readout=READOUTS[config.readout], key=key, first=first, pre_steps=pre_steps,
-        shown_steps=config.shown_steps,
-    )  # fmt: skip
+    how = _how(config)
+    result = simulation.simulate(network, params, images, key=key, first=first, **how)
     sums: dict[str, Any] = {
         "snn": metrics.correct(result.values, labels)[:, :valid].sum(1),
         "spikes": result.spikes[:, :valid].sum(1),
@@ -110,11 +225,13 @@ def _score(
         for at in {levels, None}
     }
     sums |= {"ann": right[levels], "ann_smooth": right[None]}
-    if encoding.varies and ceiling:
+    if how["encoding"].varies and ceiling:
+        before = simulation.all_pre_steps(
+            network, how["neuron"], how["pre_steps"], config.num_steps
+        )
         reached = _ceiling(
             network, params, images, labels, key, first, levels,
-            encoding=encoding, num_steps=config.num_steps,
-            before=simulation.all_pre_steps(network, neuron, pre_steps, config.num_steps),
+            encoding=how["encoding"], num_steps=config.num_steps, before=before,
             shown=config.shown_steps or config.num_steps,
         )  # fmt: skip
         sums["ceiling"] = reached[:, :valid].sum(1)

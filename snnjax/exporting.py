@@ -94,11 +94,14 @@ def export(
       more: what else the metadata should say, in what JSON can hold.
 
     Raises:
-      ValueError: if a platform is unknown, or as `simulation.simulate` raises it.
+      ValueError: if a platform is unknown, early exit is asked for, or as
+        `simulation.simulate` raises it.
       ImportError: if flatbuffers is missing, which JAX needs to write a program.
     """
     if not platforms:
         raise ValueError(f"no platforms; want some of {', '.join(PLATFORMS)}")
+    if config.exits:
+        raise ValueError("a program runs all timesteps; leave the exit out")
     for platform in platforms:
         check_name("platform", platform, PLATFORMS)
     _need_flatbuffers()
@@ -120,7 +123,7 @@ def export(
     metadata = {
         "snnjax": __version__,
         "jax": jax.__version__,
-        **asdict(config),
+        **{name: value for name, value in asdict(config).items() if "exit" not in name},
         "classes": exported.out_avals[0].shape[-1],
         "image_shape": list(map(int, image_shape)),
         "takes_key": encoding.needs_key,

@@ -28,7 +28,7 @@ from snnjax import (
 )
 from snnjax.adaptation import learn, with_readout
 from snnjax.ann import ANN
-from snnjax.evaluation import evaluate
+from snnjax.evaluation import evaluate, evaluate_exits
 from snnjax.neuron import NEURONS
 from snnjax.settings import (
     DEFAULT_NEURON,
@@ -290,6 +290,11 @@ def simulate(
         network, params, data.test, config,
         levels=levels, batch_size=batch_size, seed=seed, progress=progress,
     )  # fmt: skip
+    if config.exits:
+        scores["exit"] = evaluate_exits(
+            network, params, data.test, _held(metadata, config), config,
+            batch_size=batch_size, seed=seed, progress=progress,
+        )  # fmt: skip
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
@@ -304,6 +309,14 @@ def simulate(
     records.write_json(output / "simulation.json", record)
     plots.save(_picture(record), output / "accuracy.png")
     return record
+
+
+def _held(metadata: dict[str, Any], config: SimulateConfig) -> datasets.Split | None:
+    """The validation images of the training, where a margin is to be found on them."""
+    if config.exit_tolerance is None:
+        return None
+    trained = recorded(metadata["trained"])
+    return split_off(trained, datasets.load(trained.dataset))[1]
 
 
 def run(

@@ -150,6 +150,8 @@ def test_another_platform_and_a_missing_package_are_named(params, tmp_path, monk
         exporting.export(NETWORK, params, config, SHAPE, platforms=["cuba"])
     with pytest.raises(ValueError, match="no platforms; want some of cpu"):
         exporting.export(NETWORK, params, config, SHAPE, platforms=[])
+    with pytest.raises(ValueError, match="a program runs all timesteps; leave the exit out"):
+        exporting.export(NETWORK, params, SimulateConfig(exit_margin=1.0), SHAPE)
     monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'snnjax\[export\]'"):
         exporting.load(tmp_path / "p")
