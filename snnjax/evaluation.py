@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from snnjax import architecture, datasets, early_exit, metrics, simulation, spiking
+from snnjax import architecture, datasets, devices, early_exit, metrics, simulation, spiking
 from snnjax.encoding import ENCODINGS, Encoding
 from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
@@ -41,6 +42,7 @@ def evaluate(
     seed: int = 0,
     ceiling: bool = True,
     progress: bool = True,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Accuracy of ANN and SNN on a split, spikes, loss and latency.
 
@@ -49,16 +51,20 @@ def evaluate(
     the ANN on the time-average of the very frames that the SNN saw, where they vary: what
     the coding leaves, a yardstick and no strict bound; without `ceiling` it is left out.
 
+    Each device of `mesh`, or each that is visible, gets `batch_size` images at a time. The
+    draws of an image depend on its place alone, so the figures do not depend on the devices.
+
     Raises:
       ValueError: if the split is empty, or the images do not fit the network.
     """
     images, labels = split
-    key = jax.random.key(seed)
+    key, mesh = jax.random.key(seed), mesh or devices.make_mesh()
+    params, size = devices.copied(mesh, params), batch_size * mesh.size
     scores = (
-        _score(network, params, *_batch(images, labels, first, batch_size), config,
+        _score(network, params, *_batch(mesh, images, labels, first, size), config,
                levels=levels or None, key=key, first=first, valid=len(images) - first,
                ceiling=ceiling)
-        for first in _batches("simulate", images, batch_size, progress)
+        for first in _batches("simulate", images, size, progress)
     )  # fmt: skip
     total = reduce(partial(jax.tree.map, np.add), scores)
     shapes = spiking.neurons(network, params["layers"], images.shape[1:])
@@ -90,6 +96,7 @@ def evaluate_exits(
     batch_size: int = 128,
     seed: int = 0,
     progress: bool = True,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Accuracy, timesteps and spikes of a split where each image stops when it is clear.
 
@@ -104,18 +111,21 @@ def evaluate_exits(
       split: the images to score.
       held: other images, to calibrate on; None where the configuration gives a margin.
       config: how to simulate, with `exit_margin` or `exit_tolerance`.
-      batch_size: images at a time.
+      batch_size: images at a time on each device.
       seed: of drawn spikes.
       progress: show a bar.
+      mesh: the devices; None for all that are visible.
 
     Raises:
       ValueError: if a split is empty, nothing says when to stop, or the images do not fit.
     """
     key, margin, found = jax.random.key(seed), config.exit_margin, {}
+    mesh = mesh or devices.make_mesh()
+    params, size = devices.copied(mesh, params), batch_size * mesh.size
     if config.exit_tolerance is not None and held is not None:
         chosen, curve = _calibrated(
-            network, params, held, config, jax.random.fold_in(key, HELD),
-            batch_size=batch_size, progress=progress,
+            network, params, held, config, jax.random.fold_in(key, HELD), mesh,
+            size=size, progress=progress,
         )  # fmt: skip
         margin = chosen.margin
         found = {"calibration": {"images": len(held.images), **chosen._asdict()}, "curve": curve}
@@ -125,13 +135,13 @@ def evaluate_exits(
         )
     images, labels = split
     right, spikes, stopped = 0, 0, np.zeros(config.num_steps, int)
-    for first in _batches("early exit", images, batch_size, progress):
-        shown, wanted = _batch(images, labels, first, batch_size)
+    for first in _batches("early exit", images, size, progress):
+        shown, _ = _batch(mesh, images, labels, first, size)
         answer = early_exit.simulate_until(
             network, params, shown, margin=margin, key=key, first=first, **_how(config)
         )
-        kept = jax.tree.map(lambda x, n=len(images) - first: np.asarray(x[:n]), answer)
-        right += int(np.sum(kept.values.argmax(-1) == wanted[: len(kept.steps)]))
+        kept = jax.tree.map(lambda x, n=len(images) - first: x[:n], devices.fetch(answer))
+        right += int(np.sum(kept.values.argmax(-1) == labels[first : first + size]))
         spikes += int(kept.spikes.sum())
         stopped += np.bincount(kept.steps - 1, minlength=config.num_steps)
     steps = np.arange(1, config.num_steps + 1)
@@ -151,21 +161,22 @@ def _calibrated(
     held: datasets.Split,
     config: SimulateConfig,
     key: jax.Array,
+    mesh: Mesh,
     *,
-    batch_size: int,
+    size: int,
     progress: bool,
 ) -> tuple[early_exit.Exit, dict[str, list[float]]]:
     """The threshold by the values of held-out images, and their curve."""
     images, labels = held
+    how = _how(config)
     values = [
-        np.asarray(simulation.simulate(
-            network, params, _batch(images, labels, first, batch_size)[0], key=key, first=first,
-            **_how(config),
+        devices.fetch(simulation.simulate(
+            network, params, _batch(mesh, images, labels, first, size)[0], key=key, first=first,
+            **how,
         ).values)
-        for first in _batches("calibrate", images, batch_size, progress)
+        for first in _batches("calibrate", images, size, progress)
     ]  # fmt: skip
     everything = np.concatenate(values, 1)[:, : len(images)]
-    how = _how(config)
     before = simulation.all_pre_steps(network, how["neuron"], how["pre_steps"], config.num_steps)
     tolerance = config.exit_tolerance or 0.0
     chosen = early_exit.calibrate(everything, labels, tolerance=tolerance, before=before)
@@ -202,8 +213,8 @@ def _batches(name: str, images: np.ndarray, batch_size: int, progress: bool) -> 
 def _score(
     network: architecture.Network,
     params: dict[str, Any],
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: jax.Array,
+    labels: jax.Array,
     config: SimulateConfig,
     *,
     levels: int | None,
@@ -215,35 +226,34 @@ def _score(
     """Sums over the first `valid` images of a batch: right answers and spikes."""
     how = _how(config)
     result = simulation.simulate(network, params, images, key=key, first=first, **how)
-    sums: dict[str, Any] = {
-        "snn": metrics.correct(result.values, labels)[:, :valid].sum(1),
-        "spikes": result.spikes[:, :valid].sum(1),
-        "layer_spikes": {path: s[:valid].sum() for path, s in result.layer_spikes.items()},
+    each: dict[str, Any] = {
+        "snn": metrics.correct(result.values, labels),
+        "spikes": result.spikes,
+        "layer_spikes": result.layer_spikes,
     }
     right = {
-        at: (jnp.argmax(_limit(network, params, images, at), -1) == labels)[:valid].sum()
-        for at in {levels, None}
+        at: jnp.argmax(_limit(network, params, images, at), -1) == labels for at in {levels, None}
     }
-    sums |= {"ann": right[levels], "ann_smooth": right[None]}
+    each |= {"ann": right[levels], "ann_smooth": right[None]}
     if how["encoding"].varies and ceiling:
         before = simulation.all_pre_steps(
             network, how["neuron"], how["pre_steps"], config.num_steps
         )
-        reached = _ceiling(
+        each["ceiling"] = _ceiling(
             network, params, images, labels, key, first, levels,
             encoding=how["encoding"], num_steps=config.num_steps, before=before,
             shown=config.shown_steps or config.num_steps,
         )  # fmt: skip
-        sums["ceiling"] = reached[:, :valid].sum(1)
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.int64), sums)
+    return jax.tree.map(lambda x: x[..., :valid].sum(-1, dtype=np.int64), devices.fetch(each))
 
 
 def _batch(
-    images: np.ndarray, labels: np.ndarray, first: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
+    mesh: Mesh, images: np.ndarray, labels: np.ndarray, first: int, size: int
+) -> tuple[jax.Array, jax.Array]:
     """Images as floats; a last batch is filled up, so that all have one compiled shape."""
-    places = np.minimum(np.arange(first, first + batch_size), len(images) - 1)
-    return images[places].astype(np.float32) / 255, labels[places]
+    places = np.minimum(np.arange(first, first + size), len(images) - 1)
+    shown = images[places].astype(np.float32) / 255
+    return devices.share(mesh, shown), devices.share(mesh, labels[places])
 
 
 @partial(jax.jit, static_argnames=("network",))

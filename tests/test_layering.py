@@ -14,7 +14,7 @@ import snnjax
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"activation", "allocator", "augmentation", "checkpoint", "checks", "compilation"}
-    | {"convolution", "encoding", "rate_norm"},
+    | {"convolution", "devices", "encoding", "rate_norm"},
     1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
     | {"records", "plots"},
     2: {"synapse", "preparation", "readout"},
