@@ -110,20 +110,10 @@ def simulate(
         pre_steps=pre_steps, shown_steps=shown_steps,
     )  # fmt: skip
     return _simulate(
-        params,
-        images,
-        key,
-        first,
-        noise,
-        network=network,
-        num_steps=int(num_steps),
-        neuron=neuron,
-        encoding=encoding,
-        readout=readout,
-        pre_steps=int(pre_steps),
-        shown_steps=min(shown_steps, num_steps),
-        record=record,
-    )
+        params, images, key, first, noise, network=network, num_steps=int(num_steps),
+        neuron=neuron, encoding=encoding, readout=readout, pre_steps=int(pre_steps),
+        shown_steps=min(shown_steps, num_steps), record=record,
+    )  # fmt: skip
 
 
 def check(
