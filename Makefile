@@ -1,7 +1,7 @@
 # make run: the main job on data that need no download.  make test: checks and tests.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := data,mnist5k,nir,test
+EXTRAS := data,export,mnist5k,nir,test
 
 .PHONY: run test check docs clean
 

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jax.experimental import multihost_utils
 
-__all__ = ["Checkpoint", "load", "load_metadata", "save", "write_whole"]
+__all__ = ["Checkpoint", "is_writer", "load", "load_metadata", "save", "write_whole"]
 
 Tree = dict[str, Any]
 
@@ -26,13 +27,27 @@ class Checkpoint(NamedTuple):
     metadata: dict[str, Any]
 
 
+def is_writer() -> bool:
+    """Whether this process writes files and speaks: the first of several, or the only one."""
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that `path` holds either its old content or all of the new.
+
+    Where several processes run one command, all call this, the first one writes, and
+    the others go on when it has.
 
     Raises:
       OSError: naming the file, if its folder cannot be written or the disk is full.
     """
-    path = Path(path)
+    if is_writer():
+        _write_whole(Path(path), content)
+    if jax.distributed.is_initialized():
+        multihost_utils.sync_global_devices(f"written: {path}")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
+import jax
 from cyclopts import App, Group, Parameter
 
 from snnjax import (
     __version__,
     checkpoint,
+    devices,
+    exporting,
     interchange,
     measurement,
     pipeline,
@@ -24,6 +27,8 @@ from snnjax import (
     stored,
 )
 from snnjax.allocator import keep_freed_memory
+from snnjax.compilation import keep_compiled
+from snnjax.devices import DeviceConfig
 from snnjax.evaluation import WITHIN
 from snnjax.settings import (
     ConvertConfig,
@@ -59,12 +64,17 @@ Training = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", so
 Conversion = Annotated[ConvertConfig, Parameter(name="*", group=Group("Conversion", sort_key=2))]
 Simulation = Annotated[SimulateConfig, Parameter(name="*", group=Group("Simulation", sort_key=3))]
 Readout = Annotated[ReadoutConfig, Parameter(name="*", group=Group("Readout", sort_key=4))]
+Devices = Annotated[DeviceConfig, Parameter(name="*", group=Group("Devices", sort_key=5))]
 Output = Annotated[Path | None, Parameter(name="--output")]
 
 
 @app.command
 def train(
-    *, config: Training = TrainConfig(), start: Path | None = None, output: Output = None
+    *,
+    config: Training = TrainConfig(),
+    where: Devices = DeviceConfig(),
+    start: Path | None = None,
+    output: Output = None,
 ) -> None:
     """Train a network; writes ann.safetensors and train.json.
 
@@ -79,8 +89,9 @@ def train(
         folder for the files [default: runs/ and a name made from the options]
     """
     output = output or pipeline.default_folder(config, start)
-    path = pipeline.train(config, output, start=start)
-    print(f"trained parameters: {path}")
+    path = pipeline.train(config, output, start=start, **_on(where))
+    if checkpoint.is_writer():
+        print(f"trained parameters: {path}")
 
 
 @app.command
@@ -136,6 +147,7 @@ def simulate(
     /,
     *,
     config: Simulation = SimulateConfig(),
+    where: Devices = DeviceConfig(),
     dataset: DatasetName | None = None,
     batch_size: int = 128,
     seed: int = 0,
@@ -150,7 +162,7 @@ def simulate(
     dataset
         whose test images to use [default: what the network was trained on]
     batch_size
-        images at a time
+        images at a time on each device
     seed
         of input spikes that are drawn at random
     output
@@ -158,7 +170,7 @@ def simulate(
     """
     output = output or snn.parent
     record = pipeline.simulate(
-        snn, config, output, dataset=dataset, batch_size=batch_size, seed=seed
+        snn, config, output, dataset=dataset, batch_size=batch_size, seed=seed, **_on(where)
     )
     _show(record, output)
 
@@ -200,8 +212,39 @@ def energy(
     print(f"results: {output / 'energy.json'}")
 
 
-@nir.command
-def export(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
+@app.command
+def export(
+    snn: Path,
+    /,
+    *,
+    config: Simulation = SimulateConfig(),
+    platforms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("cpu",),
+    output: Output = None,
+) -> None:
+    """Write a spiking network to one file that JAX runs without this package.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    platforms
+        where it is to run: cpu, cuda, rocm, tpu
+    output
+        the file [default: snn.jaxexport in the folder of the converted parameters]
+    """
+    output = output or snn.with_suffix(".jaxexport")
+    program = exporting.export_file(snn, config, output, platforms=platforms)
+    inputs = "images, key" if program.metadata["takes_key"] else "images"
+    shape = ", ".join(map(str, program.metadata["image_shape"]))
+    print(
+        f"program: {output}, from {inputs} [B, {shape}] to values"
+        f" [{program.metadata['num_steps']}, B, {program.metadata['classes']}],"
+        f" for {', '.join(program.metadata['platforms'])}"
+    )
+
+
+@nir.command(name="export")
+def nir_export(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
     """Write a spiking network as a NIR graph, for other simulators.
 
     It stands for double-threshold neurons with reset by subtraction. What NIR cannot state exactly
@@ -223,7 +266,7 @@ def export(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
 
 
 @nir.command(name="import")
-def import_(file: Path, /, *, output: Output = None) -> None:
+def nir_import(file: Path, /, *, output: Output = None) -> None:
     """Read a NIR graph that nir export wrote; writes snn.safetensors.
 
     Chains of other programs are read in Python, with snnjax.interchange.read.
@@ -253,6 +296,7 @@ def run(
     convert_config: Conversion = ConvertConfig(),
     simulate_config: Simulation = SimulateConfig(),
     readout_config: Readout = ReadoutConfig(),
+    where: Devices = DeviceConfig(),
     output: Output = None,
 ) -> None:
     """Train, convert and simulate; prints a table and writes a JSON and a picture.
@@ -263,7 +307,7 @@ def run(
         folder for the files [default: runs/ and a name made from the options]
     """
     results, record = pipeline.run(
-        train_config, convert_config, simulate_config, readout_config, output
+        train_config, convert_config, simulate_config, readout_config, output, **_on(where)
     )
     _show(record, results)
 
@@ -284,7 +328,15 @@ def prepare(name: str, /, *, source: Path | None = None, data_dir: Path | None =
     print(f"prepared: {preparation.prepare(name, source=source, data_dir=data_dir)}")
 
 
+def _on(where: DeviceConfig) -> dict[str, Any]:
+    """Join the other processes, if any; the arguments of a stage that say where to compute."""
+    devices.start(where)
+    return {"device_count": where.devices, "progress": checkpoint.is_writer()}
+
+
 def _show(record: dict[str, Any], output: Path) -> None:
+    if not checkpoint.is_writer():
+        return
     ceiling = record["ceiling"]
     columns = ["T", "SNN %", "loss (points)", "spikes / neuron / step"]
     rows = [
@@ -311,6 +363,13 @@ def _show(record: dict[str, Any], output: Path) -> None:
         f"within {100 * WITHIN:.2f} points of the ANN: "
         + (f"first at T = {reached}" if reached else f"not up to T = {len(rows)}")
     )
+    if "exit" in record:
+        found, full = record["exit"], record["snn"][-1]
+        print(
+            f"early exit at a margin of {found['margin']:.4g}:"
+            f" {100 * found['accuracy']:.2f} % after {found['steps']:.2f} timesteps on average,"
+            f" {100 * full:.2f} % after all {len(rows)}"
+        )
     print(f"results: {output / 'simulation.json'}, {output / 'accuracy.png'}")
 
 
@@ -351,12 +410,22 @@ def _show_energy(record: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 with one line on what was wrong."""
+    """Run the command line; returns the exit code: 0, or 2 with one line on what was wrong.
+
+    One of several processes that fails ends at once with that code, and does not return.
+    """
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("jax").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+    keep_compiled()
+    code = _run(arguments)
+    devices.leave(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(
             sys.argv[1:] if arguments is None else arguments,
@@ -368,10 +437,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except (cyclopts.CycloptsError, ValueError, OSError, ImportError) as error:
-        if os.environ.get("SNNJAX_TRACEBACK"):
+    except (
+        cyclopts.CycloptsError, ValueError, OSError, ImportError, jax.errors.JaxRuntimeError,
+    ) as error:  # fmt: skip
+        lost = devices.lost_another(error)
+        foreign = isinstance(error, jax.errors.JaxRuntimeError) and not lost
+        if foreign or os.environ.get("SNNJAX_TRACEBACK"):
             raise
         advice = " See snnjax --help." if isinstance(error, cyclopts.CycloptsError) else ""
-        print(f"snnjax: {' '.join(str(error).split())}{advice}", file=sys.stderr)
+        why = (
+            "another process of this command has ended; see what it said, and start all of them"
+            " again: "
+        )
+        print(f"snnjax: {why if lost else ''}{' '.join(str(error).split())}{advice}",
+              file=sys.stderr)  # fmt: skip
         return 2
     return 0

@@ -52,7 +52,7 @@ def from_patches(
     y = jnp.dot(
         rows_of.reshape(-1, kh * kw * channels), kernel.reshape(-1, features), precision=precision
     )
-    return y.reshape(len(x), rows, columns, features)
+    return y.reshape(x.shape[0], rows, columns, features)
 
 
 def suits_patches(

@@ -34,7 +34,13 @@ __all__ = [
     "load",
 ]
 
-NAMES = ("mnist5k", "mnist", "fashion_mnist", "cifar10")
+SHAPES = {
+    "mnist5k": (28, 28, 1), "mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+}  # fmt: skip
+"""One image of each data set, `(H, W, C)`."""
+
+NAMES = tuple(SHAPES)
 
 _MNIST5K_TEST = 1000  # a fifth, 100 a class; the other 4,000 train
 _MNIST5K_SEED = 0  # part of what "mnist5k" means: another seed is another data set

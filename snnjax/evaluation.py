@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import partial, reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from snnjax import architecture, datasets, metrics, simulation, spiking
+from snnjax import architecture, datasets, devices, early_exit, metrics, simulation, spiking
 from snnjax.encoding import ENCODINGS, Encoding
 from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
 from snnjax.settings import DEFAULT_ENCODING, DEFAULT_NEURON, SimulateConfig
 
-__all__ = ["WITHIN", "evaluate"]
+__all__ = ["WITHIN", "evaluate", "evaluate_exits"]
 
 WITHIN = 0.0005
 """An SNN has reached its ANN when it is at most 0.05 points below it."""
+
+CURVE = 50
+"""Points of a curve that a record keeps."""
+
+HELD = 2**32 - 2
+"""Folded into the key of held-out images; no other image has this place."""
 
 
 def evaluate(
@@ -34,6 +42,7 @@ def evaluate(
     seed: int = 0,
     ceiling: bool = True,
     progress: bool = True,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Accuracy of ANN and SNN on a split, spikes, loss and latency.
 
@@ -42,22 +51,20 @@ def evaluate(
     the ANN on the time-average of the very frames that the SNN saw, where they vary: what
     the coding leaves, a yardstick and no strict bound; without `ceiling` it is left out.
 
+    Each device of `mesh`, or each that is visible, gets `batch_size` images at a time. The
+    draws of an image depend on its place alone, so the figures do not depend on the devices.
+
     Raises:
       ValueError: if the split is empty, or the images do not fit the network.
     """
     images, labels = split
-    if not len(images):
-        raise ValueError("there are no images to score; want at least one")
-    key = jax.random.key(seed)
-    batches = tqdm(
-        range(0, len(images), batch_size), "simulate", unit="batch", mininterval=1,
-        disable=not progress,
-    )  # fmt: skip
+    key, mesh = jax.random.key(seed), mesh or devices.make_mesh()
+    params, size = devices.copied(mesh, params), batch_size * mesh.size
     scores = (
-        _score(network, params, *_batch(images, labels, first, batch_size), config,
+        _score(network, params, *_batch(mesh, images, labels, first, size), config,
                levels=levels or None, key=key, first=first, valid=len(images) - first,
                ceiling=ceiling)
-        for first in batches
+        for first in _batches("simulate", images, size, progress)
     )  # fmt: skip
     total = reduce(partial(jax.tree.map, np.add), scores)
     shapes = spiking.neurons(network, params["layers"], images.shape[1:])
@@ -79,11 +86,135 @@ def evaluate(
     }
 
 
+def evaluate_exits(
+    network: architecture.Network,
+    params: dict[str, Any],
+    split: datasets.Split,
+    held: datasets.Split | None,
+    config: SimulateConfig,
+    *,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: bool = True,
+    mesh: Mesh | None = None,
+) -> dict[str, Any]:
+    """Accuracy, timesteps and spikes of a split where each image stops when it is clear.
+
+    "steps" is the mean over the images, pre-steps included, and "stopped" how many images stopped
+    at each timestep; "spikes" are hidden ones per image. Where the margin is calibrated,
+    "calibration" says what it did on the held-out images, and "curve" their accuracy
+    against mean timesteps at up to CURVE thresholds.
+
+    Args:
+      network: the architecture.
+      params: what `conversion.convert` returned.
+      split: the images to score.
+      held: other images, to calibrate on; None where the configuration gives a margin.
+      config: how to simulate, with `exit_margin` or `exit_tolerance`.
+      batch_size: images at a time on each device.
+      seed: of drawn spikes.
+      progress: show a bar.
+      mesh: the devices; None for all that are visible.
+
+    Raises:
+      ValueError: if a split is empty, nothing says when to stop, or the images do not fit.
+    """
+    key, margin, found = jax.random.key(seed), config.exit_margin, {}
+    mesh = mesh or devices.make_mesh()
+    params, size = devices.copied(mesh, params), batch_size * mesh.size
+    if config.exit_tolerance is not None and held is not None:
+        chosen, curve = _calibrated(
+            network, params, held, config, jax.random.fold_in(key, HELD), mesh,
+            size=size, progress=progress,
+        )  # fmt: skip
+        margin = chosen.margin
+        found = {"calibration": {"images": len(held.images), **chosen._asdict()}, "curve": curve}
+    if margin is None:
+        raise ValueError(
+            "nothing says when to stop; set exit_margin, or exit_tolerance and pass held images"
+        )
+    images, labels = split
+    right, spikes, stopped = 0, 0, np.zeros(config.num_steps, int)
+    for first in _batches("early exit", images, size, progress):
+        shown, _ = _batch(mesh, images, labels, first, size)
+        answer = early_exit.simulate_until(
+            network, params, shown, margin=margin, key=key, first=first, **_how(config)
+        )
+        kept = jax.tree.map(lambda x, n=len(images) - first: x[:n], devices.fetch(answer))
+        right += int(np.sum(kept.values.argmax(-1) == labels[first : first + size]))
+        spikes += int(kept.spikes.sum())
+        stopped += np.bincount(kept.steps - 1, minlength=config.num_steps)
+    steps = np.arange(1, config.num_steps + 1)
+    return {
+        "margin": float(margin),
+        "accuracy": right / len(images),
+        "steps": float(stopped @ steps / len(images)),
+        "stopped": stopped.tolist(),
+        "spikes": spikes / len(images),
+        **found,
+    }
+
+
+def _calibrated(
+    network: architecture.Network,
+    params: dict[str, Any],
+    held: datasets.Split,
+    config: SimulateConfig,
+    key: jax.Array,
+    mesh: Mesh,
+    *,
+    size: int,
+    progress: bool,
+) -> tuple[early_exit.Exit, dict[str, list[float]]]:
+    """The threshold by the values of held-out images, and their curve."""
+    images, labels = held
+    how = _how(config)
+    values = [
+        devices.fetch(simulation.simulate(
+            network, params, _batch(mesh, images, labels, first, size)[0], key=key, first=first,
+            **how,
+        ).values)
+        for first in _batches("calibrate", images, size, progress)
+    ]  # fmt: skip
+    everything = np.concatenate(values, 1)[:, : len(images)]
+    before = simulation.all_pre_steps(network, how["neuron"], how["pre_steps"], config.num_steps)
+    tolerance = config.exit_tolerance or 0.0
+    chosen = early_exit.calibrate(everything, labels, tolerance=tolerance, before=before)
+    curve = early_exit.trade_off(everything, labels, before=before)
+    few = np.unique(np.linspace(0, len(curve.steps) - 1, CURVE).astype(int))
+    return chosen, {name: column[few].tolist() for name, column in curve._asdict().items()}
+
+
+def _how(config: SimulateConfig) -> dict[str, Any]:
+    """The arguments of a simulation that a configuration stands for."""
+    return {
+        "num_steps": config.num_steps,
+        "neuron": NEURONS[config.neuron or DEFAULT_NEURON],
+        "encoding": ENCODINGS[config.encoding or DEFAULT_ENCODING],
+        "readout": READOUTS[config.readout],
+        "pre_steps": config.pre_steps or 0,
+        "shown_steps": config.shown_steps,
+    }
+
+
+def _batches(name: str, images: np.ndarray, batch_size: int, progress: bool) -> Iterable[int]:
+    """The place of the first image of every batch, behind a bar.
+
+    Raises:
+      ValueError: if there are no images.
+    """
+    if not len(images):
+        raise ValueError("there are no images to score; want at least one")
+    return tqdm(
+        range(0, len(images), batch_size), name, unit="batch", mininterval=1, disable=not progress
+    )
+
+
 def _score(
     network: architecture.Network,
     params: dict[str, Any],
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: jax.Array,
+    labels: jax.Array,
     config: SimulateConfig,
     *,
     levels: int | None,
@@ -93,40 +224,36 @@ def _score(
     ceiling: bool,
 ) -> dict[str, Any]:
     """Sums over the first `valid` images of a batch: right answers and spikes."""
-    encoding = ENCODINGS[config.encoding or DEFAULT_ENCODING]
-    neuron, pre_steps = NEURONS[config.neuron or DEFAULT_NEURON], config.pre_steps or 0
-    result = simulation.simulate(
-        network, params, images, num_steps=config.num_steps, neuron=neuron, encoding=encoding,
-        readout=READOUTS[config.readout], key=key, first=first, pre_steps=pre_steps,
-        shown_steps=config.shown_steps,
-    )  # fmt: skip
-    sums: dict[str, Any] = {
-        "snn": metrics.correct(result.values, labels)[:, :valid].sum(1),
-        "spikes": result.spikes[:, :valid].sum(1),
-        "layer_spikes": {path: s[:valid].sum() for path, s in result.layer_spikes.items()},
+    how = _how(config)
+    result = simulation.simulate(network, params, images, key=key, first=first, **how)
+    each: dict[str, Any] = {
+        "snn": metrics.correct(result.values, labels),
+        "spikes": result.spikes,
+        "layer_spikes": result.layer_spikes,
     }
     right = {
-        at: (jnp.argmax(_limit(network, params, images, at), -1) == labels)[:valid].sum()
-        for at in {levels, None}
+        at: jnp.argmax(_limit(network, params, images, at), -1) == labels for at in {levels, None}
     }
-    sums |= {"ann": right[levels], "ann_smooth": right[None]}
-    if encoding.varies and ceiling:
-        reached = _ceiling(
+    each |= {"ann": right[levels], "ann_smooth": right[None]}
+    if how["encoding"].varies and ceiling:
+        before = simulation.all_pre_steps(
+            network, how["neuron"], how["pre_steps"], config.num_steps
+        )
+        each["ceiling"] = _ceiling(
             network, params, images, labels, key, first, levels,
-            encoding=encoding, num_steps=config.num_steps,
-            before=simulation.all_pre_steps(network, neuron, pre_steps, config.num_steps),
+            encoding=how["encoding"], num_steps=config.num_steps, before=before,
             shown=config.shown_steps or config.num_steps,
         )  # fmt: skip
-        sums["ceiling"] = reached[:, :valid].sum(1)
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.int64), sums)
+    return jax.tree.map(lambda x: x[..., :valid].sum(-1, dtype=np.int64), devices.fetch(each))
 
 
 def _batch(
-    images: np.ndarray, labels: np.ndarray, first: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
+    mesh: Mesh, images: np.ndarray, labels: np.ndarray, first: int, size: int
+) -> tuple[jax.Array, jax.Array]:
     """Images as floats; a last batch is filled up, so that all have one compiled shape."""
-    places = np.minimum(np.arange(first, first + batch_size), len(images) - 1)
-    return images[places].astype(np.float32) / 255, labels[places]
+    places = np.minimum(np.arange(first, first + size), len(images) - 1)
+    shown = images[places].astype(np.float32) / 255
+    return devices.share(mesh, shown), devices.share(mesh, labels[places])
 
 
 @partial(jax.jit, static_argnames=("network",))

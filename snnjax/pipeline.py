@@ -19,6 +19,7 @@ from snnjax import (
     checkpoint,
     conversion,
     datasets,
+    devices,
     plots,
     rate_norm,
     records,
@@ -28,7 +29,7 @@ from snnjax import (
 )
 from snnjax.adaptation import learn, with_readout
 from snnjax.ann import ANN
-from snnjax.evaluation import evaluate
+from snnjax.evaluation import evaluate, evaluate_exits
 from snnjax.neuron import NEURONS
 from snnjax.settings import (
     DEFAULT_NEURON,
@@ -75,7 +76,12 @@ def default_folder(config: TrainConfig, start: Path | None = None) -> Path:
 
 
 def train(
-    config: TrainConfig, output: Path, *, start: Path | None = None, progress: bool = True
+    config: TrainConfig,
+    output: Path,
+    *,
+    start: Path | None = None,
+    progress: bool = True,
+    device_count: int = 0,
 ) -> Path:
     """Train, and write `ann.safetensors` and `train.json`; continue what was begun there.
 
@@ -85,6 +91,7 @@ def train(
       start: a trained network of the same kind to begin from, such as a smooth one that
         is to be quantised; None begins from random parameters.
       progress: show a bar.
+      device_count: share every batch among so many devices; 0 for all that are visible.
 
     Returns:
       The path of `ann.safetensors`.
@@ -95,7 +102,8 @@ def train(
       OSError: if data or `start` are missing or `output` cannot be written.
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
-    origin = _origin(start)
+    origin, mesh = _origin(start), devices.make_mesh(device_count)
+    devices.check_same(f"options and files in {output}", config, origin, _digests(path, resume))
     if path.is_file():
         found = checkpoint.load_metadata(path, kind="ann")
         if recorded(found) != config or found.get("start") != origin:
@@ -105,6 +113,7 @@ def train(
     if resume.is_file():
         training.check_resumable(resume, config)
         logger.info("continuing the training in %s", resume)
+    devices.check_divides(config.batch_size, mesh)
     records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
     begun = time.perf_counter()
     data = datasets.load(config.dataset)
@@ -118,8 +127,9 @@ def train(
     if start:
         variables = _started(start, variables)
     fitted = training.fit(
-        module.apply, variables, kept, validation, config, resume=resume, progress=progress
-    )
+        module.apply, variables, kept, validation, config, resume=resume, progress=progress,
+        mesh=mesh,
+    )  # fmt: skip
     variables = fitted.variables
     shortened = None
     if config.activation == "rate_norm" and config.rate_inference_epochs:
@@ -127,7 +137,7 @@ def train(
             module.apply, variables, kept, validation, config, progress
         )
     right = {
-        form: training.count_correct(module.apply, variables, *data.test, levels=levels)
+        form: training.count_correct(module.apply, variables, *data.test, levels=levels, mesh=mesh)
         for form, levels in {"trained": config.finest_levels, "smooth": 0}.items()
     }
     scale = scaling.measure_output_scale(
@@ -153,8 +163,14 @@ def train(
         output / "train.json", {**record, "seconds": seconds, **records.provenance()}
     )
     checkpoint.save(path, variables, kind="ann", metadata=record)
-    resume.unlink(missing_ok=True)
+    if checkpoint.is_writer():
+        resume.unlink(missing_ok=True)
     return path
+
+
+def _digests(*paths: Path) -> list[str | None]:
+    """SHA-256 of each file, or None where there is none."""
+    return [hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else None for p in paths]
 
 
 def _origin(start: Path | None) -> dict[str, str] | None:
@@ -162,7 +178,7 @@ def _origin(start: Path | None) -> dict[str, str] | None:
     if start is None:
         return None
     checkpoint.load_metadata(start, kind="ann")
-    return {"file": start.name, "sha256": hashlib.sha256(start.read_bytes()).hexdigest()}
+    return {"file": start.name, "sha256": str(_digests(start)[0])}
 
 
 def _started(start: Path, variables: dict[str, Any]) -> dict[str, Any]:
@@ -265,10 +281,12 @@ def simulate(
     batch_size: int = 128,
     seed: int = 0,
     progress: bool = True,
+    device_count: int = 0,
 ) -> dict[str, Any]:
     """Score every test image after every timestep; write `simulation.json` and `accuracy.png`.
 
-    Without a `dataset` it is the one that the network was trained on.
+    Without a `dataset` it is the one that the network was trained on. Each of `device_count`
+    devices, or of all that are visible, gets `batch_size` images at a time.
 
     Returns:
       The record that went into the JSON.
@@ -283,13 +301,17 @@ def simulate(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; want at least 1")
     params = with_readout(params, metadata, config, snn)
+    how: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    devices.check_same(f"options and {snn}", config, dataset, batch_size, seed, _digests(snn))
+    how["mesh"] = devices.make_mesh(device_count)
     data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
     start = time.perf_counter()
     levels = recorded(metadata["trained"]).finest_levels
-    scores = evaluate(
-        network, params, data.test, config,
-        levels=levels, batch_size=batch_size, seed=seed, progress=progress,
-    )  # fmt: skip
+    scores = evaluate(network, params, data.test, config, levels=levels, **how)
+    if config.exits:
+        scores["exit"] = evaluate_exits(
+            network, params, data.test, _held(metadata, config), config, **how
+        )
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
@@ -306,6 +328,14 @@ def simulate(
     return record
 
 
+def _held(metadata: dict[str, Any], config: SimulateConfig) -> datasets.Split | None:
+    """The validation images of the training, where a margin is to be found on them."""
+    if config.exit_tolerance is None:
+        return None
+    trained = recorded(metadata["trained"])
+    return split_off(trained, datasets.load(trained.dataset))[1]
+
+
 def run(
     train_config: TrainConfig,
     convert_config: ConvertConfig,
@@ -314,6 +344,7 @@ def run(
     output: Path | None = None,
     *,
     progress: bool = True,
+    device_count: int = 0,
 ) -> tuple[Path, dict[str, Any]]:
     """Train, convert and simulate, and let the readout learn in between where it does.
 
@@ -338,7 +369,7 @@ def run(
     )
     output = output or default_folder(train_config)
     results = output / (convert_config.method or "")
-    ann = train(train_config, output, progress=progress)
+    ann = train(train_config, output, progress=progress, device_count=device_count)
     snn = convert(ann, convert_config, results)
     if simulate_config.readout in ("leaky", "stdp"):
         if simulate_config.readout == "leaky":
@@ -347,7 +378,7 @@ def run(
     return results, simulate(
         snn, simulate_config, results,
         dataset=train_config.dataset, batch_size=train_config.batch_size,
-        seed=train_config.seed, progress=progress,
+        seed=train_config.seed, progress=progress, device_count=device_count,
     )  # fmt: skip
 
 

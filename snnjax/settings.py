@@ -198,6 +198,12 @@ class SimulateConfig:
     shown_steps: int = 0
     """timesteps for which the input is shown; the exact-charge neuron then settles to what the ANN
     says at so many levels; 0 for all"""
+    exit_margin: float | None = None
+    """also score with early exit: an image stops when its largest value is so far above the
+    second"""
+    exit_tolerance: float | None = None
+    """the same with the margin that loses at most this share of the validation images, such as
+    0.001"""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -209,8 +215,22 @@ class SimulateConfig:
         if self.shown_steps < 0:
             raise ValueError(f"shown_steps is {self.shown_steps}; want at least 0")
         check_name("readout", self.readout, READOUTS)
+        if self.exit_margin is not None and not 0 <= self.exit_margin < float("inf"):
+            raise ValueError(f"exit_margin is {self.exit_margin}; want it finite and at least 0")
+        if self.exit_tolerance is not None and not 0 <= self.exit_tolerance < 1:
+            raise ValueError(f"exit_tolerance is {self.exit_tolerance}; want a share in [0, 1)")
+        if self.exit_margin is not None and self.exit_tolerance is not None:
+            raise ValueError(
+                f"exit_margin is {self.exit_margin} and exit_tolerance {self.exit_tolerance}, which"
+                " chooses the margin; leave one out"
+            )
         if self.neuron is not None:
             check_name("neuron", self.neuron, NEURONS)
+
+    @property
+    def exits(self) -> bool:
+        """Whether to score with early exit too."""
+        return self.exit_margin is not None or self.exit_tolerance is not None
 
 
 @dataclass(frozen=True, kw_only=True)

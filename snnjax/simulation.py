@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +19,18 @@ from snnjax.neuron import EXACT_CHARGE, NeuronModel
 from snnjax.noise import Noise, corrupt
 from snnjax.readout import ACCUMULATE, Readout
 
-__all__ = ["Observer", "Simulation", "all_pre_steps", "frame", "image_keys", "simulate"]
+__all__ = [
+    "Course",
+    "Observer",
+    "Simulation",
+    "all_pre_steps",
+    "before_answers",
+    "check",
+    "course",
+    "frame",
+    "image_keys",
+    "simulate",
+]
 
 Params = dict[str, Any]
 
@@ -101,6 +113,35 @@ def simulate(
         `params` are not converted, images are no finite floats of four axes or do not fit the
         parameters, a key is missing, or the readout lacks its scale.
     """
+    check(
+        network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding, key=key,
+        pre_steps=pre_steps, shown_steps=shown_steps,
+    )  # fmt: skip
+    return _simulate(
+        params, images, key, first, noise,
+        Observer(_spikes) if record is True else record or None,
+        network=network, num_steps=int(num_steps), neuron=neuron, encoding=encoding,
+        readout=readout, pre_steps=int(pre_steps), shown_steps=min(shown_steps, num_steps),
+    )  # fmt: skip
+
+
+def check(
+    network: arch.Network,
+    params: Params,
+    images: ArrayLike,
+    *,
+    num_steps: int,
+    neuron: NeuronModel,
+    encoding: Encoding,
+    key: jax.Array | None,
+    pre_steps: int,
+    shown_steps: int,
+) -> None:
+    """Refuse what cannot be simulated; the arguments are those of `simulate`.
+
+    Raises:
+      ValueError: as `simulate` raises it, but for shapes that do not fit the parameters.
+    """
     if not isinstance(num_steps, int | np.integer) or num_steps < 1:
         raise ValueError(f"num_steps is {num_steps!r}; want a whole number of at least 1")
     if not {"gain", "layers", "output_leak"} <= set(params):
@@ -117,21 +158,6 @@ def simulate(
     if encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     _check_images(images)
-    return _simulate(
-        params,
-        images,
-        key,
-        first,
-        noise,
-        Observer(_spikes) if record is True else record or None,
-        network=network,
-        num_steps=int(num_steps),
-        neuron=neuron,
-        encoding=encoding,
-        readout=readout,
-        pre_steps=int(pre_steps),
-        shown_steps=min(shown_steps, num_steps),
-    )
 
 
 def all_pre_steps(
@@ -190,9 +216,9 @@ def frame(
     if noise is not None:
         if key is None:
             raise ValueError("noise is drawn at random; pass key=jax.random.key(seed)")
-        own = image_keys(jax.random.fold_in(key, NOISE), first, len(images))
+        own = image_keys(jax.random.fold_in(key, NOISE), first, images.shape[0])
         images = corrupt(own, images, noise, t)
-    keys = None if key is None else image_keys(key, first, len(images))
+    keys = None if key is None else image_keys(key, first, images.shape[0])
     return encoding.encode(keys, images, gain, t)
 
 
@@ -202,7 +228,8 @@ def _check_images(images: ArrayLike) -> None:
         raise ValueError(f"images have shape {shape}; want [B, H, W, C] with nothing empty")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"images are {dtype}; want floats, so divide bytes by 255")
-    if not isinstance(images, jax.core.Tracer) and not np.isfinite(images).all():
+    finite = (jnp if isinstance(images, jax.Array) else np).isfinite  # where the images are
+    if not isinstance(images, jax.core.Tracer) and not finite(images).all():
         raise ValueError("images hold NaN or Inf; want finite pixels")
 
 
@@ -234,7 +261,55 @@ def _simulate(
     pre_steps: int,
     shown_steps: int,
 ) -> Simulation:
-    layers, batch = params["layers"], len(images)
+    run = course(
+        params, images, key, first, noise, network=network, neuron=neuron, encoding=encoding,
+        readout=readout, shown_steps=shown_steps, observe=observe,
+    )  # fmt: skip
+    carry, parts = before_answers(run, network, neuron, pre_steps)
+    done, end = sum(len(total) for _, total, _ in parts), shown_steps or num_steps
+    for body, place in ((run.show, range(done, end)), (run.settle, range(end, num_steps))):
+        if place:
+            carry, answered = jax.lax.scan(body, carry, jnp.asarray(place))
+            parts.append(answered)
+    values, total, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in run.shapes.items()}
+    return Simulation(values, total, carry[-1], sizes, recording)
+
+
+class Course(NamedTuple):
+    """How a simulation goes: where it starts, and what a timestep does.
+
+    layers: numbers of the layers, by name.
+    shapes: of each layer of neurons for one image, by path.
+    start: neurons, readout and spikes so far, before the first timestep: the carry of a scan.
+    show: body of that scan while the input lasts; it gives the values `[B, K]`, the hidden spikes
+      of either sign so far `[B]`, and what the observer made of them or None.
+    settle: its body after the input has ended.
+    """
+
+    layers: Params
+    shapes: dict[str, tuple[int, ...]]
+    start: Any
+    show: Callable[[Any, jax.Array], tuple[Any, Any]]
+    settle: Callable[[Any, jax.Array], tuple[Any, Any]]
+
+
+def course(
+    params: Params,
+    images: jax.Array,
+    key: jax.Array | None,
+    first: ArrayLike,
+    noise: Noise | None,
+    *,
+    network: arch.Network,
+    neuron: NeuronModel,
+    encoding: Encoding,
+    readout: Readout,
+    shown_steps: int,
+    observe: Observer | None = None,
+) -> Course:
+    """What `simulate` runs; its arguments are those of `simulate`, `observe` for its `record`."""
+    layers, batch = params["layers"], images.shape[0]
     if shown_steps:
         layers = spiking.bounded(layers, shown_steps)
     shapes = spiking.neurons(network, layers, images.shape[1:])
@@ -257,7 +332,7 @@ def _simulate(
         observed = None if observe is None else observe(shown, spikes)
         return (neurons, out, counts), (values, total, observed)
 
-    def body(carry: Any, t: jax.Array) -> tuple[Any, Any]:
+    def show(carry: Any, t: jax.Array) -> tuple[Any, Any]:
         shown = seen(t)
         return step(layers, shown, shown if still is None else still, carry)
 
@@ -270,27 +345,27 @@ def _simulate(
 
     state = spiking.init(shapes, layers, neuron, batch)
     logits = jax.eval_shape(lambda x: spiking.step(network, layers, neuron, state, x)[1], images)
-    out = readout.init(params, logits.shape)
     counts = {path: jnp.zeros(batch, jnp.int32) for path in shapes}
+    return Course(layers, shapes, (state, readout.init(params, logits.shape), counts), show, settle)
+
+
+def before_answers(
+    run: Course, network: arch.Network, neuron: NeuronModel, pre_steps: int
+) -> tuple[Any, list[Any]]:
+    """The carry behind all pre-steps, with revised neurons, and what each run of them gave."""
+    state, out, counts = run.start
     done, parts = 0, []
     for revised in _rounds(network, neuron, pre_steps):
         times = jnp.arange(done, done + pre_steps)
         (after, _, counts), (values, total, recording) = jax.lax.scan(
-            body, (state, out, counts), times
+            run.show, (state, out, counts), times
         )
         parts.append((jnp.zeros_like(values), total, recording))
         for path in revised:
-            numbers = spiking.neuron_params(spiking.inside(layers, path))
+            numbers = spiking.neuron_params(spiking.inside(run.layers, path))
             state = {**state, path: neuron.revise(numbers, after[path])}  # type: ignore[misc]
         done += pre_steps
-    end, carry = shown_steps or num_steps, (state, out, counts)
-    for run, place in ((body, range(done, end)), (settle, range(end, num_steps))):
-        if place:
-            carry, answered = jax.lax.scan(run, carry, jnp.asarray(place))
-            parts.append(answered)
-    values, total, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
-    return Simulation(values, total, carry[-1], sizes, recording)
+    return (state, out, counts), parts
 
 
 def _rounds(network: arch.Network, neuron: NeuronModel, pre_steps: int) -> list[list[str]]:

@@ -59,7 +59,7 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
             )
             return sums / (window[0] * window[1])
         case arch.Flatten():
-            return x.reshape(len(x), -1)
+            return x.reshape(x.shape[0], -1)
         case _:
             raise ValueError(
                 f"{layer!r} is no synapse; want a Dense, Conv, Scale, AvgPool or Flatten"

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from tqdm.auto import trange
 
-from snnjax import checkpoint
+from snnjax import checkpoint, devices
 from snnjax.augmentation import augment
 
 __all__ = [
@@ -165,7 +166,7 @@ def trained(state: TrainState, config: TrainingConfig) -> Variables:
 
 @partial(
     jax.jit,
-    static_argnames=("apply", "config", "num_steps", "smooth"),
+    static_argnames=("apply", "config", "num_steps", "smooth", "mesh"),
     donate_argnames=("state",),
 )
 def train_step(
@@ -179,8 +180,12 @@ def train_step(
     config: TrainingConfig,
     num_steps: int,
     smooth: bool = False,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """One step of gradient descent on a batch.
+
+    Where `batch` is shared among devices, each takes its images and the gradients are summed.
+    The draws of a batch do not depend on that.
 
     Args:
       state: parameters, statistics and moments.
@@ -192,6 +197,7 @@ def train_step(
       config: hyperparameters; static.
       num_steps: length of the whole schedule.
       smooth: leave the activations smooth, whatever the levels; static.
+      mesh: devices that all get the whole of the next state; static.
 
     Returns:
       The next state and the mean loss of the batch.
@@ -233,7 +239,10 @@ def train_step(
     params = optax.apply_updates(state.params, updates)
     if config.average:
         _, average = optax.ema(config.average).update({"params": params, **statistics}, average)
-    return TrainState(params, statistics, (moments, average)), loss
+    after = TrainState(params, statistics, (moments, average)), loss
+    if mesh is None:
+        return after
+    return jax.lax.with_sharding_constraint(after, devices.everywhere(mesh))
 
 
 @partial(jax.jit, static_argnames=("apply",))
@@ -254,26 +263,25 @@ def count_correct(
     *,
     levels: int = 0,
     batch_size: int = 500,
+    mesh: Mesh | None = None,
 ) -> int:
     """How many of all the uint8 images `[N, H, W, C]` get the right label.
+
+    Each device of `mesh` gets `batch_size` of them at a time; None is one device.
 
     Raises:
       ValueError: if there are no images, or the batch size is below 1.
     """
     if len(images) == 0 or batch_size < 1:
         raise ValueError(f"{len(images)} images in batches of {batch_size}; want at least 1 each")
-    return sum(
-        int(
-            correct_in_batch(
-                variables,
-                images[i : i + batch_size],
-                labels[i : i + batch_size],
-                apply=apply,
-                levels=levels or None,
-            )
-        )
-        for i in range(0, len(images), batch_size)
-    )
+    size = batch_size * (mesh.size if mesh else 1)
+    right = 0
+    for i in range(0, len(images), size):
+        batch: list[Any] = [images[i : i + size], labels[i : i + size]]
+        if mesh:
+            batch = devices.share_filled(mesh, *batch)
+        right += int(correct_in_batch(variables, *batch, apply=apply, levels=levels or None))
+    return right
 
 
 def fit(
@@ -285,6 +293,7 @@ def fit(
     *,
     resume: Path | None = None,
     progress: bool = True,
+    mesh: Mesh | None = None,
 ) -> Fitted:
     """Train from `variables` and keep the best epoch on the validation split.
 
@@ -300,10 +309,11 @@ def fit(
       config: hyperparameters.
       resume: file to write after every epoch and to continue from if it is there.
       progress: show a bar.
+      mesh: devices to share every batch among; None for all that are visible.
 
     Raises:
-      ValueError: if a split is empty, the batch is larger than the training split, a loss
-        is not finite, or `resume` belongs to another run.
+      ValueError: if a split is empty, the batch is larger than the training split or cannot be
+        shared evenly, a loss is not finite, or `resume` belongs to another run.
       OSError: if `resume` cannot be written.
     """
     images, labels = train
@@ -315,6 +325,8 @@ def fit(
         raise ValueError(
             f"batch_size is {config.batch_size}; want at most the {len(images)} training images"
         )
+    mesh = mesh or devices.make_mesh()
+    devices.check_divides(config.batch_size, mesh)
     steps = len(images) // config.batch_size
     num_steps = steps * config.epochs
     # The step gives its state's memory to its result, so the caller's arrays are copied.
@@ -323,7 +335,8 @@ def fit(
     if resume is not None and resume.is_file():
         state, best, history = _resumed(resume, config, state, best)
 
-    on_device = (jnp.asarray(images), jnp.asarray(labels))  # once, not batch by batch
+    # Once, not batch by batch.
+    state, on_device = devices.copied(mesh, (state, (images, labels)))
     bar = trange(
         len(history) * steps, num_steps, initial=len(history) * steps, total=num_steps,
         desc="train", mininterval=1, unit="step", disable=not progress,
@@ -332,8 +345,8 @@ def fit(
         for epoch in range(len(history), config.epochs):
             key = jax.random.fold_in(jax.random.key(config.seed), epoch)
             state, mean_loss = _train_epoch(
-                state, *on_device, key, bar, apply=apply, config=config, num_steps=num_steps,
-                smooth=epoch < config.smooth_epochs,
+                state, on_device, key, bar, apply=apply, config=config, num_steps=num_steps,
+                smooth=epoch < config.smooth_epochs, mesh=mesh,
             )  # fmt: skip
             if not np.isfinite(mean_loss):
                 raise ValueError(
@@ -341,7 +354,9 @@ def fit(
                     f" which is {config.learning_rate}"
                 )
             current = trained(state, config)
-            right = count_correct(apply, current, *validation, levels=config.finest_levels)
+            right = count_correct(
+                apply, current, *validation, levels=config.finest_levels, mesh=mesh
+            )
             accuracy = right / len(validation[0])
             if accuracy > max((row["accuracy"] for row in history), default=-1.0):
                 best = jax.tree.map(np.asarray, current)
@@ -354,22 +369,22 @@ def fit(
 
 def _train_epoch(
     state: TrainState,
-    images: jax.Array,
-    labels: jax.Array,
+    data: tuple[jax.Array, jax.Array],
     key: jax.Array,
     bar: Any,
     *,
     config: TrainingConfig,
+    mesh: Mesh,
     **how: Any,
 ) -> tuple[TrainState, float]:
     """Every whole batch once, in an order of its own; returns the mean loss too."""
     order_key, steps_key = jax.random.split(key)
-    order = np.asarray(jax.random.permutation(order_key, len(images)))
+    order = np.asarray(jax.random.permutation(order_key, len(data[0])))
     losses = []
-    for i in range(len(images) // config.batch_size):
-        batch = order[i * config.batch_size : (i + 1) * config.batch_size]
+    for i in range(len(order) // config.batch_size):
+        batch = devices.share(mesh, order[i * config.batch_size : (i + 1) * config.batch_size])
         state, loss = train_step(
-            state, images, labels, batch, jax.random.fold_in(steps_key, i), config=config, **how
+            state, *data, batch, jax.random.fold_in(steps_key, i), config=config, mesh=mesh, **how
         )
         losses.append(loss)
         bar.update()

@@ -13,17 +13,17 @@ import snnjax
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
-    0: {"activation", "allocator", "augmentation", "checkpoint", "checks"}
-    | {"convolution", "encoding", "rate_norm"},
+    0: {"activation", "allocator", "augmentation", "checkpoint", "checks", "compilation"}
+    | {"convolution", "devices", "encoding", "rate_norm"},
     1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
     | {"piecewise", "records", "plots"},
     2: {"graph", "synapse", "preparation", "readout"},
     3: {"ann", "signals", "spiking", "settings"},
     4: {"conversion", "simulation", "stored", "translation"},
-    5: {"calibration", "learning", "lowering", "metrics", "operations", "robustness", "scaling"}
-    | {"tracing"},
+    5: {"calibration", "early_exit", "learning", "lowering", "metrics", "operations"}
+    | {"robustness", "scaling", "tracing"},
     6: {"adaptation", "energy", "evaluation", "interchange"},
-    7: {"measurement", "pipeline"},
+    7: {"exporting", "measurement", "pipeline"},
     8: {"cli", "comparison"},
     9: {"__main__"},
 }
