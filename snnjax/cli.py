@@ -243,6 +243,44 @@ def export(
     )
 
 
+@app.command
+def report(
+    ann: Path,
+    /,
+    *,
+    conversion: Conversion = ConvertConfig(),
+    config: Simulation = SimulateConfig(),
+    dataset: DatasetName | None = None,
+    images: int = 256,
+    seed: int = 0,
+    output: Output = None,
+) -> None:
+    """Tell what conversion makes of every layer, and where and why the spiking network errs.
+
+    Writes report.json and report.html.
+
+    Parameters
+    ----------
+    ann
+        ann.safetensors of a training
+    dataset
+        whose test images to use [default: what the network was trained on]
+    images
+        how many test images, from the first
+    seed
+        of input spikes that are drawn at random
+    output
+        folder for the files [default: the folder of the trained parameters]
+    """
+    output = output or ann.parent
+    _, tables = measurement.report(
+        ann, conversion, config, output, dataset=dataset, images=images, seed=seed
+    )
+    for table in tables:
+        records.show(table)
+    print(f"results: {output / 'report.json'}, {output / 'report.html'}")
+
+
 @nir.command(name="export")
 def nir_export(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
     """Write a spiking network as a NIR graph, for other simulators.

@@ -20,7 +20,7 @@ from snnjax.ann import theta_of
 from snnjax.checks import check_value
 from snnjax.neuron import make_params
 
-__all__ = ["convert", "fold"]
+__all__ = ["Unit", "convert", "find_units", "fold"]
 
 Params = dict[str, Any]
 
@@ -170,7 +170,7 @@ def convert(
     check_value("output_leak", output_leak, lambda x: (x > 0) & (x <= 1), "it in (0, 1]")
     statistics = variables.get("batch_stats", {})
     plan = _Plan(
-        units=_units(network, params, statistics, scales or {}),
+        units=find_units(network, variables, scales),
         threshold=jnp.asarray(threshold, jnp.float32),
         alpha=alpha,
         leak=leak,
@@ -194,9 +194,11 @@ def convert(
     return converted
 
 
-class _Unit(NamedTuple):
-    """charge: pre-activation that v_p stands for; spike: output that a spike stands for;
-    bound: of the ANN's output, in spikes per timestep.
+class Unit(NamedTuple):
+    """What a layer of neurons stands for, each a number or one for each channel.
+
+    charge: pre-activation that v_p is; spike: output that a spike is; bound: of the ANN's
+    output, in spikes per timestep.
     """
 
     charge: jax.Array
@@ -207,7 +209,7 @@ class _Unit(NamedTuple):
 class _Plan(NamedTuple):
     """units: by path of the activation; the rest are the neurons' numbers."""
 
-    units: dict[str, _Unit]
+    units: dict[str, Unit]
     threshold: jax.Array
     alpha: ArrayLike | None
     leak: ArrayLike
@@ -314,12 +316,18 @@ def _each_input(
     return jnp.tile(values, inputs // len(values))[:, None]
 
 
-def _units(
+def find_units(
     network: arch.Network,
-    params: Params,
-    statistics: Mapping[str, Any],
-    scales: Mapping[str, ArrayLike],
-) -> dict[str, _Unit]:
+    variables: Mapping[str, Any],
+    scales: Mapping[str, ArrayLike] | None = None,
+) -> dict[str, Unit]:
+    """What the neurons of each activation stand for, by path; arguments as in `convert`.
+
+    Raises:
+      ValueError: if an activation has no scale, or a scale no activation.
+    """
+    params, statistics = variables["params"], variables.get("batch_stats", {})
+    scales = scales or {}
     known = arch.activations(network)
     for path, scale in scales.items():
         if path not in known:
@@ -335,7 +343,7 @@ def _units(
             )
         charge = jnp.asarray(scales.get(path, spec.step or theta), jnp.float32)
         spike = charge / theta if spec.learn == "rate" else charge
-        units[path] = _Unit(charge, spike, jnp.asarray(theta / charge, jnp.float32))
+        units[path] = Unit(charge, spike, jnp.asarray(theta / charge, jnp.float32))
     return units
 
 

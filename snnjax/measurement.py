@@ -1,10 +1,10 @@
-"""A stage beside the simulation: what a converted network costs on the first test images."""
+"""Stages beside the simulation: what a converted network costs, and where and why it errs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import architecture as arch
-from snnjax import datasets, energy, metrics, operations, records
+from snnjax import datasets, energy, metrics, operations, records, reporting
 from snnjax.adaptation import with_readout
+from snnjax.checkpoint import write_whole
+from snnjax.converter import convert_file
+from snnjax.diagnosis import diagnose
 from snnjax.encoding import ENCODINGS
 from snnjax.neuron import NEURONS
 from snnjax.readout import READOUTS
-from snnjax.settings import DEFAULT_ENCODING, DEFAULT_NEURON, DatasetName, SimulateConfig, settled
+from snnjax.settings import (
+    DEFAULT_ENCODING,
+    DEFAULT_NEURON,
+    ConvertConfig,
+    DatasetName,
+    SimulateConfig,
+    settled,
+)
 from snnjax.simulation import simulate
 from snnjax.stored import describe, load_network
 
-__all__ = ["measure_energy"]
+__all__ = ["measure_energy", "report"]
 
 Params = dict[str, Any]
 
@@ -99,6 +109,73 @@ def _first_layer(config: SimulateConfig) -> str:
     if (config.encoding or DEFAULT_ENCODING) == "constant":
         return "products, once an image: its current is constant and kept"
     return "accumulates of input spikes, at every timestep"
+
+
+def report(
+    ann: Path,
+    convert: ConvertConfig,
+    config: SimulateConfig,
+    output: Path,
+    *,
+    dataset: DatasetName | None = None,
+    images: int = 256,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> tuple[dict[str, Any], list[Any]]:
+    """What conversion makes of every layer, and where the spiking network errs on test images.
+
+    Writes `report.json` and `report.html`.
+
+    Returns:
+      The record that went into the JSON, and the two tables, of rich.
+
+    Raises:
+      FileNotFoundError: if the file or the data are not there.
+      ValueError: if a setting is out of range, or the neuron has no balance of charge and count.
+      OSError: if `output` cannot be written.
+    """
+    config = settled(config, convert.method)
+    convert = replace(convert, for_steps=convert.for_steps or config.num_steps)
+    found = convert_file(ann, convert)
+    data = datasets.load(dataset or found.trained["dataset"]["name"])
+    if not 1 <= images <= len(data.test.images):
+        raise ValueError(f"images is {images}; want 1 to {len(data.test.images)}")
+    shown = data.test.images[:images].astype(np.float32) / 255
+    rows = reporting.structure(found.network, found.variables, shown.shape[1:], scales=found.scales)
+    diagnosis = diagnose(
+        found.network, found.params, shown, num_steps=config.num_steps,
+        neuron=NEURONS[config.neuron or DEFAULT_NEURON],
+        encoding=ENCODINGS[config.encoding or DEFAULT_ENCODING], key=jax.random.key(seed),
+        batch_size=batch_size,
+    )  # fmt: skip
+    name = found.trained["config"]["network"]
+    tables = [
+        reporting.structure_table(rows, f"{name}: layers and what became of them"),
+        reporting.diagnosis_table(
+            diagnosis,
+            f"{name} on {data.name}, {images:,} test images, T = {config.num_steps},"
+            f" {config.neuron}: same answer as the smooth ANN on {100 * diagnosis.agreement:.1f} %."
+            " Rates and errors in spikes per timestep",
+        ),
+    ]
+    record = {
+        "config": {**asdict(config), "images": images, "seed": seed},
+        "conversion": asdict(found.config),
+        "training": found.trained["config"],
+        "dataset": describe(data),
+        "agreement": diagnosis.agreement,
+        "structure": [row._asdict() for row in rows],
+        "layers": {path: _finite(layer._asdict()) for path, layer in diagnosis.layers.items()},
+        **records.provenance(),
+    }
+    records.write_json(output / "report.json", record)
+    write_whole(output / "report.html", reporting.as_html(tables).encode())
+    return record, tables
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with None for NaN, which JSON does not have."""
+    return {name: None if value != value else value for name, value in row.items()}
 
 
 def _count(

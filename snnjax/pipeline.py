@@ -15,9 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import (
-    calibration,
     checkpoint,
-    conversion,
     datasets,
     devices,
     plots,
@@ -29,6 +27,7 @@ from snnjax import (
 )
 from snnjax.adaptation import learn, with_readout
 from snnjax.ann import ANN
+from snnjax.converter import convert_file
 from snnjax.evaluation import evaluate, evaluate_exits
 from snnjax.neuron import NEURONS
 from snnjax.settings import (
@@ -236,39 +235,10 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
       ValueError: if it is no trained network, or holds NaN or Inf.
       OSError: if `output` cannot be written.
     """
-    network, variables, trained = load_trained(ann)
-    config = with_conversion(config, recorded(trained))
-    scales, images = None, np.zeros(0)
-    if config.scales != "theta" or config.correct != "nothing":
-        measured = datasets.load(trained["dataset"]["name"]).train.images
-        if config.calibration_images > len(measured):
-            raise ValueError(
-                f"calibration_images is {config.calibration_images}, but"
-                f" {trained['dataset']['name']} has {len(measured)} training images"
-            )
-        images = measured[: config.calibration_images].astype(np.float32) / 255
-    if config.scales != "theta":
-        rule = scaling.RULES[config.scales]
-        steps = {"num_steps": config.for_steps} if config.scales == "least_error" else {}
-        scales = rule(network, variables, images, **steps)
-    params = conversion.convert(
-        network,
-        variables,
-        scales=scales,
-        gain=config.gain,
-        threshold=config.threshold,
-        initial=config.initial_potential,
-        shift=1 / (2 * config.for_steps) if config.shift else 0.0,
-        output_scale=trained["output_scale"],
-        output_leak=config.output_leak,
-    )
-    if config.correct != "nothing":
-        params = calibration.calibrate(
-            network, params, images, num_steps=config.for_steps, correct=config.correct
-        )
+    found = convert_file(ann, config)
     path = output / "snn.safetensors"
-    metadata = {"trained": trained, "config": asdict(config)}
-    checkpoint.save(path, params, kind="snn", metadata=metadata)
+    metadata = {"trained": found.trained, "config": asdict(found.config)}
+    checkpoint.save(path, found.params, kind="snn", metadata=metadata)
     return path
 
 

@@ -18,7 +18,10 @@ from rich.table import Table
 
 from snnjax.checkpoint import write_whole
 
-__all__ = ["markdown_table", "print_table", "provenance", "spread", "write_json"]
+__all__ = ["markdown_table", "print_table", "provenance", "show", "spread", "write_json"]
+
+
+WIDE = 160
 
 
 def provenance() -> dict[str, Any]:
@@ -94,4 +97,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=True).print(table)
+    show(table)
+
+
+def show(table: Table) -> None:
+    """Print a table to standard output, as wide as it is where that is no terminal."""
+    console = Console(soft_wrap=True)
+    (console if console.is_terminal else Console(soft_wrap=True, width=WIDE)).print(table)

@@ -15,6 +15,7 @@ from snnjax.activation import quantised_sth_leaky_relu, step_relu, sth_leaky_rel
 from snnjax.neuron import NeuronModel, NeuronParams
 
 __all__ = [
+    "activate",
     "bounded",
     "init",
     "inside",
@@ -252,17 +253,31 @@ def rates(
     """
 
     def rate(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
-        y = _rate(specs[path], inside(params["layers"], path), current, levels)
+        y = activate(specs[path], inside(params["layers"], path), current, levels=levels)
         return {**state, path: y}, y
 
     specs = arch.activations(network)
     return propagate(network.layers, params["layers"], {}, params["gain"] * images, "", rate)
 
 
-def _rate(
-    spec: arch.Activation, numbers: Params, current: jax.Array, levels: ArrayLike | None
+def activate(
+    spec: arch.Activation,
+    numbers: Params,
+    current: jax.Array,
+    *,
+    levels: ArrayLike | None = None,
 ) -> jax.Array:
-    """The ANN's activation of a current, in spikes per timestep."""
+    """The ANN's activation of a current, in spikes per timestep.
+
+    Args:
+      spec: the activation.
+      numbers: of its layer of neurons, as `conversion.convert` gives them.
+      current: in membrane units.
+      levels: as in `rates`.
+
+    Raises:
+      KeyError: if a number is missing.
+    """
     z, alpha = current / numbers["positive"], numbers["positive"] / numbers["negative"]
     if spec.step:
         return step_relu(z, step=1.0)

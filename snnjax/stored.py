@@ -50,4 +50,4 @@ def describe(data: datasets.Dataset) -> dict[str, Any]:
 
 def image_shape(metadata: dict[str, Any]) -> tuple[int, int, int]:
     """Of the images that a converted network, whose metadata this is, was trained on."""
-    return (32, 32, 3) if metadata["trained"]["dataset"]["name"] == "cifar10" else (28, 28, 1)
+    return datasets.SHAPES[metadata["trained"]["dataset"]["name"]]

@@ -21,8 +21,8 @@ LEVELS = {
     3: {"ann", "signals", "spiking", "settings"},
     4: {"conversion", "simulation", "stored", "translation"},
     5: {"calibration", "early_exit", "learning", "lowering", "metrics", "operations"}
-    | {"robustness", "scaling", "tracing"},
-    6: {"adaptation", "energy", "evaluation", "interchange"},
+    | {"diagnosis", "robustness", "scaling", "tracing"},
+    6: {"adaptation", "converter", "energy", "evaluation", "interchange", "reporting"},
     7: {"exporting", "measurement", "pipeline"},
     8: {"cli", "comparison"},
     9: {"__main__"},
