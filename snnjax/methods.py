@@ -59,6 +59,10 @@ METHODS = {
             _scaled("theta"), SMOOTH, encoding="rate",
         ),
         Method(
+            "sth_half", "He et al. 2024, from v(0) = v_p / 2", "sth_leaky_relu", "double-threshold",
+            _scaled("theta", 0.5), SMOOTH,
+        ),
+        Method(
             "sth_exact", "this package", "sth_leaky_relu", "exact-charge", _scaled("theta", 0.5),
         ),
         Method(

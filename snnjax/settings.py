@@ -31,9 +31,9 @@ NetworkName = Literal[
     "net1", "net2", "vgg16", "vgg16_quarter", "resnet20", "resnet20_wide", "resnet18"
 ]
 MethodName = Literal[
-    "sth_leaky_relu", "sth_exact", "cao", "model_norm", "data_norm", "robust_norm", "opi", "snm",
-    "calibration", "calibration_advanced", "ter_mapping", "aug_mapping", "rnl", "th_relu", "qcfs",
-    "srp", "cos", "wang2023",
+    "sth_leaky_relu", "sth_half", "sth_exact", "cao", "model_norm", "data_norm", "robust_norm",
+    "opi", "snm", "calibration", "calibration_advanced", "ter_mapping", "aug_mapping", "rnl",
+    "th_relu", "qcfs", "srp", "cos", "wang2023",
 ]  # fmt: skip
 NeuronName = Literal[
     "double-threshold", "double-threshold-hard", "exact-charge", "augmented", "signed-memory",
