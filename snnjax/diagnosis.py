@@ -93,7 +93,7 @@ def diagnose(
 
     Source: clipping and quantisation as in Li et al. 2021, unevenness as in Bu et al. 2022; the
     part of mixed signs from the charge balance of a neuron with two thresholds,
-    sum of currents = v_p n_+ - v_n n_- + change of the potential.
+    sum of currents = `v_p n_+ - v_n n_-` + change of the potential.
     Choice: the ANN has its smooth activation, so levels it was trained with count as error.
 
     Args:

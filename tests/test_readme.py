@@ -14,8 +14,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_the_examples_run_as_printed(monkeypatch, capsys):
     pytest.importorskip("mlxtend")
     monkeypatch.chdir(ROOT)
-    assert len(EXAMPLES) == 2
-    first, second = EXAMPLES
+    first, second, third = EXAMPLES
     assert len([line for line in first.splitlines() if line.strip()]) <= 10
     names = {}
     exec(first, names)
@@ -28,6 +27,10 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     assert printed.shape == (64,)
     at_one = np.asarray(names["curve"](1.0))
     np.testing.assert_allclose(printed.reshape(8, 8)[3], at_one, atol=0.006)
+    exec(third, names)
+    logits = names["Mine"]().apply(names["mine"], names["images"][:100])
+    error = np.abs(np.asarray(names["values"]) - np.asarray(logits)).mean((1, 2))
+    assert error[31] < error[3] / 4
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,8 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     [
         ("table2", "mnist_latency/results/table2.md"),
         ("paper", "method_comparison/results/paper.md"),
+        ("table3", "cifar10_latency/results/vgg16_quarter.md"),
+        ("paper3", "cifar10_latency/results/paper.md"),
     ],
 )
 def test_the_tables_are_those_of_the_results(mark, file):
