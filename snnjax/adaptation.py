@@ -11,12 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import checkpoint, datasets, learning
-from snnjax.encoding import ENCODINGS
-from snnjax.neuron import NEURONS
 from snnjax.readout import COUNT, LEAKY, leaky_layer, read
 from snnjax.settings import (
-    DEFAULT_ENCODING,
-    DEFAULT_NEURON,
     ReadoutConfig,
     SimulateConfig,
     recorded,
@@ -67,11 +63,7 @@ def learn(
             f" the {len(kept.images)} training images, and labels for some of those learnt from"
         )
     how = settled(how, metadata["config"]["method"])
-    shown = {
-        "neuron": NEURONS[how.neuron or DEFAULT_NEURON],
-        "encoding": ENCODINGS[how.encoding or DEFAULT_ENCODING],
-        "pre_steps": how.pre_steps or 0,
-    }
+    shown = {name: how.arguments[name] for name in ("neuron", "encoding", "pre_steps")}
     begun, ordered, judging = jax.random.split(jax.random.key(seed), 3)
     held = learning.show(
         network, params, validation.images, judging, num_steps=config.readout_steps, **shown

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["conv_general_dilated", "from_patches", "suits_patches"]
+__all__ = ["borders", "conv_general_dilated", "from_patches", "suits_patches"]
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -114,13 +114,25 @@ def conv_general_dilated(
     )  # fmt: skip
 
 
+def borders(
+    size: Sequence[int], window: Sequence[int], strides: Sequence[int], padding: Padding
+) -> Sequence[tuple[int, int]]:
+    """The border before and after each axis of a map, for a window of so many pixels.
+
+    Raises:
+      ValueError: from JAX, if `padding` is no name that it knows.
+    """
+    if isinstance(padding, str):
+        return jax.lax.padtype_to_pads(size, window, strides, padding)
+    return padding
+
+
 def _borders_and_size(
     shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], padding: Padding
 ) -> tuple[Sequence[tuple[int, int]], tuple[int, int]]:
     """The border before and after each axis, and rows and columns of the output."""
     size, window = shape[1:3], kernel[:2]
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(size, window, strides, padding)
+    padding = borders(size, window, strides, padding)
     rows, columns = (
         (n + sum(border) - w) // s + 1
         for n, border, w, s in zip(size, padding, window, strides, strict=True)

@@ -129,7 +129,10 @@ def diagnose(
         )  # fmt: skip
         found = jax.tree.map(partial(np.asarray, dtype=np.float64), found)
         sums = found if sums is None else _merged(sums, found)
-    layers = {path: _layer(values, num_steps) for path, values in sums["layers"].items()}
+    layers = {
+        path: _layer(values, sums["most"][path], num_steps)
+        for path, values in sums["layers"].items()
+    }
     layers = _advised(layers)
     return Diagnosis(layers, float(sums["agree"] / len(images)), len(images), num_steps)
 
@@ -170,7 +173,7 @@ def _compared(
     neuron: NeuronModel,
     encoding: Encoding,
 ) -> dict[str, Any]:
-    """Sums over the neurons and images of a batch, by path; maxima begin with "most"."""
+    """Sums over the neurons and images of a batch, by path, and under "most" what is largest."""
     layers, watched = params["layers"], _watched(neuron)
     shapes = spiking.neurons(network, layers, images.shape[1:])
     wanted, logits = spiking.rates(network, params, images)
@@ -191,7 +194,8 @@ def _compared(
         for path in shapes
     }  # fmt: skip
     return {
-        "layers": compared,
+        "layers": {path: values for path, (values, _) in compared.items()},
+        "most": {path: most for path, (_, most) in compared.items()},
         "agree": jnp.sum(jnp.argmax(total, -1) == jnp.argmax(logits, -1)),
     }
 
@@ -203,8 +207,8 @@ def _parts(
     seen: _Watched,
     num_steps: int,
     neuron: NeuronModel,
-) -> dict[str, Any]:
-    """The sums of one layer."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sums of one layer, and what is largest."""
     numbers = spiking.neuron_params(layer)
     rate, mean = (seen.up - seen.down) / num_steps, seen.charge / num_steps
     at_mean = spiking.activate(spec, layer, mean)
@@ -225,17 +229,15 @@ def _parts(
     error = rate - ann
     whole = jnp.stack(list(parts.values())).sum(0)
     count = seen.up + seen.down
-    return {
-        "neurons": jnp.float32(math.prod(rate.shape[1:])),
+    sums = {
         "samples": jnp.float32(rate.size),
         "moments": jnp.stack(
             [jnp.sum(x) for x in (ann, rate, ann**2, rate**2, ann * rate, error**2, count)]
         ),
         "parts": {name: jnp.stack([jnp.sum(x**2), jnp.sum(x)]) for name, x in parts.items()},
-        "most_residue": jnp.max(jnp.abs(error - whole)),
-        "most_sent": jnp.max(count, 0),
         "saturated": jnp.sum(count >= num_steps),
     }
+    return sums, {"residue": jnp.max(jnp.abs(error - whole)), "sent": jnp.max(count, 0)}
 
 
 def _charge_of(negative: jax.Array, down: jax.Array) -> jax.Array:
@@ -256,25 +258,17 @@ def _even(numbers: NeuronParams, mean: jax.Array, num_steps: int, neuron: Neuron
 
 
 def _merged(a: Any, b: Any) -> Any:
-    """Sums of both, and the larger where a maximum is kept."""
-    return {
-        name: _merged(a[name], b[name])
-        if isinstance(a[name], dict)
-        else a[name]
-        if name == "neurons"
-        else np.maximum(a[name], b[name])
-        if name.startswith("most")
-        else a[name] + b[name]
-        for name in a
-    }
+    """Sums of both, and the larger of each "most"."""
+    added = jax.tree.map(np.add, {**a, "most": 0}, {**b, "most": 0})
+    return {**added, "most": jax.tree.map(np.maximum, a["most"], b["most"])}
 
 
-def _layer(sums: dict[str, Any], num_steps: int) -> LayerDiagnosis:
+def _layer(sums: dict[str, Any], most: dict[str, Any], num_steps: int) -> LayerDiagnosis:
     n = float(sums["samples"])
     ann, rate, ann2, rate2, both, error2, count = sums["moments"] / n
     spread = (ann2 - ann**2) * (rate2 - rate**2)
     return LayerDiagnosis(
-        neurons=int(sums["neurons"]),
+        neurons=most["sent"].size,
         ann=float(ann),
         size=math.sqrt(ann2),
         rate=float(rate),
@@ -282,8 +276,8 @@ def _layer(sums: dict[str, Any], num_steps: int) -> LayerDiagnosis:
         correlation=float((both - ann * rate) / math.sqrt(spread)) if spread > 0 else math.nan,
         error=math.sqrt(error2),
         parts={name: (math.sqrt(s / n), float(m / n)) for name, (s, m) in sums["parts"].items()},
-        residue=float(sums["most_residue"]),
-        silent=float(np.mean(sums["most_sent"] == 0)),
+        residue=float(most["residue"]),
+        silent=float(np.mean(most["sent"] == 0)),
         saturated=float(sums["saturated"] / n),
         advice="",
     )

@@ -14,10 +14,8 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from snnjax import architecture, datasets, devices, early_exit, metrics, simulation, spiking
-from snnjax.encoding import ENCODINGS, Encoding
-from snnjax.neuron import NEURONS
-from snnjax.readout import READOUTS
-from snnjax.settings import DEFAULT_ENCODING, DEFAULT_NEURON, SimulateConfig
+from snnjax.encoding import Encoding
+from snnjax.settings import SimulateConfig
 
 __all__ = ["WITHIN", "evaluate", "evaluate_exits"]
 
@@ -138,7 +136,7 @@ def evaluate_exits(
     for first in _batches("early exit", images, size, progress):
         shown, _ = _batch(mesh, images, labels, first, size)
         answer = early_exit.simulate_until(
-            network, params, shown, margin=margin, key=key, first=first, **_how(config)
+            network, params, shown, margin=margin, key=key, first=first, **config.arguments
         )
         kept = jax.tree.map(lambda x, n=len(images) - first: x[:n], devices.fetch(answer))
         right += int(np.sum(kept.values.argmax(-1) == labels[first : first + size]))
@@ -168,7 +166,7 @@ def _calibrated(
 ) -> tuple[early_exit.Exit, dict[str, list[float]]]:
     """The threshold by the values of held-out images, and their curve."""
     images, labels = held
-    how = _how(config)
+    how = config.arguments
     values = [
         devices.fetch(simulation.simulate(
             network, params, _batch(mesh, images, labels, first, size)[0], key=key, first=first,
@@ -183,18 +181,6 @@ def _calibrated(
     curve = early_exit.trade_off(everything, labels, before=before)
     few = np.unique(np.linspace(0, len(curve.steps) - 1, CURVE).astype(int))
     return chosen, {name: column[few].tolist() for name, column in curve._asdict().items()}
-
-
-def _how(config: SimulateConfig) -> dict[str, Any]:
-    """The arguments of a simulation that a configuration stands for."""
-    return {
-        "num_steps": config.num_steps,
-        "neuron": NEURONS[config.neuron or DEFAULT_NEURON],
-        "encoding": ENCODINGS[config.encoding or DEFAULT_ENCODING],
-        "readout": READOUTS[config.readout],
-        "pre_steps": config.pre_steps or 0,
-        "shown_steps": config.shown_steps,
-    }
 
 
 def _batches(name: str, images: np.ndarray, batch_size: int, progress: bool) -> Iterable[int]:
@@ -224,7 +210,7 @@ def _score(
     ceiling: bool,
 ) -> dict[str, Any]:
     """Sums over the first `valid` images of a batch: right answers and spikes."""
-    how = _how(config)
+    how = config.arguments
     result = simulation.simulate(network, params, images, key=key, first=first, **how)
     each: dict[str, Any] = {
         "snn": metrics.correct(result.values, labels),

@@ -20,16 +20,13 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import __version__, datasets, simulation
+from snnjax import __version__, simulation
 from snnjax import architecture as arch
 from snnjax.adaptation import with_readout
 from snnjax.checkpoint import write_whole
 from snnjax.checks import check_name
-from snnjax.encoding import ENCODINGS
-from snnjax.neuron import NEURONS
-from snnjax.readout import READOUTS
 from snnjax.settings import SimulateConfig, settled
-from snnjax.stored import load_network
+from snnjax.stored import image_shape, load_network
 
 __all__ = ["PLATFORMS", "Program", "export", "export_file", "load", "save"]
 
@@ -106,18 +103,14 @@ def export(
         check_name("platform", platform, PLATFORMS)
     _need_flatbuffers()
     config = settled(config, None)
-    encoding = ENCODINGS[config.encoding or ""]
+    how = config.arguments
 
     def run(images: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        return simulation.simulate(
-            network, params, images, num_steps=config.num_steps, encoding=encoding, key=key,
-            neuron=NEURONS[config.neuron or ""], readout=READOUTS[config.readout],
-            pre_steps=config.pre_steps or 0, shown_steps=config.shown_steps,
-        ).values  # fmt: skip
+        return simulation.simulate(network, params, images, key=key, **how).values
 
     batch = jax.export.symbolic_shape("batch", constraints=["batch >= 1"])
     given: tuple[Any, ...] = (jax.ShapeDtypeStruct((*batch, *image_shape), jnp.float32),)
-    if encoding.needs_key:
+    if how["encoding"].needs_key:
         given += (jax.eval_shape(lambda: jax.random.key(0)),)
     exported = jax.export.export(jax.jit(run), platforms=tuple(platforms))(*given)
     metadata = {
@@ -126,7 +119,7 @@ def export(
         **{name: value for name, value in asdict(config).items() if "exit" not in name},
         "classes": exported.out_avals[0].shape[-1],
         "image_shape": list(map(int, image_shape)),
-        "takes_key": encoding.needs_key,
+        "takes_key": how["encoding"].needs_key,
         "platforms": list(platforms),
         **more,
     }
@@ -197,7 +190,7 @@ def export_file(
     params = with_readout(params, metadata, config, snn)
     trained = metadata["trained"]
     program = export(
-        network, params, config, datasets.SHAPES[trained["dataset"]["name"]], platforms=platforms,
+        network, params, config, image_shape(metadata), platforms=platforms,
         architecture=network.name, trained_on=trained["dataset"], conversion=metadata["config"],
     )  # fmt: skip
     save(output, program)

@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from snnjax import architecture as arch
 from snnjax import spiking
+from snnjax.convolution import borders
 
 __all__ = ["Signal", "described", "nir_package", "node_name", "places", "to_graph"]
 
@@ -213,9 +213,7 @@ def _add_conv(
         raise ValueError(
             f"layer {path} has dilation {layer.dilation}; NIR graphs are written for 1"
         )
-    pads: Any = layer.padding
-    if isinstance(pads, str):
-        pads = jax.lax.padtype_to_pads(signal.shape[:2], layer.kernel_size, layer.strides, pads)
+    pads = borders(signal.shape[:2], layer.kernel_size, layer.strides, layer.padding)
     added = [after - before for before, after in pads]
     kernel = np.pad(kernel / np.float32(signal.factor), [*((n, 0) for n in added), (0, 0), (0, 0)])
     changes = _changes(signal, numbers)

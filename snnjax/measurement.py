@@ -18,12 +18,8 @@ from snnjax.adaptation import with_readout
 from snnjax.checkpoint import write_whole
 from snnjax.converter import convert_file
 from snnjax.diagnosis import diagnose
-from snnjax.encoding import ENCODINGS
-from snnjax.neuron import NEURONS
-from snnjax.readout import READOUTS
 from snnjax.settings import (
     DEFAULT_ENCODING,
-    DEFAULT_NEURON,
     ConvertConfig,
     DatasetName,
     SimulateConfig,
@@ -143,10 +139,8 @@ def report(
     shown = data.test.images[:images].astype(np.float32) / 255
     rows = reporting.structure(found.network, found.variables, shown.shape[1:], scales=found.scales)
     diagnosis = diagnose(
-        found.network, found.params, shown, num_steps=config.num_steps,
-        neuron=NEURONS[config.neuron or DEFAULT_NEURON],
-        encoding=ENCODINGS[config.encoding or DEFAULT_ENCODING], key=jax.random.key(seed),
-        batch_size=batch_size,
+        found.network, found.params, shown, key=jax.random.key(seed), batch_size=batch_size,
+        **{name: config.arguments[name] for name in ("num_steps", "neuron", "encoding")},
     )  # fmt: skip
     name = found.trained["config"]["network"]
     tables = [
@@ -188,15 +182,13 @@ def _count(
     seed: int,
 ) -> dict[str, Any]:
     """Means over the images, batch by batch."""
-    encoding = ENCODINGS[config.encoding or DEFAULT_ENCODING]
+    encoding = config.arguments["encoding"]
     watch, right, active, total = operations.observer(found, encoding), 0.0, 0.0, None
     for first in range(0, len(split.images), batch_size):
         images = split.images[first : first + batch_size].astype(np.float32) / 255
         result = simulate(
-            network, params, images, num_steps=config.num_steps,
-            neuron=NEURONS[config.neuron or DEFAULT_NEURON], encoding=encoding,
-            readout=READOUTS[config.readout], key=jax.random.key(seed), first=first,
-            pre_steps=config.pre_steps or 0, shown_steps=config.shown_steps, record=watch,
+            network, params, images, key=jax.random.key(seed), first=first, record=watch,
+            **config.arguments,
         )  # fmt: skip
         rows = operations.count(found, result, encoding, shown_steps=config.shown_steps)
         scaled = jax.tree.map(lambda mean, n=len(images): n * mean, rows)

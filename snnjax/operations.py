@@ -18,6 +18,7 @@ import numpy as np
 
 from snnjax import architecture as arch
 from snnjax import spiking, synapse
+from snnjax.convolution import borders
 from snnjax.encoding import Encoding
 from snnjax.simulation import Observer, Simulation
 
@@ -181,9 +182,7 @@ def _fan_out(layer: arch.Layer, exists: np.ndarray, shape: tuple[int, ...]) -> n
     *window, inputs, _ = exists.shape
     grouped = exists.reshape(*window, inputs, layer.groups, -1).sum(-1)
     each = np.swapaxes(grouped, 2, 3).reshape(*window, 1, 1, shape[-1])
-    pads: Any = layer.padding
-    if isinstance(pads, str):
-        pads = jax.lax.padtype_to_pads(shape[:2], window, layer.strides, pads)
+    pads = borders(shape[:2], window, layer.strides, layer.padding)
     sizes = (
         (n + sum(pad) - w) // s + 1
         for n, pad, w, s in zip(shape, pads, window, layer.strides, strict=False)

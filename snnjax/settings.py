@@ -232,6 +232,18 @@ class SimulateConfig:
         """Whether to score with early exit too."""
         return self.exit_margin is not None or self.exit_tolerance is not None
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What this stands for in the arguments of `simulation.simulate`."""
+        return {
+            "num_steps": self.num_steps,
+            "neuron": NEURONS[self.neuron or DEFAULT_NEURON],
+            "encoding": ENCODINGS[self.encoding or DEFAULT_ENCODING],
+            "readout": READOUTS[self.readout],
+            "pre_steps": self.pre_steps or 0,
+            "shown_steps": self.shown_steps,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadoutConfig:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import architecture as arch
-from snnjax.convolution import conv_general_dilated
+from snnjax.convolution import borders, conv_general_dilated
 
 __all__ = ["apply", "join", "of_each"]
 
@@ -89,10 +89,8 @@ def of_each(values: jax.Array, x: jax.Array) -> jax.Array:
 
 def _framed(layer: arch.Conv, border: jax.Array, x: jax.Array) -> jax.Array:
     """The input with its padding around it."""
-    pads: Any = layer.padding
-    if isinstance(pads, str):
-        reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
-        pads = jax.lax.padtype_to_pads(x.shape[1:3], reach, layer.strides, pads)
+    reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
+    pads = borders(x.shape[1:3], reach, layer.strides, layer.padding)
     width = (*pads, (0, 0))
     frame = border - jnp.pad(jnp.broadcast_to(border, x.shape[1:]), width)
     return jnp.pad(x, ((0, 0), *width)) + frame
