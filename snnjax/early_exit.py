@@ -151,9 +151,11 @@ def _simulate_until(
     carry, _ = simulation.before_answers(run, network, neuron, pre_steps)
 
     def advance(carry: Any, t: jax.Array) -> tuple[Any, Any]:
-        if not shown_steps:
-            return run.show(carry, t)
-        return jax.lax.cond(t < shown_steps, run.show, run.settle, carry, t)
+        if shown_steps:
+            carry, given = jax.lax.cond(t < shown_steps, run.show, run.settle, carry, t[None])
+        else:
+            carry, given = run.show(carry, t[None])
+        return carry, jax.tree.map(lambda leaf: leaf[0], given)
 
     def body(loop: tuple[jax.Array, Any, Answer]) -> tuple[jax.Array, Any, Answer]:
         t, carry, answer = loop
@@ -162,7 +164,7 @@ def _simulate_until(
         now = Answer(values, jnp.full_like(answer.steps, t + 1), spikes)
         return t + 1, carry, jax.tree.map(partial(_chosen, stops), now, answer)
 
-    _, (values, spikes, _) = jax.eval_shape(run.show, carry, 0)
+    _, (values, spikes, _) = jax.eval_shape(advance, carry, jnp.asarray(0))
     empty = Answer(
         jnp.zeros(values.shape, values.dtype), jnp.zeros(images.shape[0], jnp.int32),
         jnp.zeros(spikes.shape, spikes.dtype),

@@ -1,4 +1,8 @@
-"""The spiking simulation: one compiled scan over timesteps."""
+"""The spiking simulation: one compiled scan over timesteps, one or several at once.
+
+Time goes first in the scan and layers second; with several timesteps at once it is the other way
+round inside each of these chunks, with the same spikes.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ __all__ = [
     "all_pre_steps",
     "before_answers",
     "check",
+    "choose_chunk",
     "course",
     "frame",
     "image_keys",
@@ -37,6 +42,11 @@ Params = dict[str, Any]
 NOISE = 2**32 - 1
 """Folded into the key of the noise; no image has this place in a data set."""
 
+
+TOGETHER = 16
+"""Frames at once, timesteps by images, up to which larger products win over more memory."""
+
+Body = Callable[[Any, jax.Array], tuple[Any, Any]]
 
 Observer = jax.tree_util.Partial
 """observe(frame, spikes by path) -> pytree; its bound arrays are traced, so that two observers of
@@ -77,12 +87,13 @@ def simulate(
     pre_steps: int = 0,
     shown_steps: int = 0,
     record: bool | Observer = False,
+    chunk_steps: int | None = None,
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
     Memory does not grow with `num_steps` but for the small `[T, B, K]` of the result, unless
-    a recording is asked for. Every number in `params`, the images, the key and `first` are
-    traced, so `jax.vmap` runs over them in one compilation.
+    a recording is asked for, or all timesteps are computed at once. Every number in `params`,
+    the images, the key and `first` are traced, so `jax.vmap` runs over them in one compilation.
 
     Randomness: image i draws from fold_in(key, first + i) and timestep t from its own
     fold of that, so a draw depends on neither the batch size nor the other images.
@@ -106,23 +117,53 @@ def simulate(
         timesteps. Only with EXACT_CHARGE. Static.
       record: keep every spike, at a cost of T times the neurons; or an observer, whose answer
         to each timestep is kept instead.
+      chunk_steps: how many timesteps a layer computes before the next layer does: 1 goes through
+        time first, `num_steps` through the layers first, with the spikes of so many timesteps in
+        memory. The spikes are the same, but where rounding decides. Static; None for
+        `choose_chunk`.
 
     Raises:
       ValueError: if `num_steps` is below 1 or no step is left behind the pre-steps, these are
         asked of a neuron that revises nothing, `shown_steps` of one that does not settle,
         `params` are not converted, images are no finite floats of four axes or do not fit the
-        parameters, a key is missing, or the readout lacks its scale.
+        parameters, a key is missing, the readout lacks its scale, or `chunk_steps` is below 1.
     """
     check(
         network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding, key=key,
         pre_steps=pre_steps, shown_steps=shown_steps,
     )  # fmt: skip
+    if chunk_steps is None:
+        chunk_steps = choose_chunk(jnp.shape(images)[0], num_steps)
+    if chunk_steps < 1:
+        raise ValueError(f"chunk_steps is {chunk_steps}; want at least 1 timestep at once")
     return _simulate(
         params, images, key, first, noise,
         Observer(_spikes) if record is True else record or None,
         network=network, num_steps=int(num_steps), neuron=neuron, encoding=encoding,
         readout=readout, pre_steps=int(pre_steps), shown_steps=min(shown_steps, num_steps),
+        chunk_steps=int(chunk_steps),
     )  # fmt: skip
+
+
+def choose_chunk(batch_size: int, num_steps: int) -> int:
+    """How many timesteps a layer is to compute at once, by batch and T.
+
+    Up to TOGETHER frames at once larger products win, since a small batch reads every weight for
+    little work; from there on they gain nothing, and memory grows. So a batch of that size, or
+    of one that is not known yet, goes through time step by step.
+
+    Choice: measured on two CPU cores, docs/performance.md.
+
+    Args:
+      batch_size: B.
+      num_steps: T.
+
+    Raises:
+      Nothing.
+    """
+    if not isinstance(batch_size, int):  # in a program that is exported for any batch
+        return 1
+    return max(1, min(num_steps, TOGETHER // batch_size))
 
 
 def check(
@@ -243,6 +284,7 @@ def _check_images(images: ArrayLike) -> None:
         "readout",
         "pre_steps",
         "shown_steps",
+        "chunk_steps",
     ),
 )
 def _simulate(
@@ -260,20 +302,33 @@ def _simulate(
     readout: Readout,
     pre_steps: int,
     shown_steps: int,
+    chunk_steps: int,
 ) -> Simulation:
     run = course(
         params, images, key, first, noise, network=network, neuron=neuron, encoding=encoding,
         readout=readout, shown_steps=shown_steps, observe=observe,
     )  # fmt: skip
-    carry, parts = before_answers(run, network, neuron, pre_steps)
+    carry, parts = before_answers(run, network, neuron, pre_steps, chunk_steps)
     done, end = sum(len(total) for _, total, _ in parts), shown_steps or num_steps
     for body, place in ((run.show, range(done, end)), (run.settle, range(end, num_steps))):
-        if place:
-            carry, answered = jax.lax.scan(body, carry, jnp.asarray(place))
-            parts.append(answered)
+        carry, answered = _in_chunks(body, carry, place, chunk_steps)
+        parts += answered
     values, total, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in run.shapes.items()}
     return Simulation(values, total, carry[-1], sizes, recording)
+
+
+def _in_chunks(body: Body, carry: Any, place: range, chunk_steps: int) -> tuple[Any, list[Any]]:
+    """Run a body over timesteps, so many at once, and those left over; returns what it gave."""
+    whole = len(place) // chunk_steps * chunk_steps
+    times, parts = jnp.asarray(place), []
+    if whole:
+        carry, given = jax.lax.scan(body, carry, times[:whole].reshape(-1, chunk_steps))
+        parts.append(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), given))
+    if whole < len(place):
+        carry, given = body(carry, times[whole:])
+        parts.append(given)
+    return carry, parts
 
 
 class Course(NamedTuple):
@@ -282,16 +337,17 @@ class Course(NamedTuple):
     layers: numbers of the layers, by name.
     shapes: of each layer of neurons for one image, by path.
     start: neurons, readout and spikes so far, before the first timestep: the carry of a scan.
-    show: body of that scan while the input lasts; it gives the values `[B, K]`, the hidden spikes
-      of either sign so far `[B]`, and what the observer made of them or None.
+    show: body of that scan while the input lasts, for timesteps `[T]` at once; it gives the values
+      `[T, B, K]`, the hidden spikes of either sign so far `[T, B]`, and what the observer made of
+      each timestep or None.
     settle: its body after the input has ended.
     """
 
     layers: Params
     shapes: dict[str, tuple[int, ...]]
     start: Any
-    show: Callable[[Any, jax.Array], tuple[Any, Any]]
-    settle: Callable[[Any, jax.Array], tuple[Any, Any]]
+    show: Body
+    settle: Body
 
 
 def course(
@@ -323,25 +379,29 @@ def course(
         stem = arch.Network(network.name, network.layers[:start])
         _, still, _ = spiking.step(stem, layers, neuron, {}, seen(0))
 
-    def step(layers: Params, shown: jax.Array, x: jax.Array, carry: Any) -> tuple[Any, Any]:
+    def advance(layers: Params, frames: jax.Array, x: jax.Array, carry: Any) -> tuple[Any, Any]:
         neurons, out, counts = carry
-        neurons, current, spikes = spiking.step(network, layers, neuron, neurons, x, start=start)
-        out, values = readout.step(params, out, current)
-        counts = {path: counts[path] + _count(s) for path, s in spikes.items()}
-        total = sum(counts.values(), jnp.zeros(batch, jnp.int32))
-        observed = None if observe is None else observe(shown, spikes)
+        neurons, currents, spikes = spiking.steps(network, layers, neuron, neurons, x, start=start)
+        out, values = jax.lax.scan(partial(readout.step, params), out, currents)
+        sent = {path: _count(s) for path, s in spikes.items()}
+        before = sum(counts.values(), jnp.zeros(batch, jnp.int32))
+        total = before + sum((jnp.cumsum(n, 0) for n in sent.values()), jnp.zeros_like(before))
+        counts = {path: counts[path] + n.sum(0) for path, n in sent.items()}
+        observed = (
+            None if observe is None else jax.lax.map(lambda of: observe(*of), (frames, spikes))
+        )
         return (neurons, out, counts), (values, total, observed)
 
-    def show(carry: Any, t: jax.Array) -> tuple[Any, Any]:
-        shown = seen(t)
-        return step(layers, shown, shown if still is None else still, carry)
+    def show(carry: Any, times: jax.Array) -> tuple[Any, Any]:
+        frames = jax.vmap(seen)(times)
+        if still is None:
+            return advance(layers, frames, frames, carry)
+        return advance(layers, frames, jnp.broadcast_to(still, (len(times), *still.shape)), carry)
 
-    def settle(carry: Any, t: jax.Array) -> tuple[Any, Any]:
-        del t
-        dark = jnp.zeros_like(images)
-        return step(
-            spiking.quiet(layers), dark, dark if still is None else jnp.zeros_like(still), carry
-        )
+    def settle(carry: Any, times: jax.Array) -> tuple[Any, Any]:
+        dark = jnp.zeros((len(times), *images.shape), images.dtype)
+        x = dark if still is None else jnp.zeros((len(times), *still.shape), still.dtype)
+        return advance(spiking.quiet(layers), dark, x, carry)
 
     state = spiking.init(shapes, layers, neuron, batch)
     logits = jax.eval_shape(lambda x: spiking.step(network, layers, neuron, state, x)[1], images)
@@ -350,17 +410,16 @@ def course(
 
 
 def before_answers(
-    run: Course, network: arch.Network, neuron: NeuronModel, pre_steps: int
+    run: Course, network: arch.Network, neuron: NeuronModel, pre_steps: int, chunk_steps: int = 1
 ) -> tuple[Any, list[Any]]:
     """The carry behind all pre-steps, with revised neurons, and what each run of them gave."""
     state, out, counts = run.start
     done, parts = 0, []
     for revised in _rounds(network, neuron, pre_steps):
-        times = jnp.arange(done, done + pre_steps)
-        (after, _, counts), (values, total, recording) = jax.lax.scan(
-            run.show, (state, out, counts), times
+        (after, _, counts), given = _in_chunks(
+            run.show, (state, out, counts), range(done, done + pre_steps), chunk_steps
         )
-        parts.append((jnp.zeros_like(values), total, recording))
+        parts += [(jnp.zeros_like(values), *others) for values, *others in given]
         for path in revised:
             numbers = spiking.neuron_params(spiking.inside(run.layers, path))
             state = {**state, path: neuron.revise(numbers, after[path])}  # type: ignore[misc]
@@ -383,5 +442,5 @@ def _spikes(shown: jax.Array, spikes: dict[str, jax.Array]) -> dict[str, jax.Arr
 
 
 def _count(spikes: jax.Array) -> jax.Array:
-    """Spikes of either sign of each image, `[B]`."""
-    return jnp.sum(jnp.abs(spikes), axis=tuple(range(1, spikes.ndim))).astype(jnp.int32)
+    """Spikes of either sign of each image at each timestep, `[T, B]`."""
+    return jnp.sum(jnp.abs(spikes), axis=tuple(range(2, spikes.ndim))).astype(jnp.int32)

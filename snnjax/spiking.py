@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ __all__ = [
     "rates",
     "split_stem",
     "step",
+    "steps",
 ]
 
 Params = dict[str, Any]
@@ -109,17 +111,53 @@ def step(
     Raises:
       AssertionError: while tracing, if `x` and the state differ in shape.
     """
+    state, current, spikes = steps(network, params, model, state, x[None], start=start)
+    return state, current[0], {path: sent[0] for path, sent in spikes.items()}
+
+
+def steps(
+    network: arch.Network,
+    params: Params,
+    model: NeuronModel,
+    state: State,
+    x: jax.Array,
+    *,
+    start: int = 0,
+) -> tuple[State, jax.Array, Spikes]:
+    """Several timesteps, layer by layer: each layer does all of them before the next begins.
+
+    The spikes are those of `step` after `step`, since a layer listens to nothing behind it. Its
+    product is one with the timesteps beside each other; only its neurons go through them in turn.
+
+    Args:
+      network: as in `step`, like all that follow.
+      params: the "layers" of `conversion.convert`.
+      model: the neuron of every layer.
+      state: neurons by path.
+      x: input of layer `start` at each timestep, `[T, B, ...]`.
+      start: the layer to begin with.
+
+    Returns:
+      The state after them, the current into the readout `[T, B, K]`, and spikes `[T, B, ...]` by
+      path.
+
+    Raises:
+      AssertionError: while tracing, if `x` and the state differ in shape.
+    """
+    times = x.shape[:2]
     spikes: Spikes = {}
 
     def fire(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
         numbers = inside(params, path)
-        after, spikes[path] = model.step(
-            neuron_params(numbers), state[path], current + numbers["shift"]
+        apart = (current + numbers["shift"]).reshape(*times, *current.shape[1:])
+        after, spikes[path] = jax.lax.scan(
+            partial(model.step, neuron_params(numbers)), state[path], apart
         )
-        return {**state, path: after}, spikes[path]
+        return {**state, path: after}, spikes[path].reshape(current.shape)
 
-    state, x = propagate(network.layers, params, state, x, "", fire, start=start)
-    return state, x, spikes
+    together = x.reshape(-1, *x.shape[2:])
+    state, x = propagate(network.layers, params, state, together, "", fire, start=start)
+    return state, x.reshape(*times, *x.shape[1:]), spikes
 
 
 def propagate(

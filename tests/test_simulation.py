@@ -135,7 +135,7 @@ def test_memory_does_not_grow_with_time():
         compiled = simulation._simulate.lower(
             params, images, None, 0, None, None, network=network, num_steps=num_steps,
             neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
-            shown_steps=0,
+            shown_steps=0, chunk_steps=1,
         ).compile().memory_analysis()  # fmt: skip
         return compiled.temp_size_in_bytes, compiled.output_size_in_bytes
 
@@ -165,10 +165,72 @@ def test_spikes_are_counted_as_they_are_recorded():
     )
 
 
+@pytest.mark.parametrize("chunk_steps", [2, 3, 7, 100])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"encoding": RATE},
+        {"shown_steps": 3},
+        {"neuron": DOUBLE_THRESHOLD, "encoding": DETERMINISTIC},
+        {"neuron": NEURONS["residual-mask"], "pre_steps": 3},
+        {"neuron": NEURONS["offset"], "pre_steps": 2, "encoding": RATE},
+    ],
+    ids=["constant", "rate", "settles", "deterministic", "srp", "cos"],
+)
+def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(dense, how, chunk_steps):
+    network, variables = dense
+    params, images = convert(network, dyadic(variables)), dyadic(random_images(3, SHAPE))
+    run = {"num_steps": 7, "key": jax.random.key(1), "record": True, **how}
+    one = simulate(network, params, images, chunk_steps=1, **run)
+    many = simulate(network, params, images, chunk_steps=chunk_steps, **run)
+    assert float(jnp.abs(one.spikes[-1]).min()) > 3
+    for name in ("spikes", "layer_spikes", "recording"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(one, name), getattr(many, name))
+    np.testing.assert_allclose(one.values, many.values, rtol=1e-6, atol=1e-6)
+
+
+def test_many_timesteps_at_once_through_branches_and_what_an_observer_sees():
+    network = residual_network()
+    params = convert(network, random_variables(network, (8, 8, 3)))
+    images, key = random_images(2, (8, 8, 3)), jax.random.key(5)
+    observe = simulation.Observer(
+        lambda frame, spikes: (frame.sum((1, 2, 3)), sum(s.sum() for s in spikes.values()))
+    )
+    run = {"num_steps": 5, "encoding": RATE, "key": key, "record": observe}
+    one = simulate(network, params, images, chunk_steps=1, **run)
+    many = simulate(network, params, images, chunk_steps=5, **run)
+    np.testing.assert_array_equal(one.spikes, many.spikes)
+    jax.tree.map(np.testing.assert_array_equal, one.recording, many.recording)
+    assert len(np.unique(one.recording[0])) > 5  # another frame at each timestep
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_steps", "chosen"),
+    [(1, 8, 8), (1, 300, 16), (4, 300, 4), (16, 8, 1), (128, 8, 1), ("any", 8, 1)],
+)
+def test_how_many_timesteps_at_once(batch_size, num_steps, chosen):
+    assert simulation.choose_chunk(batch_size, num_steps) == chosen
+
+
+def test_memory_grows_with_the_timesteps_at_once_alone(dense):
+    network, variables = dense
+    params, images = convert(network, variables), random_images(8, SHAPE)
+
+    def bytes_of(num_steps, chunk_steps):
+        return simulation._simulate.lower(
+            params, images, None, 0, None, None, network=network, num_steps=num_steps,
+            neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
+            shown_steps=0, chunk_steps=chunk_steps,
+        ).compile().memory_analysis().temp_size_in_bytes  # fmt: skip
+
+    assert bytes_of(64, 16) == bytes_of(256, 16) > 4 * bytes_of(256, 1)
+
+
 def test_a_draw_depends_on_the_image_and_not_on_the_batch(dense):
     network, variables = dense
     params, images = convert(network, dyadic(variables)), random_images(6, SHAPE)
-    run = {"num_steps": 5, "encoding": RATE, "key": jax.random.key(3)}
+    run = {"num_steps": 5, "encoding": RATE, "key": jax.random.key(3), "chunk_steps": 1}
     whole = simulate(network, params, images, **run).values
     parts = [simulate(network, params, images[i : i + 2], first=i, **run).values for i in (0, 2, 4)]
     np.testing.assert_array_equal(whole, jnp.concatenate(parts, axis=1))
@@ -179,7 +241,7 @@ def test_a_draw_depends_on_the_image_and_not_on_the_batch(dense):
 def test_longer_runs_begin_with_the_shorter_ones(dense):
     network, variables = dense
     params, images = convert(network, variables), random_images(3, SHAPE)
-    run = {"encoding": RATE, "key": jax.random.key(0)}
+    run = {"encoding": RATE, "key": jax.random.key(0), "chunk_steps": 1}
     long = simulate(network, params, images, num_steps=9, **run).values
     short = simulate(network, params, images, num_steps=4, **run).values
     np.testing.assert_array_equal(long[:4], short)
@@ -209,6 +271,7 @@ def test_counting_needs_its_scale_and_approaches_the_logits(dense):
         ({"images": np.full((2, 4, 4, 1), np.nan, np.float32)}, "images hold NaN or Inf"),
         ({"images": np.zeros((2, 5, 4, 1), np.float32)}, r"shape \(5, 4, 1\) do not fit"),
         ({"images": np.zeros((2, 4, 4, 3), np.float32)}, r"shape \(4, 4, 3\) do not fit"),
+        ({"chunk_steps": 0}, "chunk_steps is 0; want at least 1 timestep at once"),
         ({"encoding": RATE}, r"pass key=jax.random.key\(seed\)"),
     ],
 )
