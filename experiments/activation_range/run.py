@@ -1,12 +1,13 @@
 """Figure 7: the largest output of each activation of VGG16, with and without a bound.
 
-`python experiments/activation_range/run.py` takes the network that `cifar10_latency` has
-trained with sthLeakyReLU, trains one with LeakyReLU by the recipe that its file records, and
-measures both. `--smoke --output DIR` trains both on 512 images.
+`python experiments/activation_range/run.py` trains a network with sthLeakyReLU by the recipe that
+`cifar10_latency` has recorded, or takes the one that is there from it, and one with LeakyReLU that
+differs in nothing else, and measures both. `--smoke --output DIR` trains both on 512 images.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import cyclopts
 import numpy as np
 from tqdm.auto import tqdm
 
-from snnjax import checkpoint, comparison, datasets, pipeline, records, scaling
+from snnjax import comparison, datasets, pipeline, records, scaling
 from snnjax.allocator import keep_freed_memory
 from snnjax.settings import TrainConfig, recorded
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "cifar10_latency"
+LATENCY = HERE.parent / "cifar10_latency" / "results" / "comparison.json"
 SMOKE = TrainConfig(
     dataset="cifar10", network="vgg16_quarter", epochs=1, levels=0, learn_theta="layer",
     max_images=512,
@@ -39,13 +41,25 @@ def largest(ann: Path, count: int) -> dict[str, float]:
     return found
 
 
+def recipe(network: str) -> TrainConfig:
+    """How `cifar10_latency` trained a network with sthLeakyReLU, seed 0.
+
+    Raises:
+      ValueError: if it has not.
+    """
+    for row in json.loads(LATENCY.read_text())["rows"]:
+        if (row["network"], row["method"], row["seed"]) == (network, "sth_leaky_relu", 0):
+            return recorded({"config": row["training"]})
+    raise ValueError(f"{LATENCY} has no sth_leaky_relu row of {network}; run cifar10_latency first")
+
+
 def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = HERE) -> None:
     """Write `results/activation_range.json`.
 
     Parameters
     ----------
     network
-        vgg16_quarter, or vgg16, as `cifar10_latency` has trained it
+        vgg16_quarter, or vgg16, as `cifar10_latency` trains it
     smoke
         512 images, one epoch
     output
@@ -53,17 +67,11 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     """
     keep_freed_memory()
     runs = output / "runs" if smoke else RUNS
-    if smoke:
-        bounded = comparison.trained(SMOKE, runs) / "ann.safetensors"
-    else:
-        bounded = runs / f"{network}-sth_leaky_relu-seed0" / "ann.safetensors"
-        if not bounded.is_file():
-            raise FileNotFoundError(f"no {bounded}; run cifar10_latency with {network} first")
-    config = recorded(checkpoint.load_metadata(bounded, kind="ann"))
+    config = SMOKE if smoke else recipe(network)
     free = replace(config, activation="leaky_relu", learn_theta="nothing")
     count = 512 if smoke else IMAGES
     rows = {
-        "sthLeakyReLU": largest(bounded, count),
+        "sthLeakyReLU": largest(comparison.trained(config, runs) / "ann.safetensors", count),
         "LeakyReLU": largest(comparison.trained(free, runs) / "ann.safetensors", count),
     }
     record = {
