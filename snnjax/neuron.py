@@ -223,10 +223,13 @@ def _exact_charge(
     stood_for = state.sent * jnp.where(state.sent >= 0, params.positive, params.negative)
     unsent = state.charge - jnp.where(state.sent == 0, 0.0, stood_for)
     charge = state.charge - (1 - params.leak) * unsent + current
-    quantum = jnp.where(charge >= 0, params.positive, params.negative)
-    wanted = jnp.floor(jnp.abs(charge) / quantum + params.initial)
-    wanted = jnp.sign(charge) * jnp.minimum(wanted, params.most)
-    spikes = jnp.sign(wanted - state.sent)
+    # Comparisons with the charge of whole counts, since a division costs more than all the rest.
+    side = jnp.where((state.sent > 0) | ((state.sent == 0) & (charge >= 0)), 1.0, -1.0)
+    quantum = jnp.where(side > 0, params.positive, params.negative)
+    count, held = jnp.abs(state.sent), side * charge
+    more = (held >= (count + 1 - params.initial) * quantum) & (count < params.most)
+    fewer = held < (count - params.initial) * quantum
+    spikes = jnp.where(more, side, jnp.where(fewer, -side, 0.0))
     return LedgerState(charge, state.sent + spikes), spikes
 
 

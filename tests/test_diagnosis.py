@@ -78,9 +78,8 @@ def test_opposite_spikes_leave_charge_behind():
     network, variables = one_layer(alpha=0.5)
     params = convert(network, variables)["layers"]["02_activation"]
     seen = _Watched(None, *(np.full((1, 1), x, np.float32) for x in (3.0, 1.0, 1.5)))
-    found = _parts(network.layers[2], params, np.full((1, 1), 0.375), seen, 4, DOUBLE_THRESHOLD)[
-        "parts"
-    ]
+    ann = np.full((1, 1), 0.375)
+    found = _parts(network.layers[2], params, ann, seen, 4, DOUBLE_THRESHOLD)[0]["parts"]
     # 3 up and 1 down sent a charge of 3 - 2 = 1, worth one spike; the net count is two.
     assert float(found["mixed_signs"][1]) == pytest.approx((2 - 1) / 4)
     # The mean current of 0.375 gives 0.5 + 1.5 = two spikes in four steps, and one was sent.
