@@ -1,9 +1,10 @@
 # make run: the main job on data that need no download.  make test: checks and tests.
+# make peers: other simulators in an environment of their own, for experiments/throughput.
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := data,export,mnist5k,nir,test
 
-.PHONY: run test check docs clean
+.PHONY: run test check docs peers clean
 
 run: .venv/.installed
 	$(BIN)/snnjax run $(ARGS)
@@ -26,5 +27,15 @@ docs: .venv/.docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@
 
+peers: .venv-peers/.installed
+
+# SpikingJelly alone without what it asks for: of that it needs what peers.txt lists, and its
+# torchvision would replace torch by a build for GPUs.
+.venv-peers/.installed: experiments/throughput/peers.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	grep -v '^spikingjelly' $< | .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r /dev/stdin
+	grep '^spikingjelly' $< | .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
+	touch $@
+
 clean:
-	rm -rf .venv build docs/_build *.egg-info
+	rm -rf .venv .venv-peers build docs/_build *.egg-info

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,6 +19,7 @@ from snnjax.checkpoint import write_whole
 __all__ = [
     "accuracy_against_time",
     "accuracy_under_noise",
+    "against_steps",
     "pictures",
     "raster",
     "save",
@@ -106,16 +108,12 @@ def accuracy_under_noise(
       ValueError: if there are no panels.
     """
     figure, axes = _panels(len(panels), (3.6 * len(panels) + 1.2, 4.0), sharey=True)
-    looks = dict.fromkeys(label for curves in panels.values() for label in curves)
-    for label, (style, (colour, marker)) in zip(
-        looks, product(STYLES, zip(COLOURS, MARKERS, strict=True)), strict=False
-    ):
-        looks[label] = {"linestyle": style, "color": colour, "marker": marker}  # type: ignore[assignment]
+    looks = _looks(panels)
     at = [100 * density for density in densities]
     for ax, (name, curves) in zip(axes, panels.items(), strict=True):
         for label, (mean, deviation) in curves.items():
-            look: dict[str, object] = looks[label]  # type: ignore[assignment]
-            ax.plot(at, mean, markersize=4, label=label, **look)  # type: ignore[arg-type]
+            look = looks[label]
+            ax.plot(at, mean, markersize=4, label=label, **look)
             low, high = np.subtract(mean, deviation), np.add(mean, deviation)
             ax.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)
         ax.set_title(name, loc="left", fontsize=10)
@@ -123,16 +121,38 @@ def accuracy_under_noise(
         ax.grid(alpha=0.25)
     axes[0].set_ylabel("test accuracy (%)")
     figure.suptitle(title, x=0.01, ha="left")
-    handles = {
-        label: handle
-        for ax in axes
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        handles.values(), handles.keys(), frameon=False, loc="outside lower center",
-        ncols=min(4, 1 + len(panels)),
-        fontsize=9,
-    )  # fmt: skip
+    _legend_below(figure, axes)
+    return figure
+
+
+def against_steps(
+    panels: Mapping[str, Mapping[str, Mapping[int, float]]], *, label: str, title: str
+) -> Figure:
+    """Something positive against T, side by side, both axes logarithmic.
+
+    Args:
+      panels: by title of a panel and label of a curve, the value at each T.
+      label: of the vertical axis.
+      title: above all.
+
+    Raises:
+      ValueError: if there are no panels.
+    """
+    figure, axes = _panels(len(panels), (3.2 * len(panels) + 1.2, 4.2))
+    looks = _looks(panels)
+    for ax, (name, curves) in zip(axes, panels.items(), strict=True):
+        for of, values in curves.items():
+            at = sorted(values)
+            ax.plot(at, [values[t] for t in at], markersize=4, label=of, **looks[of])
+        ax.set_title(name, loc="left", fontsize=10)
+        ax.set_xlabel("timesteps T")
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.set_yscale("log")
+        ax.grid(alpha=0.25)
+    axes[0].set_ylabel(label)
+    figure.suptitle(title, x=0.01, ha="left")
+    _legend_below(figure, axes)
     return figure
 
 
@@ -219,6 +239,29 @@ def _panels(
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(1, count, sharey=sharey, squeeze=False)
     return figure, list(axes[0])
+
+
+def _looks(panels: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and style of each label, the same in all panels."""
+    labels = dict.fromkeys(label for curves in panels.values() for label in curves)
+    looks = product(STYLES, zip(COLOURS, MARKERS, strict=True))
+    return {
+        label: {"linestyle": style, "color": colour, "marker": marker}
+        for label, (style, (colour, marker)) in zip(labels, looks, strict=False)
+    }
+
+
+def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend for the labels of all panels."""
+    handles = {
+        label: handle
+        for ax in axes
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        handles.values(), handles.keys(), frameon=False, loc="outside lower center",
+        ncols=min(4, 1 + len(axes)), fontsize=9,
+    )  # fmt: skip
 
 
 def save(figure: Figure, path: Path) -> None:

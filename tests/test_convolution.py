@@ -1,11 +1,15 @@
 """The ways to compute a convolution are one convolution, forward and backward."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from snnjax import architecture as arch
 from snnjax import convolution
+from snnjax.ann import ANN
 from snnjax.convolution import conv_general_dilated, from_patches, suits_patches
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -67,3 +71,58 @@ def test_the_shape_decides(shape, kernel, strides, patches, with_gradient, monke
         x, w = jnp.zeros((1, *shape[1:])), jnp.zeros(kernel)
         conv_general_dilated(x, w, strides, "SAME", gradient=gradient)
         assert bool(used) == (wanted and jax.default_backend() == "cpu")
+
+
+def convolutions(name):
+    """Every convolution of a network once: input, kernel, strides and padding."""
+    network = arch.find(name)
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    if name in ("net1", "net2"):
+        images = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
+    found = set()
+
+    def note(x, kernel, strides, padding, *_, **__):
+        found.add((x.shape, kernel.shape, tuple(strides), padding))
+        return jax.lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=CHANNELS_LAST
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snnjax.ann.conv_general_dilated", note)
+        jax.eval_shape(ANN(network.layers).init, jax.random.key(0), images)
+    return found
+
+
+SIX = ("net1", "net2", "vgg16", "resnet20", "resnet20_wide", "resnet18")
+SHAPES = sorted(set().union(*map(convolutions, SIX)))
+
+
+def test_the_shapes_of_the_six_networks_are_found():
+    assert convolutions("net1") == set()
+    assert len(convolutions("net2")) == 2
+    assert len(convolutions("vgg16")) == 9  # of its 13, four have the shape of another
+    assert ((1, 32, 32, 16), (1, 1, 16, 32), (2, 2), "SAME") in convolutions("resnet20")
+
+
+@pytest.mark.parametrize(("shape", "kernel", "strides", "padding"), SHAPES)
+def test_the_ways_agree_on_every_shape_of_the_six_networks(shape, kernel, strides, padding):
+    """Forward, and both gradients."""
+    draw = np.random.default_rng(2).normal
+    x = draw(size=shape).astype(np.float32)
+    weights = draw(0, 1 / np.sqrt(np.prod(kernel[:3])), kernel).astype(np.float32)
+    xla = partial(
+        jax.lax.conv_general_dilated, window_strides=strides, padding=padding,
+        dimension_numbers=CHANNELS_LAST,
+    )  # fmt: skip
+    patches = partial(from_patches, strides=strides, padding=padding)
+    upstream = draw(size=jax.eval_shape(xla, x, weights).shape).astype(np.float32)
+
+    def both(way):
+        result, pull = jax.vjp(way, x, weights)
+        return result, *pull(upstream)
+
+    for ours, theirs in zip(
+        *(jax.jit(partial(both, way))() for way in (patches, xla)), strict=True
+    ):
+        largest = float(jnp.abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, atol=2e-5 * largest)

@@ -21,6 +21,8 @@ CIFAR10 = EXPERIMENTS / "cifar10_latency"
 RANGE = EXPERIMENTS / "activation_range"
 NOISE = EXPERIMENTS / "noise_robustness"
 CODING = EXPERIMENTS / "coding"
+THROUGHPUT = EXPERIMENTS / "throughput"
+PEERS = EXPERIMENTS.parent / ".venv-peers" / "bin" / "python"
 
 
 def smoke(folder, output, *options, small=("--smoke",)):
@@ -89,6 +91,68 @@ def test_figures_4_and_5_are_drawn_from_spikes_and_the_rule(tmp_path):
     assert record["changes"][record["delays"].index(0)] == pytest.approx(record["stdp"]["a_plus"])
     for name in ("coding", "stdp"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def measured(output, *options, script="run.py"):
+    """The JSON that a tiny run of the benchmark writes."""
+    command = [sys.executable, str(THROUGHPUT / script), "--smoke", "--output", str(output)]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([*command, *options], check=True, capture_output=True, env=environment)
+    (path,) = (output / "results").glob("*.json")
+    return path
+
+
+def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
+    path = measured(tmp_path)
+    record = json.loads(path.read_text())
+    kinds = ("rows", "memory", "thresholds", "training", "profile")
+    assert [len(record[kind]) for kind in kinds] == [8, 1, 1, 1, 2]
+    assert {row["chunk_steps"] for row in record["rows"] if row["batch"] == 2} == {1, 4}
+    for row in record["rows"]:
+        assert row["seconds"]["repeats"] == 2
+        assert row["to_ann"] > 0 < row["memory_bytes"]
+        assert row["spike_rate"] > 0
+    (at_once,) = record["thresholds"]
+    assert at_once["largest_difference"] < 1e-4
+    for part in record["profile"]:
+        assert part["macs"] == 2 * (24**2 * 12 * 25 + 4 * (8**2 * 64 * 25 * 12 + 1024 * 10))
+    for name in ("throughput", *kinds[1:]):
+        assert (tmp_path / "results" / f"{name}.md").read_text().startswith("| ")
+    assert (tmp_path / "figures" / "throughput.png").stat().st_size > 10_000
+
+    gone = record["memory"].pop()
+    path.write_text(json.dumps(record))
+    measured(tmp_path)
+    after = json.loads(path.read_text())
+    assert after["rows"] == record["rows"]  # what was there is not measured again
+    assert after["memory"][0]["memory_bytes"] == gone["memory_bytes"]
+
+
+def test_smoke_of_the_benchmark_beside_peers(tmp_path):
+    """Every peer computes what we compute; a peer that does not would be a row that says so."""
+    if not PEERS.is_file():
+        pytest.skip("no other simulators here: `make peers` installs them")
+    record = json.loads(measured(tmp_path, "--peers", str(PEERS)).read_text())
+    found = {(row["peer"], row["network"]): row for row in record["peers"]}
+    modes = {"SpikingJelly, step by step", "SpikingJelly, layer by layer"}
+    deep = {(mode, "resnet20") for mode in modes}
+    assert set(found) == {(peer, "net2") for peer in (*modes, "Spyx", "jaxpike")} | deep
+    for row in found.values():
+        assert row.get("reason") is None
+        assert row["agreement"]["agrees"]
+        assert row["peer_seconds"]["repeats"] == row["seconds"]["repeats"] == 2
+    (training,) = record["training"]
+    assert training["first_losses_difference"] < 1e-3
+
+
+def test_smoke_of_the_lowerings(tmp_path):
+    path = measured(tmp_path, script="lowering.py")
+    entries = json.loads(path.read_text())["entries"]
+    assert [entry["gradient"] for entry in entries] == [False, True] * 2
+    assert set(entries[0]["seconds"]) == {"xla", "patches", "matrix", "matrix, made before"}
+    assert [entry["taken"] for entry in entries] == ["patches"] * 2 + ["xla"] * 2
+    assert entries[2]["groups"] == 64
+    assert len((tmp_path / "results" / "lowering.md").read_text().splitlines()) == 2 + 4
 
 
 def test_smoke_of_the_comparison_and_its_plots(tmp_path):

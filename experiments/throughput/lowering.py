@@ -1,0 +1,251 @@
+"""Which way to compute a convolution is the fastest, for every shape of the six networks.
+
+`python experiments/throughput/lowering.py` measures XLA's own convolution, patches and, for tiny
+maps, one dense matrix, forward and with the gradient, and writes `results/lowering.json` and
+`results/lowering.md`: which wins, and which one `snnjax.convolution` takes. `suits_patches` was
+chosen by such a run; this checks the choice on another machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cases
+import cyclopts
+import jax
+import jax.numpy as jnp
+import numpy as np
+from cases import Effort, alternate, build, figures, median, timed
+from tqdm.auto import tqdm
+
+from snnjax import architecture as arch
+from snnjax import records, synapse
+from snnjax.ann import ANN
+from snnjax.checkpoint import write_whole
+from snnjax.convolution import from_patches, suits_patches
+
+HERE = Path(__file__).parent
+NETWORKS = ("net1", "net2", "vgg16", "resnet20", "resnet20_wide", "resnet18")
+BATCHES = (1, 16, 128)
+LARGEST_MATRIX = 2**23
+"""Entries up to which a convolution is tried as a dense matrix: 32 MiB."""
+TIE = 1.05
+"""Up to which share of the fastest two ways count as equal."""
+
+Padding = str | tuple[tuple[int, int], tuple[int, int]]
+
+
+class Shape(NamedTuple):
+    """A convolution: `size` is (H, W, C) of its input, `kernel` (kh, kw, C / groups, features)."""
+
+    size: tuple[int, int, int]
+    kernel: tuple[int, int, int, int]
+    strides: tuple[int, int]
+    padding: Padding
+    groups: int = 1
+
+
+GROUPED = (
+    Shape((16, 16, 64), (3, 3, 16, 64), (1, 1), "SAME", 4),
+    Shape((16, 16, 64), (3, 3, 1, 64), (2, 2), "SAME", 64),
+    Shape((4, 4, 256), (3, 3, 64, 256), (1, 1), "SAME", 4),
+)
+"""None of the six networks has groups; these are what a network with them may have."""
+
+
+def shapes_of(network: arch.Network) -> set[Shape]:
+    """Every convolution of a network once."""
+    images = jax.ShapeDtypeStruct((1, *cases.image_shape(network)), jnp.float32)
+    found: set[Shape] = set()
+
+    def follow(layers: tuple[arch.Layer, ...], params: dict[str, Any], x: Any) -> Any:
+        for name, layer in arch.named(layers):
+            inner = params.get(name, {})
+            match layer:
+                case arch.Residual() | arch.Concat():
+                    branches = [
+                        follow(inside, inner.get(branch, {}), x)
+                        for branch, inside in layer.branches.items()
+                    ]
+                    x = jax.eval_shape(lambda *parts, of=layer: synapse.join(of, parts), *branches)
+                case arch.Conv():
+                    found.add(Shape(
+                        x.shape[1:], inner["kernel"].shape, layer.strides, layer.padding,
+                        layer.groups,
+                    ))  # fmt: skip
+                    x = jax.eval_shape(partial(synapse.apply, layer), inner, x)
+                case arch.Dense() | arch.AvgPool() | arch.Flatten():
+                    x = jax.eval_shape(partial(synapse.apply, layer), inner, x)
+        return x
+
+    variables = jax.eval_shape(ANN(network.layers).init, jax.random.key(0), images)
+    follow(network.layers, variables["params"], images)
+    return found
+
+
+def xla(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x, kernel, shape.strides, shape.padding, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=shape.groups, precision=jax.lax.Precision.HIGHEST,
+    )  # fmt: skip
+
+
+def patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`snnjax.convolution.from_patches`, mapped over the groups."""
+    product = partial(
+        from_patches, strides=shape.strides, padding=shape.padding,
+        precision=jax.lax.Precision.HIGHEST,
+    )  # fmt: skip
+    if shape.groups == 1:
+        return product(x, kernel)
+    grouped = x.reshape(*x.shape[:3], shape.groups, -1)
+    apart = kernel.reshape(*kernel.shape[:3], shape.groups, -1)
+    mapped = jax.vmap(lambda x, kernel: product(x, kernel), (3, 3), 3)
+    return mapped(grouped, apart).reshape(len(x), *output_size(shape))
+
+
+def matrix_of(shape: Shape, kernel: jax.Array) -> jax.Array:
+    """The convolution as `[H * W * C, H' * W' * features]`: what it makes of each unit image."""
+    inputs = int(np.prod(shape.size))
+    units = jnp.eye(inputs).reshape(inputs, *shape.size)
+    return patches(shape, units, kernel).reshape(inputs, -1)
+
+
+def matrix(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    made = jax.lax.optimization_barrier(matrix_of(shape, kernel))
+    return by_matrix(shape, x, made)
+
+
+def by_matrix(shape: Shape, x: jax.Array, made: jax.Array) -> jax.Array:
+    """With the matrix made before, as it may be for all timesteps at once."""
+    flat = jnp.dot(x.reshape(len(x), -1), made, precision=jax.lax.Precision.HIGHEST)
+    return flat.reshape(len(x), *output_size(shape))
+
+
+def output_size(shape: Shape) -> tuple[int, ...]:
+    arrays = [jax.ShapeDtypeStruct(size, jnp.float32) for size in ((1, *shape.size), shape.kernel)]
+    return jax.eval_shape(partial(xla, shape), *arrays).shape[1:]
+
+
+def ways(shape: Shape) -> dict[str, Callable[..., jax.Array]]:
+    """Every way to compute it, by name."""
+    found = {"xla": xla, "patches": patches}
+    if np.prod(shape.size) * np.prod(output_size(shape)) <= LARGEST_MATRIX:
+        found["matrix"] = matrix
+    return {name: partial(way, shape) for name, way in found.items()}
+
+
+def with_gradient(way: Callable[..., jax.Array]) -> Callable[..., Any]:
+    """Both gradients of a convolution, which need it forward besides."""
+
+    def run(x: jax.Array, kernel: jax.Array, upstream: jax.Array) -> Any:
+        result, pull = jax.vjp(way, x, kernel)
+        return result, pull(upstream)
+
+    return run
+
+
+def agree(shape: Shape, x: jax.Array, kernel: jax.Array) -> None:
+    """Refuse to time ways that are not one convolution.
+
+    Raises:
+      AssertionError: naming the way and by how much it is off.
+    """
+    wanted = xla(shape, x, kernel)
+    for name, way in ways(shape).items():
+        np.testing.assert_allclose(way(x, kernel), wanted, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[str, Any]:
+    """An entry: seconds of each way by turns, the fastest, and the one that is taken."""
+    draw = np.random.default_rng(0).standard_normal
+    x = jnp.asarray(draw((batch, *shape.size)), jnp.float32)
+    kernel = jnp.asarray(draw(shape.kernel) / np.sqrt(np.prod(shape.kernel[:3])), jnp.float32)
+    agree(shape, x[:1], kernel)
+    arguments: tuple[jax.Array, ...] = (x, kernel)
+    found = ways(shape)
+    if gradient:
+        arguments = (*arguments, jnp.asarray(draw((batch, *output_size(shape))), jnp.float32))
+        found = {name: with_gradient(way) for name, way in found.items()}
+    calls = {name: partial(timed, build(way, *arguments).run) for name, way in found.items()}
+    if "matrix" in calls and not gradient:
+        made = matrix_of(shape, kernel)
+        ready = build(partial(by_matrix, shape), x, made)
+        calls["matrix, made before"] = partial(timed, ready.run)
+    seconds = alternate(calls, effort)
+    medians = {name: median(times) for name, times in seconds.items()}
+    fastest = min(found, key=medians.__getitem__)  # one made before is another question
+    suits = shape.groups == 1 and suits_patches(
+        (batch, *shape.size), shape.kernel, shape.strides, shape.padding, gradient=gradient
+    )
+    taken = "patches" if suits else "xla"
+    return {
+        "seconds": {name: figures(times) for name, times in seconds.items()},
+        "fastest": fastest,
+        "taken": taken,
+        "taken_to_fastest": round(medians[taken] / medians[fastest], 3),
+    }
+
+
+def table(entries: list[dict[str, Any]]) -> str:
+    """A line for each shape, batch and direction."""
+    names = ("xla", "patches", "matrix", "matrix, made before")
+    lines = []
+    for entry in entries:
+        times = [entry["seconds"].get(name) for name in names]
+        lines.append([
+            "x".join(map(str, entry["size"])), "x".join(map(str, entry["kernel"])),
+            "x".join(map(str, entry["strides"])), str(entry["groups"]), str(entry["batch"]),
+            "with gradient" if entry["gradient"] else "forward",
+            *("" if found is None else f"{1000 * found['median']:.4g}" for found in times),
+            entry["fastest"], entry["taken"],
+            f"{entry['taken_to_fastest']:.2f}" if entry["taken_to_fastest"] > TIE else "as fast",
+        ])  # fmt: skip
+    columns = (
+        "input", "kernel", "strides", "groups", "B", "direction", *(f"{n} (ms)" for n in names),
+        "fastest", "taken", "taken / fastest",
+    )  # fmt: skip
+    return records.markdown_table(columns, lines)
+
+
+def main(*, smoke: bool = False, output: Path = HERE) -> None:
+    """Measure what is not there yet.
+
+    Parameters
+    ----------
+    smoke
+        two small shapes
+    output
+        folder for the results
+    """
+    path = output / "results" / "lowering.json"
+    entries = json.loads(path.read_text())["entries"] if path.is_file() else []
+    known = {shape for name in NETWORKS for shape in shapes_of(arch.find(name))}
+    shapes = [*sorted(known, key=str), *GROUPED]
+    if smoke:
+        shapes = [Shape((2, 2, 8), (3, 3, 8, 8), (1, 1), "SAME"), GROUPED[1]]
+    effort = Effort(repeats=2, seconds=0.0) if smoke else Effort(seconds=0.5, limit=30.0)
+    wanted = [
+        {**shape._asdict(), "batch": batch, "gradient": gradient}
+        for shape in shapes for batch in (BATCHES[:1] if smoke else BATCHES)
+        for gradient in (False, True)
+    ]  # fmt: skip
+    plain = [json.loads(json.dumps(key)) for key in wanted]  # tuples are lists in the file
+    for key, kept in zip(tqdm(wanted, "shapes", mininterval=1), plain, strict=True):
+        if any(kept.items() <= entry.items() for entry in entries):
+            continue
+        shape = Shape(*(key[name] for name in Shape._fields))
+        entry = measure(shape, key["batch"], key["gradient"], effort)
+        entries.append({**kept, **entry, **records.provenance()})
+        records.write_json(path, {"entries": entries})
+    text = table(entries)
+    write_whole(output / "results" / "lowering.md", text.encode())
+    print(text)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

@@ -1,0 +1,205 @@
+"""Tables and the figure of `results/throughput.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+
+from snnjax import plots, records
+from snnjax.checkpoint import write_whole
+from snnjax.simulation import choose_chunk
+
+HERE = Path(__file__).parent
+ORDERS = ("step by step", "chosen", "layer by layer")
+
+Entries = list[dict[str, Any]]
+Table = tuple[Sequence[str], list[Sequence[str]]]
+
+
+def milliseconds(found: dict[str, Any] | None) -> str:
+    """The median; in brackets how many calls, where they were fewer than five."""
+    if found is None:
+        return "--"
+    few = f" ({found['repeats']})" if found["repeats"] < 5 else ""
+    return f"{1000 * found['median']:.4g}{few}"
+
+
+def mebibytes(count: int | None) -> str:
+    return "--" if count is None else f"{count / 2**20:.4g}"
+
+
+def case_of(entry: dict[str, Any]) -> tuple[str, int, int]:
+    return entry["network"], entry["batch"], entry["num_steps"]
+
+
+def is_chosen(row: dict[str, Any]) -> bool:
+    """Whether it is in the order that a user gets."""
+    return row["chunk_steps"] == choose_chunk(row["batch"], row["num_steps"])
+
+
+def throughput(rows: Entries) -> Table:
+    """A line for each network, batch, T and neuron; the ratios are of the chosen order."""
+    groups: dict[tuple[Any, ...], Entries] = {}
+    for row in rows:
+        groups.setdefault((*case_of(row), row["neuron"]), []).append(row)
+    lines = []
+    for (network, batch, steps, neuron), group in groups.items():
+        by_order = {row["order"]: row for row in group}
+        (own,) = (row for row in group if is_chosen(row))
+        times = [milliseconds(by_order[o]["seconds"]) if o in by_order else "" for o in ORDERS]
+        lines.append([
+            network, str(batch), str(steps), neuron, *times, str(own["chunk_steps"]),
+            milliseconds(own["ann_seconds"]), f"{own['to_ann']:.2f}",
+            f"{own['to_steps_of_ann']:.2f}", mebibytes(own["memory_bytes"]),
+            f"{own['trace_seconds'] + own['compile_seconds']:.1f}",
+        ])  # fmt: skip
+    return (
+        "network", "B", "T", "neuron", *(f"{order} (ms)" for order in ORDERS), "chosen: steps",
+        "ANN (ms)", "/ ANN", "/ (T ANN)", "MiB", "compile (s)",
+    ), lines  # fmt: skip
+
+
+def beside_peers(entries: Entries) -> Table:
+    lines = []
+    for entry in entries:
+        network, batch, steps = case_of(entry)
+        found = [entry["peer"], network, str(batch), str(steps)]
+        if "reason" in entry:
+            lines.append([*found, *[""] * 5, entry["reason"].replace("|", "/")])
+            continue
+        agreement = entry["agreement"]
+        lines.append([
+            *found, milliseconds(entry["seconds"]), milliseconds(entry["peer_seconds"]),
+            f"{entry['peer_to_ours']:.2f}", mebibytes(entry["memory_bytes"]),
+            mebibytes(entry["peer_peak_bytes"]),
+            "same" if agreement["agrees"] else f"not the same: {agreement['logits']:.2g}",
+        ])  # fmt: skip
+    return (
+        "peer", "network", "B", "T", "snnjax (ms)", "peer (ms)", "peer / snnjax",
+        "snnjax, program (MiB)", "peer, process (MiB)", "logits",
+    ), lines  # fmt: skip
+
+
+def memory(entries: Entries) -> Table:
+    lines = [
+        [
+            *map(str, case_of(entry)), entry["order"], mebibytes(entry["memory_bytes"]),
+            mebibytes(entry["peak_bytes"]), mebibytes(entry["peak_bytes_before_running"]),
+            f"{entry['trace_seconds']:.2f}", f"{entry['compile_seconds']:.2f}",
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return (
+        "network", "B", "T", "order", "program (MiB)", "process (MiB)", "before it ran (MiB)",
+        "trace (s)", "compile (s)",
+    ), lines  # fmt: skip
+
+
+def thresholds(entries: Entries) -> Table:
+    lines = [
+        [
+            *map(str, case_of(entry)), str(entry["count"]),
+            milliseconds(entry["seconds"]["at once"]), milliseconds(entry["seconds"]["one by one"]),
+            f"{entry['one_by_one_to_at_once']:.2f}",
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return (
+        "network", "B", "T", "thresholds", "one vmap (ms)", "as many calls (ms)", "calls / vmap",
+    ), lines  # fmt: skip
+
+
+def training(entries: Entries) -> Table:
+    lines = [
+        [
+            entry["recipe"], str(entry["steps"]), str(entry["batch"]),
+            *(
+                [entry["reason"], "", "", ""]
+                if "reason" in entry
+                else [
+                    milliseconds(entry["seconds"]), milliseconds(entry.get("peer_seconds")),
+                    f"{entry['peer_to_ours']:.2f}" if entry["peer"] else "",
+                    f"{entry['first_losses_difference']:.1g}" if entry["peer"] else "",
+                ]
+            ),
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return (
+        "recipe", "steps", "batch", "snnjax (ms)", "torch (ms)", "torch / snnjax",
+        "first five losses differ by",
+    ), lines  # fmt: skip
+
+
+def profile(entries: Entries) -> Table:
+    names = ("products", "neurons", "readout")
+    lines = [
+        [
+            *map(str, case_of(entry)), entry["neuron"], milliseconds(entry["seconds"]["whole"]),
+            *(f"{1000 * entry['parts'][name]:.4g}" for name in names),
+            *(f"{1000 * entry['floors'][name]:.4g}" for name in names[:2]),
+            milliseconds(entry["seconds"]["whole, called from Python"]),
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return (
+        "network", "B", "T", "neuron", "whole (ms)", *(f"{name} (ms)" for name in names),
+        "floor of products (ms)", "floor of neurons (ms)", "called from Python (ms)",
+    ), lines  # fmt: skip
+
+
+TABLES = {
+    "rows": ("throughput", throughput),
+    "peers": ("peers", beside_peers),
+    "memory": ("memory", memory),
+    "thresholds": ("thresholds", thresholds),
+    "training": ("training", training),
+    "profile": ("profile", profile),
+}
+
+
+def curves(record: dict[str, Entries]) -> dict[str, dict[str, dict[int, float]]]:
+    """Images per second by network, label and T: ours in the chosen order, and the peers'."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+
+    def put(entry: dict[str, Any], label: str, seconds: dict[str, Any]) -> None:
+        network, batch, steps = case_of(entry)
+        by_steps = found.setdefault(network, {}).setdefault(f"{label}, B = {batch}", {})
+        by_steps[steps] = max(by_steps.get(steps, 0.0), batch / seconds["median"])
+
+    for row in record["rows"]:
+        if row["neuron"] == "exact-charge" and is_chosen(row):
+            put(row, "snnjax", row["seconds"])
+    for entry in record["peers"]:
+        if entry["peer"].startswith("SpikingJelly") and "reason" not in entry:
+            put(entry, "SpikingJelly", entry["peer_seconds"])
+    return found
+
+
+def main(*, output: Path = HERE) -> None:
+    """Write `results/*.md` and draw `figures/throughput.png`.
+
+    Parameters
+    ----------
+    output
+        folder that holds results
+    """
+    record = json.loads((output / "results" / "throughput.json").read_text())
+    for section, (name, table) in TABLES.items():
+        if record[section]:
+            text = records.markdown_table(*table(record[section]))
+            write_whole(output / "results" / f"{name}.md", text.encode())
+            print(f"{name}\n{text}")
+    figure = plots.against_steps(
+        curves(record), label="images per second", title="Compiled simulation, constant input"
+    )
+    plots.save(figure, output / "figures" / "throughput.png")
+    print(output / "figures" / "throughput.png")
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

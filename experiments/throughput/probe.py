@@ -1,0 +1,65 @@
+"""One simulation in a process of its own, for its peak memory and what it takes to compile.
+
+`run.py` starts it; it prints a JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cases
+import cyclopts
+import jax
+import jax.numpy as jnp
+
+from snnjax import architecture as arch
+from snnjax.ann import ANN
+from snnjax.conversion import convert
+
+
+def peak_bytes() -> int | None:
+    """The most that this process held so far, or None where the system does not say.
+
+    Not `getrusage`: its figure begins with what the process had that started this one.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    lines = status.read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def constant(network: arch.Network, images: jax.Array) -> dict[str, Any]:
+    """Parameters of one number: what is measured does not depend on it, and nothing is computed
+    to make them.
+    """
+    shapes = jax.eval_shape(ANN(network.layers).init, jax.random.key(0), images[:1])
+    return jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), dict(shapes))
+
+
+def main(*, network: str, batch: int, num_steps: int, chunk_steps: int, neuron: str) -> None:
+    """Compile, run once, and print the figures."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    found = arch.find(network)
+    images = cases.draw_images(found, batch)
+    params = convert(found, constant(found, images))
+    begun = peak_bytes()
+    program = cases.build_simulation(
+        found, params, images, num_steps=num_steps, neuron=neuron, chunk_steps=chunk_steps
+    )
+    compiled = peak_bytes()
+    program.run()
+    print(json.dumps({
+        "peak_bytes": peak_bytes(),
+        "peak_bytes_before_compiling": begun,
+        "peak_bytes_before_running": compiled,
+        "memory_bytes": program.memory_bytes,
+        "trace_seconds": round(program.trace_seconds, 3),
+        "compile_seconds": round(program.compile_seconds, 3),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

@@ -1,0 +1,154 @@
+"""What is measured beside the rows: memory and compilation, thresholds at once, parts of a step."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cases
+import jax
+import jax.numpy as jnp
+from cases import Case, Effort, alternate, build, figures, median, timed
+
+from snnjax import architecture as arch
+from snnjax import operations, readout
+from snnjax.conversion import convert
+from snnjax.neuron import NEURONS, NeuronModel, NeuronParams
+from snnjax.simulation import simulate
+
+HERE = Path(__file__).parent
+STATES = {"exact-charge": 2, "double-threshold": 1}
+"""Numbers that a neuron keeps from one timestep to the next."""
+
+
+def probe(case: Case, neuron: str, chunk_steps: int) -> dict[str, Any]:
+    """Peak memory of a fresh process, XLA's own count, and seconds to compile."""
+    options = {**case._asdict(), "neuron": neuron, "chunk_steps": chunk_steps}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    command = [sys.executable, str(HERE / "probe.py"), *words]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+def thresholds(case: Case, count: int, effort: Effort) -> dict[str, Any]:
+    """So many thresholds in one mapped program, by turns with one program called as often."""
+    network = arch.find(case.network)
+    variables, images = cases.draw(network), cases.draw_images(network, case.batch)
+    names = list(arch.activations(network))
+
+    def curve(threshold: jax.Array, images: jax.Array) -> jax.Array:
+        params = convert(network, variables, scales=dict.fromkeys(names, threshold))
+        return simulate(network, params, images, num_steps=case.num_steps).values
+
+    tried = jnp.linspace(0.25, 2.0, count)
+    mapped = build(jax.vmap(curve, (0, None)), tried, images)
+    single = jax.jit(curve).lower(tried[0], images).compile()
+
+    def one_by_one() -> Any:
+        return jax.block_until_ready([single(threshold, images) for threshold in tried])
+
+    largest = float(jnp.abs(mapped.run() - jnp.stack(one_by_one())).max())
+    seconds = alternate(
+        {"at once": partial(timed, mapped.run), "one by one": partial(timed, one_by_one)}, effort
+    )
+    return {
+        "seconds": {name: figures(found) for name, found in seconds.items()},
+        "one_by_one_to_at_once": round(
+            median(seconds["one by one"]) / median(seconds["at once"]), 3
+        ),
+        "largest_difference": largest,
+    }
+
+
+def _still(params: NeuronParams, shape: tuple[int, ...]) -> jax.Array:
+    del params
+    return jnp.zeros(shape)
+
+
+def _delay(
+    params: NeuronParams, state: jax.Array, current: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    del params
+    return current, state
+
+
+DELAY = NeuronModel(_still, _delay)
+"""In the place of a neuron: hands on the last current, so that no product is the same twice."""
+
+
+def machine(size: int) -> dict[str, float]:
+    """What the machine can do: products per second of a square product, bytes per second of a
+    pass over a large array, both compiled as in a simulation.
+    """
+    square = jnp.full((size, size), 0.5)
+    product = build(partial(jnp.dot, precision=jax.lax.Precision.HIGHEST), square, square)
+    long = jnp.ones(16 * size**2)
+    passed = build(lambda x: x + 1, long)
+    seconds = alternate(
+        {"product": partial(timed, product.run), "pass": partial(timed, passed.run)}
+    )
+    return {
+        "macs_per_second": size**3 / min(seconds["product"]),
+        "bytes_per_second": 2 * long.nbytes / min(seconds["pass"]),
+    }
+
+
+def profile(
+    case: Case, neuron: str, effort: Effort, able: dict[str, float], chunk_steps: int = 1
+) -> dict[str, Any]:
+    """Seconds of a batch with parts left out, and the least that they could take.
+
+    The floor of products is their number at the machine's best rate; that of neurons is the
+    bytes that they must read and write, as if nothing stayed in a cache, so that small networks
+    may be below it.
+    """
+    network = arch.find(case.network)
+    params, images = convert(network, cases.draw(network)), cases.draw_images(network, case.batch)
+
+    def built(model: NeuronModel, read: readout.Readout) -> Any:
+        run = partial(
+            simulate, network, num_steps=case.num_steps, neuron=model, readout=read,
+            chunk_steps=chunk_steps,
+        )  # fmt: skip
+        return partial(timed, build(run, params, images).run)
+
+    def called() -> Any:
+        return jax.block_until_ready(simulate(
+            network, params, images, num_steps=case.num_steps, neuron=NEURONS[neuron],
+            chunk_steps=chunk_steps,
+        ))  # fmt: skip
+
+    seconds = alternate(
+        {
+            "whole": built(NEURONS[neuron], readout.ACCUMULATE),
+            "without readout": built(NEURONS[neuron], readout.CURRENT),
+            "without neurons and readout": built(DELAY, readout.CURRENT),
+            "whole, called from Python": partial(timed, called),
+        },
+        effort,
+    )
+    took = {name: median(found) for name, found in seconds.items()}
+    found = operations.trace(network, params, images.shape[1:])
+    macs = case.batch * sum(s.dense * (1 if s.in_stem else case.num_steps) for s in found.values())
+    shapes = simulate(network, params, images, num_steps=1).neurons
+    cells = case.batch * case.num_steps * sum(int(count) for count in shapes.values())
+    traffic = 4 * cells * (2 * STATES[neuron] + 2)  # states and current read, states and spikes out
+    return {
+        "seconds": {name: figures(times) for name, times in seconds.items()},
+        "parts": {
+            "products": took["without neurons and readout"],
+            "neurons": round(took["without readout"] - took["without neurons and readout"], 6),
+            "readout": round(took["whole"] - took["without readout"], 6),
+        },
+        "macs": macs,
+        "neuron_bytes": traffic,
+        "floors": {
+            "products": float(f"{macs / able['macs_per_second']:.4g}"),
+            "neurons": float(f"{traffic / able['bytes_per_second']:.4g}"),
+        },
+        **{name: float(f"{value:.4g}") for name, value in able.items()},
+    }
