@@ -16,8 +16,10 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from snnjax.checkpoint import write_whole
 
 __all__ = [
+    "Picture",
     "accuracy_against_time",
     "accuracy_under_noise",
+    "make_panels",
     "pictures",
     "raster",
     "save",
@@ -30,6 +32,36 @@ MARKERS = "osD^vP"
 STYLES = ("-", "--", ":")
 
 
+class Picture(Figure):
+    """A figure that a notebook shows where a cell ends with it; no pyplot is needed."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+
+def make_panels(
+    count: int, size: tuple[float, float], *, sharey: bool = False
+) -> tuple[Picture, list[Axes]]:
+    """A figure with `count` plots side by side, in the look of all of them.
+
+    Args:
+      count: of plots.
+      size: of the whole, in inches.
+      sharey: one vertical axis for all.
+
+    Raises:
+      ValueError: if `count` is below 1.
+    """
+    if count < 1:
+        raise ValueError("there is nothing to draw; want at least one panel")
+    with matplotlib.rc_context(
+        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    ):
+        figure = Picture(figsize=size, layout="constrained")
+        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)
+    return figure, list(axes[0])
+
+
 def accuracy_against_time(
     curves: Mapping[str, Sequence[float]],
     *,
@@ -38,7 +70,7 @@ def accuracy_against_time(
     steps: Mapping[str, Sequence[int]] | None = None,
     bands: Mapping[str, Sequence[float]] | None = None,
     lowest: float | None = None,
-) -> Figure:
+) -> Picture:
     """Accuracy in % after every timestep, with the ANN's as horizontal lines.
 
     Args:
@@ -57,7 +89,7 @@ def accuracy_against_time(
     if not 0 < len(curves) <= most:
         raise ValueError(f"there are {len(curves)} curves to draw; want 1 to {most}")
     many = len(curves) > len(COLOURS)
-    figure, (axes,) = _panels(1, (8.0, 5.0) if many else (6.4, 4.0))
+    figure, (axes,) = make_panels(1, (8.0, 5.0) if many else (6.4, 4.0))
     looks = product(STYLES, zip(COLOURS, MARKERS, strict=True))
     for (label, curve), (style, (colour, marker)) in zip(curves.items(), looks, strict=False):
         at = (steps or {}).get(label, range(1, len(curve) + 1))
@@ -94,7 +126,7 @@ def accuracy_under_noise(
     *,
     densities: Sequence[float],
     title: str,
-) -> Figure:
+) -> Picture:
     """Accuracy in % against the share of noisy pixels, side by side, with bands of a deviation.
 
     Args:
@@ -105,7 +137,7 @@ def accuracy_under_noise(
     Raises:
       ValueError: if there are no panels.
     """
-    figure, axes = _panels(len(panels), (3.6 * len(panels) + 1.2, 4.0), sharey=True)
+    figure, axes = make_panels(len(panels), (3.6 * len(panels) + 1.2, 4.0), sharey=True)
     looks = dict.fromkeys(label for curves in panels.values() for label in curves)
     for label, (style, (colour, marker)) in zip(
         looks, product(STYLES, zip(COLOURS, MARKERS, strict=True)), strict=False
@@ -136,7 +168,7 @@ def accuracy_under_noise(
     return figure
 
 
-def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron") -> Figure:
+def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron") -> Picture:
     """Spikes of a population against time, side by side.
 
     Args:
@@ -147,7 +179,7 @@ def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron
     Raises:
       ValueError: if there are no panels.
     """
-    figure, axes = _panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
+    figure, axes = make_panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
     for ax, (name, spikes), colour in zip(axes, trains.items(), COLOURS, strict=False):
         times, neurons = np.nonzero(spikes)
         ax.plot(times + 1, neurons, "|", color=colour, markersize=3, markeredgewidth=0.8)
@@ -160,7 +192,7 @@ def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron
     return figure
 
 
-def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str) -> Figure:
+def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str) -> Picture:
     """Change of a weight by one pair of spikes against their delay.
 
     Args:
@@ -171,7 +203,7 @@ def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str
     Raises:
       ValueError: from matplotlib, if the lengths differ.
     """
-    figure, (axes,) = _panels(1, (6.4, 4.0))
+    figure, (axes,) = make_panels(1, (6.4, 4.0))
     axes.axhline(0, color="#444444", linewidth=0.8)
     axes.axvline(0, color="#444444", linewidth=0.8)
     markers, stems, base = axes.stem(delays, changes, basefmt=" ")
@@ -185,7 +217,7 @@ def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str
     return figure
 
 
-def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Figure:
+def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Picture:
     """Images in [0, 1], a row for each label.
 
     Args:
@@ -197,7 +229,7 @@ def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Figure:
     if not images:
         raise ValueError("there are no images to show; want at least one row")
     columns = max(map(len, images.values()))
-    figure = Figure(figsize=(1.1 * columns + 0.6, 1.1 * len(images)), layout="constrained")
+    figure = Picture(figsize=(1.1 * columns + 0.6, 1.1 * len(images)), layout="constrained")
     grid = figure.subplots(len(images), columns, squeeze=False)
     for axes, (label, row) in zip(grid, images.items(), strict=True):
         for ax, image in zip(axes, row, strict=True):
@@ -207,26 +239,16 @@ def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Figure:
     return figure
 
 
-def _panels(
-    count: int, size: tuple[float, float], *, sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plots side by side, in the look of all of them."""
-    if count < 1:
-        raise ValueError("there is nothing to draw; want at least one panel")
-    with matplotlib.rc_context(
-        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)
-    return figure, list(axes[0])
-
-
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all.
 
     Raises:
       OSError: if the file cannot be written.
     """
+    write_whole(path, _png(figure))
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()
