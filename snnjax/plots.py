@@ -172,7 +172,7 @@ def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron
     """Spikes of a population against time, side by side.
 
     Args:
-      trains: by title of a panel, spikes `[T, N]`; 0 is none.
+      trains: by title of a panel, spikes `[T, N]`; 0 is none, and those below 0 are black.
       title: above all.
       order: what the vertical axis counts, from the top.
 
@@ -181,13 +181,18 @@ def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron
     """
     figure, axes = make_panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
     for ax, (name, spikes), colour in zip(axes, trains.items(), COLOURS, strict=False):
-        times, neurons = np.nonzero(spikes)
-        ax.plot(times + 1, neurons, "|", color=colour, markersize=3, markeredgewidth=0.8)
-        ax.set_title(f"{name}: {len(times):,} spikes", loc="left", fontsize=10)
+        counts = []
+        for sent, of_sign in ((np.greater(spikes, 0), colour), (np.less(spikes, 0), "black")):
+            times, neurons = np.nonzero(sent)
+            ax.plot(times + 1, neurons, "|", color=of_sign, markersize=3, markeredgewidth=0.8)
+            counts.append(len(times))
+        below = f", {counts[1]:,} of them -1" if counts[1] else ""
+        ax.set_title(f"{name}: {sum(counts):,} spikes{below}", loc="left", fontsize=10)
         ax.set_xlim(0.5, len(spikes) + 0.5)
         ax.set_xlabel("timestep")
     axes[0].set_ylabel(order)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(max(np.shape(spikes)[1] for spikes in trains.values()) - 0.5, -0.5)
+    axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
