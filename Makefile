@@ -16,7 +16,7 @@ test: .venv/.installed
 	$(BIN)/pytest $(ARGS)
 
 docs: .venv/.docs
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Sphinx settings: Markdown pages by MyST, the API from the docstrings of the code."""
+"""Sphinx settings: Markdown pages and notebooks by MyST, the API from the code's docstrings."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ author = "the snnjax authors"
 version = release = snnjax.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
@@ -20,6 +20,10 @@ extensions = [
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"  # no outputs are committed
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
 html_theme = "furo"
 html_title = f"snnjax {version}"
 

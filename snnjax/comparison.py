@@ -17,7 +17,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from snnjax import datasets, methods, metrics, pipeline, plots, records, simulation
 from snnjax.checkpoint import write_whole

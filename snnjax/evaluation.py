@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from snnjax import architecture, datasets, devices, early_exit, metrics, simulation, spiking
 from snnjax.encoding import Encoding

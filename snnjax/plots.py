@@ -17,9 +17,11 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from snnjax.checkpoint import write_whole
 
 __all__ = [
+    "Picture",
     "accuracy_against_time",
     "accuracy_under_noise",
     "against_steps",
+    "make_panels",
     "pictures",
     "raster",
     "save",
@@ -32,6 +34,36 @@ MARKERS = "osD^vP"
 STYLES = ("-", "--", ":")
 
 
+class Picture(Figure):
+    """A figure that a notebook shows where a cell ends with it; no pyplot is needed."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+
+def make_panels(
+    count: int, size: tuple[float, float], *, sharey: bool = False
+) -> tuple[Picture, list[Axes]]:
+    """A figure with `count` plots side by side, in the look of all of them.
+
+    Args:
+      count: of plots.
+      size: of the whole, in inches.
+      sharey: one vertical axis for all.
+
+    Raises:
+      ValueError: if `count` is below 1.
+    """
+    if count < 1:
+        raise ValueError("there is nothing to draw; want at least one panel")
+    with matplotlib.rc_context(
+        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    ):
+        figure = Picture(figsize=size, layout="constrained")
+        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)
+    return figure, list(axes[0])
+
+
 def accuracy_against_time(
     curves: Mapping[str, Sequence[float]],
     *,
@@ -40,7 +72,7 @@ def accuracy_against_time(
     steps: Mapping[str, Sequence[int]] | None = None,
     bands: Mapping[str, Sequence[float]] | None = None,
     lowest: float | None = None,
-) -> Figure:
+) -> Picture:
     """Accuracy in % after every timestep, with the ANN's as horizontal lines.
 
     Args:
@@ -59,7 +91,7 @@ def accuracy_against_time(
     if not 0 < len(curves) <= most:
         raise ValueError(f"there are {len(curves)} curves to draw; want 1 to {most}")
     many = len(curves) > len(COLOURS)
-    figure, (axes,) = _panels(1, (8.0, 5.0) if many else (6.4, 4.0))
+    figure, (axes,) = make_panels(1, (8.0, 5.0) if many else (6.4, 4.0))
     looks = product(STYLES, zip(COLOURS, MARKERS, strict=True))
     for (label, curve), (style, (colour, marker)) in zip(curves.items(), looks, strict=False):
         at = (steps or {}).get(label, range(1, len(curve) + 1))
@@ -96,7 +128,7 @@ def accuracy_under_noise(
     *,
     densities: Sequence[float],
     title: str,
-) -> Figure:
+) -> Picture:
     """Accuracy in % against the share of noisy pixels, side by side, with bands of a deviation.
 
     Args:
@@ -107,7 +139,7 @@ def accuracy_under_noise(
     Raises:
       ValueError: if there are no panels.
     """
-    figure, axes = _panels(len(panels), (3.6 * len(panels) + 1.2, 4.0), sharey=True)
+    figure, axes = make_panels(len(panels), (3.6 * len(panels) + 1.2, 4.0), sharey=True)
     looks = _looks(panels)
     at = [100 * density for density in densities]
     for ax, (name, curves) in zip(axes, panels.items(), strict=True):
@@ -138,7 +170,7 @@ def against_steps(
     Raises:
       ValueError: if there are no panels.
     """
-    figure, axes = _panels(len(panels), (3.2 * len(panels) + 1.2, 4.2))
+    figure, axes = make_panels(len(panels), (3.2 * len(panels) + 1.2, 4.2))
     looks = _looks(panels)
     for ax, (name, curves) in zip(axes, panels.items(), strict=True):
         for of, values in curves.items():
@@ -156,31 +188,36 @@ def against_steps(
     return figure
 
 
-def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron") -> Figure:
+def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron") -> Picture:
     """Spikes of a population against time, side by side.
 
     Args:
-      trains: by title of a panel, spikes `[T, N]`; 0 is none.
+      trains: by title of a panel, spikes `[T, N]`; 0 is none, and those below 0 are black.
       title: above all.
       order: what the vertical axis counts, from the top.
 
     Raises:
       ValueError: if there are no panels.
     """
-    figure, axes = _panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
+    figure, axes = make_panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
     for ax, (name, spikes), colour in zip(axes, trains.items(), COLOURS, strict=False):
-        times, neurons = np.nonzero(spikes)
-        ax.plot(times + 1, neurons, "|", color=colour, markersize=3, markeredgewidth=0.8)
-        ax.set_title(f"{name}: {len(times):,} spikes", loc="left", fontsize=10)
+        counts = []
+        for sent, of_sign in ((np.greater(spikes, 0), colour), (np.less(spikes, 0), "black")):
+            times, neurons = np.nonzero(sent)
+            ax.plot(times + 1, neurons, "|", color=of_sign, markersize=3, markeredgewidth=0.8)
+            counts.append(len(times))
+        below = f", {counts[1]:,} of them -1" if counts[1] else ""
+        ax.set_title(f"{name}: {sum(counts):,} spikes{below}", loc="left", fontsize=10)
         ax.set_xlim(0.5, len(spikes) + 0.5)
         ax.set_xlabel("timestep")
     axes[0].set_ylabel(order)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(max(np.shape(spikes)[1] for spikes in trains.values()) - 0.5, -0.5)
+    axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str) -> Figure:
+def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str) -> Picture:
     """Change of a weight by one pair of spikes against their delay.
 
     Args:
@@ -191,7 +228,7 @@ def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str
     Raises:
       ValueError: from matplotlib, if the lengths differ.
     """
-    figure, (axes,) = _panels(1, (6.4, 4.0))
+    figure, (axes,) = make_panels(1, (6.4, 4.0))
     axes.axhline(0, color="#444444", linewidth=0.8)
     axes.axvline(0, color="#444444", linewidth=0.8)
     markers, stems, base = axes.stem(delays, changes, basefmt=" ")
@@ -205,7 +242,7 @@ def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str
     return figure
 
 
-def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Figure:
+def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Picture:
     """Images in [0, 1], a row for each label.
 
     Args:
@@ -217,7 +254,7 @@ def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Figure:
     if not images:
         raise ValueError("there are no images to show; want at least one row")
     columns = max(map(len, images.values()))
-    figure = Figure(figsize=(1.1 * columns + 0.6, 1.1 * len(images)), layout="constrained")
+    figure = Picture(figsize=(1.1 * columns + 0.6, 1.1 * len(images)), layout="constrained")
     grid = figure.subplots(len(images), columns, squeeze=False)
     for axes, (label, row) in zip(grid, images.items(), strict=True):
         for ax, image in zip(axes, row, strict=True):
@@ -225,20 +262,6 @@ def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Figure:
             ax.set(xticks=[], yticks=[])
         axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
     return figure
-
-
-def _panels(
-    count: int, size: tuple[float, float], *, sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plots side by side, in the look of all of them."""
-    if count < 1:
-        raise ValueError("there is nothing to draw; want at least one panel")
-    with matplotlib.rc_context(
-        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)
-    return figure, list(axes[0])
 
 
 def _looks(panels: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, Any]]:
@@ -270,6 +293,10 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
       OSError: if the file cannot be written.
     """
+    write_whole(path, _png(figure))
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import traverse_util
-from tqdm.auto import trange
+from tqdm import trange
 
 __all__ = ["rate_inference_loss", "shorten"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
-from tqdm.auto import trange
+from tqdm import trange
 
 from snnjax import checkpoint, devices
 from snnjax.augmentation import augment

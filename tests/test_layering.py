@@ -22,7 +22,8 @@ LEVELS = {
     4: {"conversion", "simulation", "stored", "translation"},
     5: {"calibration", "early_exit", "learning", "lowering", "metrics", "operations"}
     | {"diagnosis", "robustness", "scaling", "tracing"},
-    6: {"adaptation", "converter", "energy", "evaluation", "interchange", "reporting"},
+    6: {"adaptation", "converter", "energy", "evaluation", "interchange", "profiles"}
+    | {"reporting"},
     7: {"exporting", "measurement", "pipeline"},
     8: {"cli", "comparison"},
     9: {"__main__"},

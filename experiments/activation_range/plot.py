@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 import cyclopts
-from matplotlib.figure import Figure
 
-from snnjax import plots
+from snnjax import plots, profiles
 
 HERE = Path(__file__).parent
 
@@ -22,21 +21,13 @@ def main(*, output: Path = HERE) -> None:
         folder that holds results
     """
     record = json.loads((output / "results" / "activation_range.json").read_text())
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    looks = zip(record["largest"].items(), plots.COLOURS, "os", strict=False)
-    for (name, reached), colour, marker in looks:
-        values = list(reached.values())
-        axes.plot(range(1, len(values) + 1), values, color=colour, marker=marker, label=name)
+    largest = {name: list(reached.values()) for name, reached in record["largest"].items()}
+    for name, values in largest.items():
         print(f"{name}: from {min(values):.2f} to {max(values):.2f}")
-    axes.set_xlabel("layer of neurons")
-    axes.set_ylabel("largest output (magnitude)")
-    axes.set_yscale("log")
     network = record["training"]["LeakyReLU"]["network"]
     images = f"{record['images']:,} training images"
-    axes.set_title(f"{network} on {record['dataset']}, {images}", loc="left")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    title = f"{network} on {record['dataset']}, {images}"
+    figure = profiles.largest_outputs(largest, title=title)
     plots.save(figure, output / "figures" / "activation_range.png")
 
 

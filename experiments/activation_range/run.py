@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cyclopts
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from snnjax import comparison, datasets, pipeline, records, scaling
 from snnjax.allocator import keep_freed_memory

@@ -20,7 +20,7 @@ import cyclopts
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from snnjax import datasets, learning, pipeline, plots, records
 from snnjax.allocator import keep_freed_memory
