@@ -36,6 +36,7 @@ from snnjax.settings import (
     ReadoutConfig,
     SimulateConfig,
     TrainConfig,
+    recorded,
 )
 
 __all__ = ["main"]
@@ -387,7 +388,7 @@ def _show(record: dict[str, Any], output: Path) -> None:
         columns.append("ANN % on the mean frame")
         rows = [[*row, f"{100 * top:.2f}"] for row, top in zip(rows, ceiling, strict=True)]
     trained = record["training"]
-    levels = TrainConfig(**trained).finest_levels
+    levels = recorded({"config": trained}).finest_levels
     form = f"{levels} levels" if levels else "smooth activation"
     title = (
         f"{trained['network']} on {record['dataset']['name']} {record['dataset']['version']}"

@@ -26,6 +26,7 @@ from snnjax import (
     training,
 )
 from snnjax.adaptation import learn, with_readout
+from snnjax.adoption import adopt
 from snnjax.ann import ANN
 from snnjax.converter import convert_file
 from snnjax.evaluation import evaluate, evaluate_exits
@@ -45,6 +46,7 @@ from snnjax.settings import (
 from snnjax.stored import describe, load_network, load_trained, split_off
 
 __all__ = [
+    "adopt",
     "convert",
     "default_folder",
     "describe",

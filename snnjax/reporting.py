@@ -26,14 +26,16 @@ __all__ = ["Row", "as_html", "diagnosis_table", "structure", "structure_table"]
 class Row(NamedTuple):
     """A layer of the ANN in the spiking network.
 
-    path and kind; parameters: how many numbers it was trained with; shape: of its neurons for an
-    image, () where it has none; theta: bound of the activation, and scale: what a spike stands
-    for, each (smallest, largest) over channels, or None; remark: where its numbers went.
+    path and kind; parameters: how many numbers it was trained with; weights: shape of its kernel,
+    and shape: of its neurons for an image, each () where it has none; theta: bound of the
+    activation, and scale: what a spike stands for, each (smallest, largest) over channels, or
+    None; remark: where its numbers went.
     """
 
     path: str
     kind: str
     parameters: int
+    weights: tuple[int, ...]
     shape: tuple[int, ...]
     theta: tuple[float, float] | None
     scale: tuple[float, float] | None
@@ -74,8 +76,11 @@ def structure(
                 path,
                 type(layer).__name__,
                 _size(variables["params"], path),
+                np.shape(spiking.inside(layers, path)["kernel"]) if path == weights else (),
                 shapes.get(path, ()),
-                _range(unit.charge * unit.bound) if unit else None,
+                _range(unit.charge * unit.bound)
+                if unit and np.isfinite(unit.bound).all()
+                else None,
                 _range(unit.spike) if unit else None,
                 _remark(layer, weights, (sources or {}).get(path, ())),
             )
@@ -109,14 +114,15 @@ def _remark(layer: arch.Layer, weights: str, sources: tuple[str, ...]) -> str:
 def structure_table(rows: list[Row], title: str) -> Table:
     """The layers as a table."""
     table = Table(title=title, title_justify="left")
-    for name in ("layer", "kind", "numbers", "neurons", "theta", "a spike is", "remark"):
-        right = name in ("numbers", "neurons")
+    for name in ("layer", "kind", "numbers", "weights", "neurons", "theta", "a spike is", "remark"):
+        right = name in ("numbers", "weights", "neurons")
         table.add_column(name, justify="right" if right else "left", no_wrap=name != "remark")
     for row in rows:
         table.add_row(
             row.path,
             row.kind,
             f"{row.parameters:,}" if row.parameters else "",
+            " x ".join(map(str, row.weights)),
             " x ".join(map(str, row.shape)),
             _shown(row.theta),
             _shown(row.scale),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from snnjax import architecture, methods, training
+from snnjax import architecture, blueprint, methods, training
 from snnjax.checks import check_name
 from snnjax.encoding import ENCODINGS
 from snnjax.neuron import NEURONS
@@ -16,6 +16,7 @@ from snnjax.readout import READOUTS
 __all__ = [
     "DEFAULT_ENCODING",
     "DEFAULT_NEURON",
+    "AdoptedConfig",
     "ConvertConfig",
     "ReadoutConfig",
     "SimulateConfig",
@@ -119,6 +120,26 @@ class TrainConfig(training.TrainingConfig):
         )
         network = architecture.with_activation(architecture.find(self.network), activation)
         return architecture.without_biases(network) if self.bias_free else network
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptedConfig(TrainConfig):
+    """Of a network that was trained elsewhere; how is not known, so most fields say nothing.
+
+    Raises:
+      ValueError: if `blueprint` is no architecture.
+    """
+
+    network: str = "traced"  # type: ignore[assignment]
+    blueprint: str = ""
+    """the architecture, as `blueprint.write` writes it"""
+
+    def __post_init__(self) -> None:
+        self.architecture()
+
+    def architecture(self) -> architecture.Network:
+        """The network that the blueprint describes."""
+        return blueprint.read(self.blueprint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,7 +383,8 @@ def recorded(metadata: dict[str, Any]) -> TrainConfig:
       ValueError: if they are not settings of this version.
     """
     try:
-        return TrainConfig(**metadata["config"])
+        adopted = "blueprint" in metadata["config"]
+        return (AdoptedConfig if adopted else TrainConfig)(**metadata["config"])
     except TypeError as error:
         raise ValueError(
             f"the file's training settings are of another version of snnjax ({error})"

