@@ -145,6 +145,14 @@ def test_smoke_of_the_benchmark_beside_peers(tmp_path):
     assert training["first_losses_difference"] < 1e-3
 
 
+def test_an_environment_of_peers_that_is_not_there_is_refused_at_once(tmp_path):
+    command = [sys.executable, str(THROUGHPUT / "run.py"), "--smoke", "--peers", "nowhere/python"]
+    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode
+    assert "nowhere/python, which is no file; run `make peers`" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_smoke_of_the_lowerings(tmp_path):
     path = measured(tmp_path, script="lowering.py")
     entries = json.loads(path.read_text())["entries"]

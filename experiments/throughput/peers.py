@@ -101,14 +101,21 @@ class Peer:
         self.process.wait()
 
 
-def start(python: Path, script: str) -> Peer:
-    """Start a peer; what it says beside its answers is dropped.
+def check(python: Path) -> None:
+    """Refuse an environment that is not there, before anything is measured.
 
     Raises:
       FileNotFoundError: if there is no such Python.
     """
     if not python.is_file():
-        raise FileNotFoundError(f"--peers is {python}, which is no file; run `make peers` first")
+        raise FileNotFoundError(
+            f"--peers is {python}, which is no file; run `make peers` and give the Python that it"
+            " makes, .venv-peers/bin/python"
+        )
+
+
+def start(python: Path, script: str) -> Peer:
+    """Start a peer; what it says beside its answers is dropped."""
     return Peer(subprocess.Popen(
         [str(python), str(HERE / script)], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

@@ -147,6 +147,8 @@ def main(*, peers: Path | None = None, smoke: bool = False, output: Path = HERE)
     record = {name: record.get(name, []) for name in NAMES}
     # An environment's Python is a link: resolved, it would be the one without its packages.
     python = Path(os.path.abspath(peers)) if peers else None
+    if python:
+        others.check(python)
     tasks = tiny(python) if smoke else everything(python)
     missing = [
         task for task in tasks
