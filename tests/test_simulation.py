@@ -115,6 +115,8 @@ def test_vmap_over_every_number_equals_a_loop(dense):
     for row, found in zip(sweep, swept, strict=True):
         np.testing.assert_allclose(found, values(*row), atol=1e-4)
     assert float(jnp.abs(swept[0] - swept[1]).max()) > 0.1
+    by_two = jax.lax.map(lambda row: values(*row), sweep, batch_size=2)  # and one left over
+    np.testing.assert_allclose(by_two, swept, atol=1e-4)
 
 
 def test_two_batches_and_two_thresholds_share_one_compilation(dense):
