@@ -9,6 +9,7 @@ from networks import dense_network, random_images, random_variables
 
 from snnjax import checkpoint, cli, datasets, early_exit, evaluation
 from snnjax.conversion import convert
+from snnjax.encoding import RATE
 from snnjax.settings import SimulateConfig, TrainConfig
 from snnjax.simulation import simulate
 
@@ -34,7 +35,7 @@ def test_the_sums_are_those_of_one_call(params, batch_size):
     )
     answer = early_exit.simulate_until(
         NETWORK, params, scored.images.astype(np.float32) / 255, margin=0.2, num_steps=6,
-        encoding=evaluation.ENCODINGS["rate"], key=jax.random.key(4),
+        encoding=RATE, key=jax.random.key(4),
     )  # fmt: skip
     assert found["accuracy"] == np.mean(answer.values.argmax(-1) == scored.labels)
     assert found["steps"] == pytest.approx(float(np.mean(answer.steps)))
