@@ -6,29 +6,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import cases
 import cyclopts
 import jax
 import jax.numpy as jnp
+from peer.answering import peak_bytes
 
 from snnjax import architecture as arch
 from snnjax.ann import ANN
 from snnjax.conversion import convert
-
-
-def peak_bytes() -> int | None:
-    """The most that this process held so far, or None where the system does not say.
-
-    Not `getrusage`: its figure begins with what the process had that started this one.
-    """
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    lines = status.read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def constant(network: arch.Network, images: jax.Array) -> dict[str, Any]:
