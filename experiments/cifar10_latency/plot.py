@@ -12,7 +12,7 @@ from snnjax.comparison import Group, Published
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
-LOWEST = 50.0
+LOWEST = 0.0
 
 
 def paper(vgg16: str, resnet: str) -> tuple[Published, ...]:
