@@ -159,7 +159,7 @@ def accuracy_under_noise(
 
 def against_steps(
     panels: Mapping[str, Mapping[str, Mapping[int, float]]], *, label: str, title: str
-) -> Figure:
+) -> Picture:
     """Something positive against T, side by side, both axes logarithmic.
 
     Args:

@@ -152,7 +152,7 @@ def choose_chunk(batch_size: int, num_steps: int) -> int:
     little work; from there on they gain nothing, and memory grows. So a batch of that size, or
     of one that is not known yet, goes through time step by step.
 
-    Choice: measured on two CPU cores, docs/performance.md.
+    Choice: measured on two CPU cores; `experiments/throughput` measures it again.
 
     Args:
       batch_size: B.
