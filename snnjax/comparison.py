@@ -69,7 +69,7 @@ def fill(
     training: Callable[[Line], TrainConfig],
     num_steps: Callable[[Line], int],
     runs: Path,
-    start: Callable[[Line], TrainConfig | None] = lambda line: None,
+    before: Callable[[Line], tuple[TrainConfig, ...]] = lambda line: (),
     shown_steps: Callable[[Line], int] = lambda line: 0,
     keep: Callable[[TrainConfig], bool] = lambda config: False,
     batch_size: int = 500,
@@ -83,7 +83,7 @@ def fill(
       training: how the network of a line is trained; equal ones are trained once.
       num_steps: T up to which a line is simulated.
       runs: folder for the trained networks and what is made of them.
-      start: the training from whose network that of a line begins, or None.
+      before: trainings that come first, each from the network of the one before it.
       shown_steps: timesteps for which a line's input is shown; 0 for all.
       keep: whether a network's parameters are kept, and used again, without `runs`.
       batch_size: images at a time.
@@ -99,9 +99,10 @@ def fill(
     for line in tqdm(missing, "rows", mininterval=1):
         config = training(line)
         kept = path.parents[1] / "parameters" if keep(config) else None
-        before = start(line)
-        begun = trained(before, runs, kept) / "ann.safetensors" if before else None
-        folder = trained(config, runs, kept, begun)
+        begun: Path | None = None
+        for stage in (*before(line), config):
+            folder = trained(stage, runs, kept, begun)
+            begun = folder / "ann.safetensors"
         rows.append(
             measure(
                 line, config, folder, num_steps(line), batch_size=batch_size,

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,14 @@ def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
     (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
     assert (row["network"], row["method"], row["images"]) == ("resnet20", "sth_exact", 512)
     assert row["training"]["max_images"] == 512
-    assert row["simulation"]["shown_steps"] == 4
+    assert row["simulation"]["shown_steps"] == row["training"]["levels"] == 5
     kept = {path.stem: path for path in (tmp_path / "parameters").glob("*.safetensors")}
-    smooth, quantised = "resnet20-sth_leaky_relu-seed0", "resnet20-sth_leaky_relu-levels4-seed0"
-    assert set(kept) == {smooth, quantised}
-    assert kept[quantised].stat().st_size < 1_300_000
-    begun = checkpoint.load_metadata(kept[quantised], kind="ann")["start"]
-    assert begun["sha256"] == hashlib.sha256(kept[smooth].read_bytes()).hexdigest()
+    stages = [f"resnet20-sth_leaky_relu-{stage}seed0" for stage in ("", "levels4-", "levels5-")]
+    assert set(kept) == set(stages)
+    for before, after in pairwise(stages):
+        assert kept[after].stat().st_size < 1_300_000
+        begun = checkpoint.load_metadata(kept[after], kind="ann")["start"]
+        assert begun["sha256"] == hashlib.sha256(kept[before].read_bytes()).hexdigest()
     assert len((tmp_path / "results" / "resnet20.md").read_text().splitlines()) == 2 + 1
     assert (tmp_path / "figures" / "resnet20.png").stat().st_size > 10_000
 

@@ -37,20 +37,24 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "resnet20_wide": {"epochs": 60, "cutout": 8, "bfloat16": True},
     "resnet18": {"epochs": 60, "cutout": 8, "bfloat16": True},
 }
-LEVELS = 4
-"""Levels of sth_exact, and timesteps for which its constant input is shown: the deeper the
-network, the more timesteps its counts then take to settle to those of the levels."""
-FINE_TUNING: dict[str, dict[str, Any]] = {
-    "resnet20": {
-        "epochs": 30, "smooth_epochs": 6, "batch_size": 64, "label_smoothing": 0.0,
-        "average": 0.998,
-    },
-    "vgg16_quarter": {"epochs": 3, "label_smoothing": 0.0, "average": 0.995},
+SMOOTH: dict[str, Any] = {"alpha": 0.1, "theta": 2.0, "learn_theta": "layer"}
+"""The paper's network, which that of sth_exact begins from."""
+QUANTISED: dict[str, Any] = {"learning_rate": 0.05, "label_smoothing": 0.0, "levels": 4}
+STAGES: dict[str, tuple[dict[str, Any], ...]] = {
+    "resnet20": (
+        {"epochs": 30, "smooth_epochs": 6, "batch_size": 64, "average": 0.998},
+        {
+            "epochs": 24, "batch_size": 64, "average": 0.998, "levels": 5,
+            "learning_rate": 0.03, "weight_decay": 1e-4, "validation": 0.02,
+        },
+    ),
+    "vgg16_quarter": ({"epochs": 3, "average": 0.995},),
 }  # fmt: skip
-"""How the network of sth_leaky_relu is quantised for sth_exact, where not in 30 epochs. A running
-mean over three epochs lags behind a network that still learns, and smoothed labels slow it.
-ResNet-20 fits too little, not too much: small batches give it twice the steps, and it goes on
-smooth for a while first, since its first 15 epochs are few."""
+"""How the network of sth_leaky_relu is quantised for sth_exact, stage by stage, where not in 30
+epochs. A running mean over three epochs lags behind a network that still learns, and smoothed
+labels slow it. ResNet-20 fits too little, not too much: small batches give it twice the steps, it
+goes on smooth for a while first, since its first 15 epochs are few, and a second stage with
+more levels, less decay and nearly all images follows."""
 
 SEEDS = {"vgg16": (0, 1, 2), "resnet20_wide": (0, 1, 2)}
 ONLY = {"resnet20": ("sth_exact", "sth_half", "sth_leaky_relu")}
@@ -74,27 +78,27 @@ def lines(networks: tuple[str, ...]) -> list[Line]:
     ]
 
 
-def training(line: Line) -> TrainConfig:
-    """How the network of a row is trained; methods with equal ones share it."""
+def trainings(line: Line) -> tuple[TrainConfig, ...]:
+    """How the network of a row is trained, stage by stage; methods with equal ones share it."""
     config = replace(BASE, network=line.network, seed=line.seed, **NETWORKS[line.network])
     if line.method.startswith("sth"):
-        config = replace(config, alpha=0.1, theta=2.0, learn_theta="layer")
+        config = replace(config, **SMOOTH)
     if line.method == "sth_exact":
-        further = FINE_TUNING.get(line.network, {"epochs": 30})
-        config = replace(config, levels=LEVELS, learning_rate=0.05, **further)
+        smooth = with_method(config, "sth_leaky_relu")
+        quantised = replace(with_method(config, "sth_exact"), **QUANTISED)
+        stages = STAGES.get(line.network, ({"epochs": 30},))
+        return (smooth, *(replace(quantised, **stage) for stage in stages))
     if line.method == "qcfs":
         config = replace(config, smooth_epochs=config.epochs // 3)
-    return with_method(config, line.method)
-
-
-def start(line: Line) -> Line | None:
-    """The row whose network that of a row begins from."""
-    return line._replace(method="sth_leaky_relu") if line.method == "sth_exact" else None
+    return (with_method(config, line.method),)
 
 
 def shown_steps(line: Line) -> int:
-    """Spikes drawn anew at each timestep are shown throughout, since a few say little."""
-    return LEVELS if (line.method, line.encoding) == ("sth_exact", "constant") else 0
+    """sth_exact sees a constant input for as many timesteps as it has levels: the deeper the
+    network, the more timesteps its counts then take to settle to those of the levels. Spikes
+    drawn anew at each timestep are shown throughout, since a few say little."""
+    exact = (line.method, line.encoding) == ("sth_exact", "constant")
+    return trainings(line)[-1].levels if exact else 0
 
 
 def main(
@@ -114,10 +118,11 @@ def main(
     """
     keep_freed_memory()
 
-    def config(line: Line) -> TrainConfig:
-        found = training(line)
+    def stages(line: Line) -> tuple[TrainConfig, ...]:
+        found = trainings(line)
         if smoke:
-            found = replace(found, max_images=512, epochs=1, smooth_epochs=0, bfloat16=False)
+            short = {"max_images": 512, "epochs": 1, "smooth_epochs": 0, "bfloat16": False}
+            found = tuple(replace(config, **short) for config in found)
         return found
 
     wanted = lines(networks)
@@ -126,9 +131,9 @@ def main(
     comparison.fill(
         output / "results" / "comparison.json",
         wanted,
-        training=config,
+        training=lambda line: stages(line)[-1],
+        before=lambda line: stages(line)[:-1],
         num_steps=lambda line: 4 if smoke else STEPS.get(jax.default_backend(), 128),
-        start=lambda line: config(begun) if (begun := start(line)) else None,
         shown_steps=shown_steps,
         runs=output / "runs" if smoke else RUNS,
         keep=lambda config: config.network == "resnet20",  # 1.1 MB
