@@ -37,7 +37,6 @@ def run(name, monkeypatch):
     return names, outputs
 
 
-@pytest.mark.xdist_group("first_steps")
 def test_first_steps(monkeypatch):
     names, outputs = run("first_steps", monkeypatch)
     assert names["ann"] > 0.93
@@ -47,7 +46,6 @@ def test_first_steps(monkeypatch):
     assert outputs[-1].startswith(b"\x89PNG")
 
 
-@pytest.mark.xdist_group("your_own_model")
 def test_your_own_model(monkeypatch, capsys):
     names, outputs = run("your_own_model", monkeypatch)
     printed = capsys.readouterr().out
@@ -62,7 +60,6 @@ def test_your_own_model(monkeypatch, capsys):
     assert "99th percentile" in outputs[-1]
 
 
-@pytest.mark.xdist_group("sweeps")
 def test_sweeps(monkeypatch, capsys):
     names, outputs = run("sweeps", monkeypatch)
     assert capsys.readouterr().out == "compiling\n"
@@ -73,7 +70,6 @@ def test_sweeps(monkeypatch, capsys):
     assert outputs[-1].startswith(b"\x89PNG")
 
 
-@pytest.mark.xdist_group("stdp_readout")
 def test_stdp_readout(monkeypatch):
     names, outputs = run("stdp_readout", monkeypatch)
     assert names["accuracy"][-1] > 0.95
