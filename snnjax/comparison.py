@@ -28,6 +28,7 @@ from snnjax.settings import (
     ConvertConfig,
     SimulateConfig,
     TrainConfig,
+    recorded,
     settled,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "label",
     "publish",
     "read",
+    "recipe",
     "table",
     "trained",
 ]
@@ -272,6 +274,21 @@ class Group(NamedTuple):
     def latency(self) -> int | None:
         """First T at which the mean is at most 0.05 points below the mean of the ANN."""
         return _latency(mean(self.ann), self.steps, self.curve)
+
+
+def recipe(path: Path, line: Line) -> TrainConfig:
+    """How the network of a line was trained, by the JSON at `path`; `label` names its files.
+
+    Raises:
+      ValueError: if the line is not measured yet.
+      OSError: if there is no such file.
+    """
+    for row in json.loads(path.read_text())["rows"]:
+        if tuple(row[field] for field in Line._fields) == line:
+            return recorded({"config": row["training"]})
+    raise ValueError(
+        f"{path} has no row of {', '.join(map(str, line))}; run the experiment that writes it first"
+    )
 
 
 def read(path: Path) -> dict[str, dict[tuple[str, str], Group]]:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from snnjax import checkpoint, comparison, pipeline
+from snnjax.comparison import Line
 from snnjax.methods import METHODS
-from snnjax.settings import ConvertConfig, SimulateConfig
+from snnjax.settings import ConvertConfig, SimulateConfig, recorded
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 FOLDER = EXPERIMENTS / "mnist_latency"
@@ -227,6 +228,18 @@ def test_committed_rows_of_the_comparison_are_whole():
         soonest = network["sth_exact", "constant"].latency
         others = [g for (name, _), g in network.items() if name not in ("sth_exact", "wang2023")]
         assert all((group.latency or 1000) >= soonest for group in others)
+
+
+def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
+    path = CIFAR10 / "results" / "comparison.json"
+    config = comparison.recipe(path, Line("resnet20", "sth_exact", "constant", 0))
+    kept = CIFAR10 / "parameters" / f"{comparison.label(config)}.safetensors"
+    assert kept.stat().st_size < 1_300_000
+    assert recorded(checkpoint.load_metadata(kept, kind="ann")) == config
+    group = comparison.read(path)["resnet20"]["sth_exact", "constant"]
+    assert all(group.losses(steps)[0] <= 0.003 for steps in group.steps if steps >= 8)
+    with pytest.raises(ValueError, match="no row of resnet20, cos, constant, 0; run"):
+        comparison.recipe(path, Line("resnet20", "cos", "constant", 0))
 
 
 def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):

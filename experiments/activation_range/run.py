@@ -7,7 +7,6 @@ differs in nothing else, and measures both. `--smoke --output DIR` trains both o
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from tqdm import tqdm
 
 from snnjax import comparison, datasets, pipeline, records, scaling
 from snnjax.allocator import keep_freed_memory
-from snnjax.settings import TrainConfig, recorded
+from snnjax.comparison import Line
+from snnjax.settings import TrainConfig
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "cifar10_latency"
@@ -41,18 +41,6 @@ def largest(ann: Path, count: int) -> dict[str, float]:
     return found
 
 
-def recipe(network: str) -> TrainConfig:
-    """How `cifar10_latency` trained a network with sthLeakyReLU, seed 0.
-
-    Raises:
-      ValueError: if it has not.
-    """
-    for row in json.loads(LATENCY.read_text())["rows"]:
-        if (row["network"], row["method"], row["seed"]) == (network, "sth_leaky_relu", 0):
-            return recorded({"config": row["training"]})
-    raise ValueError(f"{LATENCY} has no sth_leaky_relu row of {network}; run cifar10_latency first")
-
-
 def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = HERE) -> None:
     """Write `results/activation_range.json`.
 
@@ -67,7 +55,8 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     """
     keep_freed_memory()
     runs = output / "runs" if smoke else RUNS
-    config = SMOKE if smoke else recipe(network)
+    bounded = Line(network, "sth_leaky_relu", "constant", 0)
+    config = SMOKE if smoke else comparison.recipe(LATENCY, bounded)
     free = replace(config, activation="leaky_relu", learn_theta="nothing")
     count = 512 if smoke else IMAGES
     rows = {

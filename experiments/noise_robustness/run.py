@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from snnjax import datasets, learning, pipeline, plots, records
+from snnjax import comparison, datasets, learning, pipeline, plots, records
 from snnjax.allocator import keep_freed_memory
+from snnjax.comparison import Line
 from snnjax.encoding import RATE
 from snnjax.noise import make_noise, salt_and_pepper
 from snnjax.readout import LEAKY, leaky_layer, output_spikes
@@ -61,8 +62,10 @@ def files(network: str, seed: int) -> Path:
     """Where a trained network is: one for each seed of Net2, one for all of ResNet-20."""
     if network == "net2":
         return TRAINED / "mnist_latency" / "parameters" / f"net2-seed{seed}.safetensors"
-    (found,) = (TRAINED / "cifar10_latency" / "parameters").glob(f"{network}-*.safetensors")
-    return found
+    folder = TRAINED / "cifar10_latency"
+    line = Line(network, "sth_exact", "constant", 0)
+    trained = comparison.recipe(folder / "results" / "comparison.json", line)
+    return folder / "parameters" / f"{comparison.label(trained)}.safetensors"
 
 
 def layers(
