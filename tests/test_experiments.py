@@ -50,9 +50,9 @@ def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
     (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
     assert (row["network"], row["method"], row["images"]) == ("resnet20", "sth_exact", 512)
     assert row["training"]["max_images"] == 512
-    assert row["simulation"]["shown_steps"] == row["training"]["levels"] == 5
+    assert row["simulation"]["shown_steps"] == row["training"]["levels"] == 6
     kept = {path.stem: path for path in (tmp_path / "parameters").glob("*.safetensors")}
-    before, after = (f"resnet20-sth_leaky_relu-levels{n}-seed0" for n in (4, 5))
+    before, after = (f"resnet20-sth_leaky_relu-levels{n}-seed0" for n in (5, 6))
     assert set(kept) == {before, after}
     assert kept[after].stat().st_size < 1_300_000
     begun = checkpoint.load_metadata(kept[after], kind="ann")["start"]
