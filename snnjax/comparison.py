@@ -75,7 +75,6 @@ def fill(
     shown_steps: Callable[[Line], int] = lambda line: 0,
     keep: Callable[[TrainConfig], bool] = lambda config: False,
     batch_size: int = 500,
-    max_images: int = 0,
 ) -> None:
     """Measure the lines that the JSON at `path` does not have yet, in their order.
 
@@ -89,7 +88,6 @@ def fill(
       shown_steps: timesteps for which a line's input is shown; 0 for all.
       keep: whether a network's parameters are kept, and used again, without `runs`.
       batch_size: images at a time.
-      max_images: test images to score; 0 for all.
 
     Raises:
       ValueError: if a setting is out of range, or a folder holds another training.
@@ -108,7 +106,7 @@ def fill(
         rows.append(
             measure(
                 line, config, folder, num_steps(line), batch_size=batch_size,
-                max_images=max_images, shown_steps=shown_steps(line),
+                shown_steps=shown_steps(line),
             )
         )  # fmt: skip
         records.write_json(path, {"rows": rows})
@@ -159,7 +157,6 @@ def measure(
     num_steps: int,
     *,
     batch_size: int = 500,
-    max_images: int = 0,
     shown_steps: int = 0,
 ) -> dict[str, Any]:
     """The record of one row, of the network in `folder`.
@@ -172,7 +169,7 @@ def measure(
     convert = ConvertConfig(method=line.method)  # type: ignore[arg-type]
     made_for_one = replace(convert, **methods.METHODS[line.method].convert).needs_steps
     data = datasets.load(config.dataset)
-    test = datasets.first(data.test, max_images)
+    test = datasets.first(data.test, config.max_test_images)
     start, scores, seconds = time.perf_counter(), [], 0.0
     for for_steps in [t for t in AT if t <= num_steps] if made_for_one else [num_steps]:
         begun = time.perf_counter()

@@ -59,6 +59,8 @@ class TrainConfig(training.TrainingConfig):
     """images to train on"""
     max_images: int = 0
     """take so many of the training images only; 0 for all"""
+    max_test_images: int = 0
+    """score so many of the test images only, for a trial run; 0 for all"""
     network: NetworkName = "net2"
     """architecture"""
     activation: Literal[
@@ -87,8 +89,9 @@ class TrainConfig(training.TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_images < 0:
-            raise ValueError(f"max_images is {self.max_images}; want at least 0")
+        for name in ("max_images", "max_test_images"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; want at least 0")
         if not 0 < self.alpha <= 1:
             raise ValueError(f"alpha is {self.alpha}; want a slope in (0, 1], such as 0.1")
         if not 0 <= self.dropout < 1:

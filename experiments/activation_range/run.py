@@ -24,7 +24,7 @@ RUNS = HERE.parents[1] / "runs" / "cifar10_latency"
 LATENCY = HERE.parent / "cifar10_latency" / "results" / "comparison.json"
 SMOKE = TrainConfig(
     dataset="cifar10", network="vgg16_quarter", epochs=1, levels=0, learn_theta="layer",
-    max_images=512,
+    max_images=512, max_test_images=512,
 )  # fmt: skip
 IMAGES = 10_000
 

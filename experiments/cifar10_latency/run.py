@@ -68,6 +68,9 @@ METHODS = ("sth_exact", "sth_half", "sth_leaky_relu", "qcfs", "th_relu", "rnl", 
 BERNOULLI = ("sth_exact", "sth_leaky_relu", "data_norm")
 STEPS = {"cpu": 32}
 """Timesteps by platform where they are not 128, which takes a CPU hours."""
+SHORT: dict[str, Any] = {
+    "max_images": 512, "max_test_images": 512, "epochs": 1, "smooth_epochs": 0, "bfloat16": False,
+}  # fmt: skip
 SMOKE = {("sth_exact", "constant", 0), ("data_norm", "rate", 0)}
 
 
@@ -126,8 +129,7 @@ def main(
     def stages(line: Line) -> tuple[TrainConfig, ...]:
         found = trainings(line)
         if smoke:
-            short = {"max_images": 512, "epochs": 1, "smooth_epochs": 0, "bfloat16": False}
-            found = tuple(replace(config, **short) for config in found[-2:])
+            found = tuple(replace(config, **SHORT) for config in found[-2:])
         return found
 
     wanted = lines(networks)
@@ -143,7 +145,6 @@ def main(
         runs=output / "runs" if smoke else RUNS,
         keep=lambda config: config.network == "resnet20",  # 1.1 MB
         batch_size=128 if jax.default_backend() == "cpu" else 1000,
-        max_images=512 if smoke else 0,
     )
 
 
