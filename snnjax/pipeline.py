@@ -33,6 +33,7 @@ from snnjax.evaluation import evaluate, evaluate_exits
 from snnjax.neuron import NEURONS
 from snnjax.settings import (
     DEFAULT_NEURON,
+    AdoptedConfig,
     ConvertConfig,
     DatasetName,
     ReadoutConfig,
@@ -98,8 +99,8 @@ def train(
       The path of `ann.safetensors`.
 
     Raises:
-      ValueError: if a setting is out of range, `output` holds another run, or `start` is of
-        another network.
+      ValueError: if a setting is out of range, `output` holds another run, `start` is of
+        another network, or the epoch would be chosen by images that `start` has learnt.
       OSError: if data or `start` are missing or `output` cannot be written.
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
@@ -114,6 +115,8 @@ def train(
     if resume.is_file():
         training.check_resumable(resume, config)
         logger.info("continuing the training in %s", resume)
+    if start:
+        _check_unseen(config, start)
     devices.check_divides(config.batch_size, mesh)
     records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
     begun = time.perf_counter()
@@ -183,6 +186,23 @@ def _origin(start: Path | None) -> dict[str, str] | None:
         return None
     checkpoint.load_metadata(start, kind="ann")
     return {"file": start.name, "sha256": str(_digests(start)[0])}
+
+
+def _check_unseen(config: TrainConfig, start: Path) -> None:
+    """Refuse to choose an epoch by images that the network in `start` was trained on."""
+    before = recorded(checkpoint.load_metadata(start, kind="ann"))
+    if config.keep == "last" or isinstance(before, AdoptedConfig):
+        return
+    if before.dataset != config.dataset:
+        return
+    # The images held out for a smaller share are among those held out for a larger one.
+    unseen = before.validation if before.max_images == config.max_images else 0.0
+    if config.validation > unseen:
+        raise ValueError(
+            f"validation is {config.validation:g}, but {start} has learnt from all but"
+            f" {unseen:g} of these images, so its accuracy on them would choose too early an"
+            " epoch; hold out no more, take equal images, or keep the last epoch"
+        )
 
 
 def _started(start: Path, variables: dict[str, Any]) -> dict[str, Any]:

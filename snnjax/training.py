@@ -41,7 +41,9 @@ class TrainingConfig:
     """
 
     epochs: int = 30
-    """passes over the training images; the best by validation accuracy is kept"""
+    """passes over the training images"""
+    keep: Literal["best", "last"] = "best"
+    """which epoch: the best by validation accuracy, or the last, where the rate ends at 0"""
     batch_size: int = 128
     """images at a time"""
     optimiser: Literal["adamw", "sgd"] = "adamw"
@@ -121,7 +123,7 @@ class TrainState(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """The variables of the best epoch by validation accuracy, and one dict an epoch."""
+    """The variables of the epoch that was kept, and one dict an epoch."""
 
     variables: Variables
     history: list[dict[str, float]]
@@ -295,7 +297,7 @@ def fit(
     progress: bool = True,
     mesh: Mesh | None = None,
 ) -> Fitted:
-    """Train from `variables` and keep the best epoch on the validation split.
+    """Train from `variables`, and keep the best epoch on the validation split or the last one.
 
     The run is a function of its arguments: epoch e of seed s draws from its own key, so a
     run that was killed and continued from its file ends with the same parameters as one
@@ -364,7 +366,8 @@ def fit(
             bar.set_postfix(loss=f"{mean_loss:.3f}", validation=f"{accuracy:.4f}")
             if resume is not None:
                 _keep(resume, config, state, best, history)
-    return Fitted(jax.tree.map(np.asarray, best), history)
+    kept = best if config.keep == "best" else trained(state, config)
+    return Fitted(jax.tree.map(np.asarray, kept), history)
 
 
 def _train_epoch(

@@ -84,6 +84,9 @@ def test_a_training_goes_on_from_another_ones_network(stages, tmp_path, capsys):
     assert then.metadata["start"]["file"] == "ann.safetensors"
     assert cli.main(["train", *QUICK[:2], "--learning-rate", "0", "--output", str(tmp_path)]) == 2
     assert "was trained otherwise" in capsys.readouterr().err
+    for more, unseen in (["--validation", "0.2"], "0.1"), (["--max-images", "500"], "0"):
+        assert cli.main([*options, *more, "--output", str(tmp_path / "seen")]) == 2
+        assert f"learnt from all but {unseen} of these images" in capsys.readouterr().err
     assert cli.main([*options, "--network", "net1", "--output", str(tmp_path / "net1")]) == 2
     wanted = (
         "is of another network: it has (12,) at params/00_conv/bias, and the options mean nothing"

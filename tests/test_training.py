@@ -50,7 +50,17 @@ class Killed(Exception):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"optimiser": "sgd", "average": 0.9, "smooth_epochs": 1, "flip": True, "cutout": 1}],
+    [
+        {},
+        {
+            "optimiser": "sgd",
+            "average": 0.9,
+            "smooth_epochs": 1,
+            "flip": True,
+            "cutout": 1,
+            "keep": "last",
+        },
+    ],
     ids=["plain", "all"],
 )
 def test_a_killed_run_ends_with_the_same_parameters(start, tmp_path, monkeypatch, change):
@@ -82,6 +92,21 @@ def test_it_learns_and_keeps_the_best_epoch(start):
     right = count_correct(module.apply, fitted.variables, *labelled(60, 1), levels=4)
     assert right / 60 == best
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+
+
+def test_it_keeps_the_last_epoch_where_told(start, tmp_path):
+    module, _ = start
+    config, path = dataclasses.replace(CONFIG, keep="last", average=0.9), tmp_path / "training"
+    fitted = run(start, config, resume=path)
+    tree, _ = checkpoint.load(path, kind="training")
+    with pytest.raises(AssertionError):
+        same(fitted.variables, tree["best"])  # here another epoch was better
+    right = count_correct(module.apply, fitted.variables, *labelled(60, 1), levels=4)
+    assert (
+        right / 60
+        == fitted.history[-1]["accuracy"]
+        < max(row["accuracy"] for row in fitted.history)
+    )
 
 
 def test_the_seed_decides_and_nothing_else(start):
