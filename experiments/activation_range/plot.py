@@ -1,4 +1,4 @@
-"""Figure 7 from `results/activation_range.json`."""
+"""Figure 7, and a table of it, from `results/activation_range.json`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import cyclopts
 
-from snnjax import plots, profiles
+from snnjax import comparison, profiles, records
 
 HERE = Path(__file__).parent
 
 
 def main(*, output: Path = HERE) -> None:
-    """Draw `figures/activation_range.png`, and print how far the layers lie apart.
+    """Draw `figures/activation_range.png`, and tell how far the layers lie apart in
+    `results/activation_range.md`.
 
     Parameters
     ----------
@@ -22,13 +23,20 @@ def main(*, output: Path = HERE) -> None:
     """
     record = json.loads((output / "results" / "activation_range.json").read_text())
     largest = {name: list(reached.values()) for name, reached in record["largest"].items()}
-    for name, values in largest.items():
-        print(f"{name}: from {min(values):.2f} to {max(values):.2f}")
-    network = record["training"]["LeakyReLU"]["network"]
-    images = f"{record['images']:,} training images"
-    title = f"{network} on {record['dataset']}, {images}"
+    columns = ("activation", "ANN %", "least layer", "greatest layer", "greatest / least")
+    rows = [
+        (
+            f"`{name}`", f"{100 * record['ann'][name]:.2f}", f"{min(values):.2f}",
+            f"{max(values):.2f}", f"{max(values) / min(values):.1f}",
+        )
+        for name, values in largest.items()
+    ]  # fmt: skip
+    title = f"{record['training']['LeakyReLU']['network']} on {record['dataset']['name']}"
+    title += "" if record["dataset"]["exact_pixels"] else " (JPEG copy)"
+    title += f", {record['images']:,} training images"
+    table = records.markdown_table(columns, rows)
     figure = profiles.largest_outputs(largest, title=title)
-    plots.save(figure, output / "figures" / "activation_range.png")
+    comparison.publish(output, {"activation_range": table}, {"activation_range": figure})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ differs in nothing else, and measures both. `--smoke --output DIR` trains both o
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import cyclopts
 import numpy as np
 from tqdm import tqdm
 
-from snnjax import comparison, datasets, pipeline, records, scaling
+from snnjax import checkpoint, comparison, datasets, pipeline, records, scaling
 from snnjax.allocator import keep_freed_memory
 from snnjax.comparison import Line
 from snnjax.settings import TrainConfig
@@ -59,15 +60,20 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     config = SMOKE if smoke else comparison.recipe(LATENCY, bounded)
     free = replace(config, activation="leaky_relu", learn_theta="nothing")
     count = 512 if smoke else IMAGES
-    rows = {
-        "sthLeakyReLU": largest(comparison.trained(config, runs) / "ann.safetensors", count),
-        "LeakyReLU": largest(comparison.trained(free, runs) / "ann.safetensors", count),
+    training = {"sthLeakyReLU": config, "LeakyReLU": free}
+    trained = {
+        name: comparison.trained(how, runs) / "ann.safetensors" for name, how in training.items()
     }
+    learnt = {name: checkpoint.load_metadata(path, kind="ann") for name, path in trained.items()}
+    begun = time.perf_counter()
     record = {
-        "largest": rows,
-        "training": {"sthLeakyReLU": asdict(config), "LeakyReLU": asdict(free)},
-        "dataset": config.dataset,
+        "largest": {name: largest(path, count) for name, path in trained.items()},
+        "ann": {name: metadata["test_accuracy"]["trained"] for name, metadata in learnt.items()},
+        "training": {name: asdict(how) for name, how in training.items()},
+        "dataset": learnt["LeakyReLU"]["dataset"],
         "images": count,
+        "test_images": learnt["LeakyReLU"]["images"]["test"],
+        "seconds": round(time.perf_counter() - begun, 1),
         **records.provenance(),
     }
     records.write_json(output / "results" / "activation_range.json", record)
