@@ -41,6 +41,7 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
         ("table3", "cifar10_latency/results/vgg16_quarter.md"),
         ("paper3", "cifar10_latency/results/paper.md"),
         ("resnet20", "cifar10_latency/results/resnet20.md"),
+        ("figure7", "activation_range/results/activation_range.md"),
     ],
 )
 def test_the_tables_are_those_of_the_results(mark, file):
