@@ -278,7 +278,7 @@ def simulate(
     progress: bool = True,
     device_count: int = 0,
 ) -> dict[str, Any]:
-    """Score every test image after every timestep; write `simulation.json` and `accuracy.png`.
+    """Score the test images after every timestep; write `simulation.json` and `accuracy.png`.
 
     Without a `dataset` it is the one that the network was trained on. Each of `device_count`
     devices, or of all that are visible, gets `batch_size` images at a time.
@@ -300,12 +300,12 @@ def simulate(
     devices.check_same(f"options and {snn}", config, dataset, batch_size, seed, _digests(snn))
     how["mesh"] = devices.make_mesh(device_count)
     data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
-    start = time.perf_counter()
-    levels = recorded(metadata["trained"]).finest_levels
-    scores = evaluate(network, params, data.test, config, levels=levels, **how)
+    start, trained = time.perf_counter(), recorded(metadata["trained"])
+    test = datasets.first(data.test, trained.max_test_images)
+    scores = evaluate(network, params, test, config, levels=trained.finest_levels, **how)
     if config.exits:
         scores["exit"] = evaluate_exits(
-            network, params, data.test, _held(metadata, config), config, **how
+            network, params, test, _held(trained, config), config, **how
         )
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
@@ -313,7 +313,7 @@ def simulate(
         "training": metadata["trained"]["config"],
         "readout": metadata.get("readout"),
         "dataset": describe(data),
-        "images": len(data.test.images),
+        "images": len(test.images),
         **scores,
         "seconds": round(time.perf_counter() - start, 1),
         **records.provenance(),
@@ -323,11 +323,10 @@ def simulate(
     return record
 
 
-def _held(metadata: dict[str, Any], config: SimulateConfig) -> datasets.Split | None:
+def _held(trained: TrainConfig, config: SimulateConfig) -> datasets.Split | None:
     """The validation images of the training, where a margin is to be found on them."""
     if config.exit_tolerance is None:
         return None
-    trained = recorded(metadata["trained"])
     return split_off(trained, datasets.load(trained.dataset))[1]
 
 

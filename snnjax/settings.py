@@ -60,7 +60,7 @@ class TrainConfig(training.TrainingConfig):
     max_images: int = 0
     """take so many of the training images only; 0 for all"""
     max_test_images: int = 0
-    """score so many of the test images only, for a trial run; 0 for all"""
+    """score so many of the test images only, for a trial run, in all stages; 0 for all"""
     network: NetworkName = "net2"
     """architecture"""
     activation: Literal[

@@ -160,7 +160,7 @@ def test_the_ann_of_the_files_is_the_ann_that_was_trained(stages):
 
 def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, capsys):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    options = ["train", "--epochs", "2", "--output"]
+    options = ["train", "--epochs", "2", "--max-images", "600", "--output"]
     assert cli.main([*options, str(whole)]) == 0
     keep = training._keep
 
@@ -178,7 +178,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
     assert first == second
     monkeypatch.setattr(training, "fit", None)  # would fail if it trained again
     assert cli.main([*options, str(killed)]) == 0
-    assert cli.main(["train", "--epochs", "3", "--output", str(killed)]) == 2
+    assert cli.main(["train", "--epochs", "3", *options[3:], str(killed)]) == 2
     assert "was trained otherwise; choose another --output folder" in capsys.readouterr().err
 
 

@@ -48,8 +48,11 @@ def test_a_folder_that_cannot_be_written_is_one_note(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("mine")
     monkeypatch.delenv("SNNJAX_NO_CACHE")
     monkeypatch.setenv("SNNJAX_CACHE_DIR", str(tmp_path / "file"))
+    of_the_run = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", None)
     with pytest.warns(UserWarning, match=r"are not kept: cannot write .*file/compiled") as noted:
         assert keep_compiled() is None
     assert len(noted) == 1
     assert not jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", of_the_run)

@@ -45,6 +45,9 @@ LATENCY = {
 STEPS = 32
 COMPARED = tuple(name for name in methods.METHODS if name != "sth_half")  # mnist_latency has it
 SMOKE = ("sth_exact", "cao", "th_relu", "cos")
+SHORT: dict[str, Any] = {
+    "dataset": "mnist5k", "max_images": 1000, "max_test_images": 200, "epochs": 1,
+}  # fmt: skip
 
 
 def lines(seeds: dict[str, tuple[int, ...]], *, smoke: bool) -> list[Line]:
@@ -85,7 +88,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     Parameters
     ----------
     smoke
-        four methods, Net2, mnist5k, one epoch, one seed, 12 timesteps
+        four methods, Net2, 1,000 images of mnist5k, one epoch, one seed, 12 timesteps
     output
         folder for results and parameters
     """
@@ -94,7 +97,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
 
     def config(line: Line) -> TrainConfig:
         found = training(line)
-        return replace(found, dataset="mnist5k", epochs=1) if smoke else found
+        return replace(found, **SHORT) if smoke else found
 
     comparison.fill(
         output / "results" / "comparison.json",

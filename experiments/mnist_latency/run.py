@@ -69,7 +69,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     Parameters
     ----------
     smoke
-        mnist5k, one epoch, one seed, four timesteps
+        1,000 images of mnist5k, one epoch, one seed, four timesteps
     output
         folder for results and parameters
     """
@@ -95,7 +95,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
 
 def shortened(config: TrainConfig) -> TrainConfig:
     """The training of the smoke run."""
-    return replace(config, dataset="mnist5k", epochs=1)
+    return replace(config, dataset="mnist5k", max_images=1000, max_test_images=200, epochs=1)
 
 
 if __name__ == "__main__":
