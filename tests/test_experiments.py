@@ -242,7 +242,10 @@ def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
     assert kept.stat().st_size < 1_300_000
     assert recorded(checkpoint.load_metadata(kept, kind="ann")) == config
     group = comparison.read(path)["resnet20"]["sth_exact", "constant"]
-    assert all(group.losses(steps)[0] <= 0.003 for steps in group.steps if steps >= 8)
+    (row,) = group.rows
+    assert row["ann_smooth"] >= 0.86
+    late = [group.accuracy(steps)[0] for steps in group.steps if steps >= 8]
+    assert min(late) >= max(row["ann"], row["ann_smooth"]) - 0.003
     with pytest.raises(ValueError, match="no row of resnet20, cos, constant, 0; run"):
         comparison.recipe(path, Line("resnet20", "cos", "constant", 0))
 
