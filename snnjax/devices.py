@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
 __all__ = [
     "DeviceConfig",
@@ -26,7 +30,9 @@ __all__ = [
     "make_mesh",
     "share",
     "share_filled",
+    "spread",
     "start",
+    "use_cores",
 ]
 
 AXIS = "images"
@@ -149,6 +155,21 @@ def lost_another(error: BaseException) -> bool:
     return jax.distributed.is_initialized() and any(sign in str(error) for sign in signs)
 
 
+def use_cores() -> None:
+    """Make each core a device of its own where JAX computes on a CPU; before it computes anything.
+
+    XLA divides few operations of a simulation among the threads of one device, so two devices on
+    two cores are faster than one device on both. A number of devices that was asked for by
+    JAX_NUM_CPU_DEVICES or XLA_FLAGS stays, and so do the devices of a process that has computed
+    already.
+    """
+    asked = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if asked or jax.config.values["jax_num_cpu_devices"] > 0:
+        return
+    with contextlib.suppress(RuntimeError):  # of a process that knows its devices already
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
 def make_mesh(count: int = 0) -> Mesh:
     """So many of the visible devices, of all processes, in one row; 0 for all.
 
@@ -206,6 +227,44 @@ def copied(mesh: Mesh, tree: Any) -> Any:
         return jax.make_array_from_callback(array.shape, places, lambda index: array[index])
 
     return jax.tree.map(copy, tree)
+
+
+def spread(
+    mesh: Mesh,
+    function: Callable[[Any, Any, jax.Array], Any],
+    same: Any,
+    shared: Any,
+    first: ArrayLike = 0,
+) -> Any:
+    """Run function(same, shared, first) on every device by itself, for its share of the images.
+
+    The devices need nothing from each other, and say nothing to each other: a program that the
+    compiler divides by its own lights sends the state of the neurons around at every timestep.
+
+    Args:
+      mesh: the devices.
+      function: gives arrays `[..., B]` for the B images that it gets.
+      same: pytree of arrays that every device gets whole.
+      shared: pytree of arrays `[B, ...]`, of which every device gets its part.
+      first: index of the first image of all; the function gets that of its first one.
+
+    Returns:
+      What the function gives, for all images.
+
+    Raises:
+      ValueError: from JAX, if the devices cannot share the images evenly.
+    """
+
+    def one(same: Any, shared: Any, first: jax.Array) -> Any:
+        count = len(jax.tree.leaves(shared)[0])
+        found = function(same, shared, first + jax.lax.axis_index(AXIS) * count)
+        return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), found)
+
+    every, each = PartitionSpec(), PartitionSpec(AXIS)
+    run = jax.shard_map(
+        one, mesh=mesh, in_specs=(every, each, every), out_specs=each, check_vma=False
+    )
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), run(same, shared, jnp.asarray(first)))
 
 
 def fetch(tree: Any) -> Any:

@@ -16,6 +16,8 @@ HERE = Path(__file__).parent
 LEAK = 0.9
 """Of the leaky curves in the figure; the table has all leaks."""
 ANN = {"ann": "ANN, noisy image", "ann_mean": "ANN, mean of the frames", "count": "SNN, counting"}
+TITLES = {"net2": "Net2", "resnet20": "ResNet-20"}
+INPUTS = {"rate": "Bernoulli input", "constant": "constant input"}
 
 Rows = list[dict[str, Any]]
 
@@ -81,10 +83,10 @@ def main(*, output: Path = HERE) -> None:
         data = first["dataset"]["name"] + (
             "" if first["dataset"]["exact_pixels"] else " (JPEG copy)"
         )
-        figure = plots.accuracy_under_noise(
-            panels, densities=first["densities"],
-            title=f"{network.capitalize()} on {data}, T = {first['num_steps']}, Bernoulli input",
-        )  # fmt: skip
+        title = (
+            f"{TITLES[network]} on {data}, T = {first['num_steps']}, {INPUTS[first['encoding']]}"
+        )
+        figure = plots.accuracy_under_noise(panels, densities=first["densities"], title=title)
         plots.save(figure, output / "figures" / f"{network}.png")
         print(output / "figures" / f"{network}.png")
 

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from snnjax import comparison, datasets, learning, pipeline, plots, records
+from snnjax import comparison, datasets, devices, learning, pipeline, plots, records
 from snnjax.allocator import keep_freed_memory
 from snnjax.comparison import Line
-from snnjax.encoding import RATE
+from snnjax.encoding import ENCODINGS, RATE
 from snnjax.noise import make_noise, salt_and_pepper
 from snnjax.readout import LEAKY, leaky_layer, output_spikes
 from snnjax.robustness import correct_under_noise
@@ -37,7 +37,6 @@ TRAINED = HERE.parent
 
 LEAKS = (1.0, 0.98, 0.95, 0.9, 0.8)
 DENSITIES = tuple(round(0.05 * i, 2) for i in range(7))
-STEPS, LEARNING_STEPS = 16, 32
 LEARN_FROM, LABELLED = 10_000, 1_000
 NEURONS = 30
 LITERAL_EPOCHS = 10
@@ -45,6 +44,24 @@ LITERAL_EPOCHS = 10
 SEEDS = (0, 1, 2)
 PLAIN = ("ann", "ann_mean", "count")
 """What is scored without a leaky layer."""
+
+
+class Input(NamedTuple):
+    """How a network is shown images: `num_steps` to score, `learning_steps` to learn from.
+
+    batch: images at a time on each device, each at all densities.
+    """
+
+    encoding: str
+    num_steps: int
+    learning_steps: int
+    batch: int
+
+
+INPUTS = {"net2": Input("rate", 16, 32, 100), "resnet20": Input("constant", 8, 16, 10)}
+"""Bernoulli spikes, the paper's, for Net2. ResNet-20 is shown the images themselves, for as many
+timesteps as it needs for its ANN's answers: of 16 drawn frames it makes little.
+"""
 
 
 class Protocol(NamedTuple):
@@ -69,13 +86,19 @@ def files(network: str, seed: int) -> Path:
 
 
 def layers(
-    network: Any, params: dict[str, Any], images: np.ndarray, labels: np.ndarray, key: jax.Array
+    network: Any,
+    params: dict[str, Any],
+    images: np.ndarray,
+    labels: np.ndarray,
+    key: jax.Array,
+    given: Input,
 ) -> dict[str, Any]:
     """By name, what each rule has learnt from clean images, stacked over the leaks."""
     shown, start, order = jax.random.split(key, 3)
     currents = learning.show(
-        network, params, images, shown, num_steps=LEARNING_STEPS, encoding=RATE
-    )
+        network, params, images, shown, num_steps=given.learning_steps,
+        encoding=ENCODINGS[given.encoding],
+    )  # fmt: skip
     spikes, classes = output_spikes(params, currents), currents.shape[-1]
 
     def stacked(weights: jax.Array, places: jax.Array) -> dict[str, Any]:
@@ -91,7 +114,7 @@ def layers(
     identity = stacked(jnp.eye(classes), jnp.arange(classes))
     weights = learning.random_weights(start, classes, NEURONS)
     random = learnt(stacked(weights, jnp.arange(NEURONS) % classes), "stdp", 3)
-    given = [
+    named = [
         learning.labelled(
             params, jax.tree.map(lambda leaf, i=i: leaf[i], random), currents[:, :LABELLED],
             labels[:LABELLED],
@@ -102,7 +125,7 @@ def layers(
         "leaky, W = I": identity,
         "literal STDP": learnt(identity, "literal", LITERAL_EPOCHS),
         "STDP + WTA from I": learnt(identity, "stdp", 1),
-        "STDP + WTA from random": jax.tree.map(lambda *leaves: jnp.stack(leaves), *given),
+        "STDP + WTA from random": jax.tree.map(lambda *leaves: jnp.stack(leaves), *named),
         "teacher": learnt(identity, "teacher", 1),
     }
 
@@ -115,9 +138,10 @@ def loaded(name: str, seed: int, output: Path) -> tuple[Any, dict[str, Any], Any
 
 
 def score(
-    name: str, seed: int, protocols: dict[str, Protocol], output: Path, smoke: bool, batch: int
+    name: str, seed: int, protocols: dict[str, Protocol], output: Path, smoke: bool
 ) -> list[dict[str, Any]]:
     """The rows of one network and seed."""
+    given = INPUTS[name]._replace(**({"num_steps": 4} if smoke else {}))
     network, params, config = loaded(name, seed, output)
     data = datasets.load("mnist5k" if smoke else config.dataset)
     kept, _ = pipeline.split_off(config, data)
@@ -125,21 +149,34 @@ def score(
     # The networks of all seeds are drawn with keys of their own; ResNet-20 is one for all.
     begun = time.perf_counter()
     found = layers(
-        network, params, kept.images[:count], jnp.asarray(kept.labels[:count]), jax.random.key(seed)
-    )
+        network, params, kept.images[:count], jnp.asarray(kept.labels[:count]),
+        jax.random.key(seed), given,
+    )  # fmt: skip
     learning_seconds = round(time.perf_counter() - begun, 1)
     images, labels = datasets.first(data.test, 200 if smoke else 0)
+    mesh = devices.make_mesh()
+
+    def of_each(same: Any, shared: Any, first: jax.Array) -> dict[str, jax.Array]:
+        params, found, noise, key = same
+        return correct_under_noise(
+            network, params, found, *shared, noise, key, num_steps=given.num_steps,
+            levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding], first=first,
+        )  # fmt: skip
+
+    scored, batch = jax.jit(partial(devices.spread, mesh, of_each)), given.batch * mesh.size
     rows = []
     for protocol, chosen in protocols.items():
         begun, right = time.perf_counter(), {}
-        noise = make_noise(np.array(DENSITIES), **chosen._asdict())
+        same = params, found, make_noise(np.array(DENSITIES), **chosen._asdict())
         for i in tqdm(range(0, len(images), batch), f"{name}, {protocol}, {seed}", mininterval=1):
-            scored = correct_under_noise(
-                network, params, found, images[i : i + batch].astype(np.float32) / 255,
-                labels[i : i + batch], noise, jax.random.key(seed),
-                num_steps=4 if smoke else STEPS, levels=config.finest_levels or None, first=i,
-            )  # fmt: skip
-            sums = jax.tree.map(lambda leaf: np.asarray(leaf).sum(-1, dtype=np.int64), scored)
+            valid = min(batch, len(images) - i)
+            shown = devices.share_filled(
+                mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
+            )
+            sums = jax.tree.map(
+                lambda leaf, n=valid: np.asarray(leaf)[..., :n].sum(-1, dtype=np.int64),
+                scored((*same, jax.random.key(seed)), shown, i),
+            )
             right = jax.tree.map(np.add, right, sums) if right else sums
         rows.append({
             "network": name,
@@ -148,10 +185,10 @@ def score(
             "noisy": chosen._asdict(),
             "densities": DENSITIES,
             "leaks": LEAKS,
-            "num_steps": 4 if smoke else STEPS,
-            "learning_steps": LEARNING_STEPS,
+            "num_steps": given.num_steps,
+            "learning_steps": given.learning_steps,
             "learning_images": count,
-            "encoding": "rate",
+            "encoding": given.encoding,
             "accuracy": {k: (right[k] / len(images)).tolist() for k in (*PLAIN, *found)},
             "weights": {k: [float(f(v["weights"])) for f in (jnp.min, jnp.max)]
                         for k, v in found.items()},
@@ -173,7 +210,7 @@ def examples(images: np.ndarray, path: Path) -> None:
     plots.save(plots.pictures(rows), path)
 
 
-def measure_speed(output: Path, count: int = 100) -> None:
+def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100) -> None:
     """Seconds for one batch of the sweep, compiled as one and as a Python loop, and for showing
     10,000 images with and without learning from them: `speed.json`.
     """
@@ -189,13 +226,13 @@ def measure_speed(output: Path, count: int = 100) -> None:
     def at_once() -> Any:
         return correct_under_noise(
             network, params, {"leaky": stacked}, x, labels, make_noise(np.array(DENSITIES)), key,
-            num_steps=STEPS, levels=config.finest_levels,
+            num_steps=given.num_steps, levels=config.finest_levels,
         )  # fmt: skip
 
     def one(density: float, leak: float) -> jax.Array:
         layered = {**params, "readout": leaky_layer(weights, leak=leak)}
         return simulate(
-            network, layered, x, num_steps=STEPS, encoding=RATE, readout=LEAKY, key=key,
+            network, layered, x, num_steps=given.num_steps, encoding=RATE, readout=LEAKY, key=key,
             noise=make_noise(density),
         ).values  # fmt: skip
 
@@ -203,10 +240,10 @@ def measure_speed(output: Path, count: int = 100) -> None:
         return [one(density, leak) for density in DENSITIES for leak in LEAKS]
 
     many, told = datasets.first(data.train, LEARN_FROM)
-    shown = partial(learning.show, network, params, many, key, num_steps=LEARNING_STEPS)
+    shown = partial(learning.show, network, params, many, key, num_steps=given.learning_steps)
     learnt = partial(
         learning.learn_on_images, network, params, leaky_layer(weights), many, jnp.asarray(told),
-        key, learning.make_rates(), num_steps=LEARNING_STEPS,
+        key, learning.make_rates(), num_steps=given.learning_steps,
     )  # fmt: skip
     seconds = {
         "compiled sweep": timed(at_once, 5),
@@ -215,8 +252,8 @@ def measure_speed(output: Path, count: int = 100) -> None:
         "showing and learning": timed(learnt, 3),
     }
     record = {
-        "seconds": seconds, "images": count, "num_steps": STEPS, "densities": DENSITIES,
-        "leaks": LEAKS, "learning_images": len(many), "learning_steps": LEARNING_STEPS,
+        "seconds": seconds, "images": count, "num_steps": given.num_steps, "densities": DENSITIES,
+        "leaks": LEAKS, "learning_images": len(many), "learning_steps": given.learning_steps,
         **records.provenance(),
     }  # fmt: skip
     records.write_json(output / "results" / "speed.json", record)
@@ -261,6 +298,7 @@ def main(
     if speed:
         measure_speed(output)
         return
+    devices.use_cores()
     path = output / "results" / "noise.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else []
     wanted = protocols[:1] if smoke else protocols
@@ -271,8 +309,7 @@ def main(
             }
             missing = {p: PROTOCOLS[p] for p in wanted if p not in there}
             if missing:
-                batch = 100 if name == "net2" else 20
-                rows += score(name, seed, missing, output, smoke, batch)
+                rows += score(name, seed, missing, output, smoke)
                 records.write_json(path, {"rows": rows})
         data = datasets.load("mnist5k" if smoke else loaded(name, 0, output)[2].dataset)
         shown = data.test.images[:8].astype(np.float32) / 255
