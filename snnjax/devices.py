@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jax.typing import ArrayLike
 
 __all__ = [
     "DeviceConfig",
+    "at_once",
     "check_divides",
     "check_same",
     "copied",
@@ -30,7 +30,6 @@ __all__ = [
     "make_mesh",
     "share",
     "share_filled",
-    "spread",
     "start",
     "use_cores",
 ]
@@ -51,7 +50,8 @@ class DeviceConfig:
     """
 
     devices: int = 0
-    """share every batch among so many devices; 0 for all that are visible"""
+    """share every batch among so many devices; 0 for all that are visible, and on a CPU for as many
+    of its cores as can share a batch evenly"""
     coordinator: str | None = None
     """HOST:PORT of the first process, where the same command runs in several
     [default: JAX_COORDINATOR_ADDRESS, or one process alone]"""
@@ -66,7 +66,8 @@ class DeviceConfig:
 
 
 def start(config: DeviceConfig, *, wait: float = WAIT) -> None:
-    """Join the other processes of this command, where there are any; before anything is computed.
+    """Join the other processes of this command, or use the cores alone; before anything is
+    computed.
 
     Choice: who waits in vain for the others ends with one line and exit code 2, where JAX would
     abort with a trace.
@@ -83,6 +84,7 @@ def start(config: DeviceConfig, *, wait: float = WAIT) -> None:
     if not address:
         if (config.processes, config.process_id) != (None, None):
             raise ValueError("there is no coordinator; give --coordinator HOST:PORT")
+        use_cores()
         return
     processes = _number("processes", config.processes, "JAX_NUM_PROCESSES")
     place = _number("process_id", config.process_id, "JAX_PROCESS_ID")
@@ -170,8 +172,13 @@ def use_cores() -> None:
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
-def make_mesh(count: int = 0) -> Mesh:
+def make_mesh(count: int = 0, *, batch_size: int = 0) -> Mesh:
     """So many of the visible devices, of all processes, in one row; 0 for all.
+
+    Args:
+      count: how many.
+      batch_size: where it is given and `count` is 0, cores of a CPU are taken that can share it
+        evenly; other devices that cannot are for `check_divides` to refuse.
 
     Raises:
       ValueError: if there are not so many.
@@ -179,8 +186,24 @@ def make_mesh(count: int = 0) -> Mesh:
     visible = jax.devices()
     if not 0 <= count <= len(visible):
         raise ValueError(f"devices is {count}, and {len(visible)} are visible; want at most those")
+    if not count and _are_cores(visible):
+        count = math.gcd(len(visible), batch_size)  # all where it is 0
     chosen = visible[: count or None]
     return jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+def _are_cores(found: Iterable[jax.Device]) -> bool:
+    """Whether devices are cores of this machine, which share its memory."""
+    return jax.process_count() == 1 and all(device.platform == "cpu" for device in found)
+
+
+def at_once(mesh: Mesh, batch_size: int) -> int:
+    """How many images all devices get at a time: `batch_size` each, but the cores of a CPU share
+    them, as they share its memory.
+    """
+    if _are_cores(mesh.devices.flat):
+        return -(-batch_size // mesh.size) * mesh.size
+    return batch_size * mesh.size
 
 
 def check_divides(batch_size: int, mesh: Mesh) -> None:
@@ -227,44 +250,6 @@ def copied(mesh: Mesh, tree: Any) -> Any:
         return jax.make_array_from_callback(array.shape, places, lambda index: array[index])
 
     return jax.tree.map(copy, tree)
-
-
-def spread(
-    mesh: Mesh,
-    function: Callable[[Any, Any, jax.Array], Any],
-    same: Any,
-    shared: Any,
-    first: ArrayLike = 0,
-) -> Any:
-    """Run function(same, shared, first) on every device by itself, for its share of the images.
-
-    The devices need nothing from each other, and say nothing to each other: a program that the
-    compiler divides by its own lights sends the state of the neurons around at every timestep.
-
-    Args:
-      mesh: the devices.
-      function: gives arrays `[..., B]` for the B images that it gets.
-      same: pytree of arrays that every device gets whole.
-      shared: pytree of arrays `[B, ...]`, of which every device gets its part.
-      first: index of the first image of all; the function gets that of its first one.
-
-    Returns:
-      What the function gives, for all images.
-
-    Raises:
-      ValueError: from JAX, if the devices cannot share the images evenly.
-    """
-
-    def one(same: Any, shared: Any, first: jax.Array) -> Any:
-        count = len(jax.tree.leaves(shared)[0])
-        found = function(same, shared, first + jax.lax.axis_index(AXIS) * count)
-        return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), found)
-
-    every, each = PartitionSpec(), PartitionSpec(AXIS)
-    run = jax.shard_map(
-        one, mesh=mesh, in_specs=(every, each, every), out_specs=each, check_vma=False
-    )
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), run(same, shared, jnp.asarray(first)))
 
 
 def fetch(tree: Any) -> Any:

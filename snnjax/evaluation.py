@@ -49,15 +49,16 @@ def evaluate(
     the ANN on the time-average of the very frames that the SNN saw, where they vary: what
     the coding leaves, a yardstick and no strict bound; without `ceiling` it is left out.
 
-    Each device of `mesh`, or each that is visible, gets `batch_size` images at a time. The
-    draws of an image depend on its place alone, so the figures do not depend on the devices.
+    Each device of `mesh`, or each that is visible, gets `batch_size` images at a time; the cores
+    of a CPU share them. The draws of an image depend on its place alone, so the figures do not
+    depend on the devices, up to rounding.
 
     Raises:
       ValueError: if the split is empty, or the images do not fit the network.
     """
     images, labels = split
     key, mesh = jax.random.key(seed), mesh or devices.make_mesh()
-    params, size = devices.copied(mesh, params), batch_size * mesh.size
+    params, size = devices.copied(mesh, params), devices.at_once(mesh, batch_size)
     scores = (
         _score(network, params, *_batch(mesh, images, labels, first, size), config,
                levels=levels or None, key=key, first=first, valid=len(images) - first,
@@ -109,7 +110,7 @@ def evaluate_exits(
       split: the images to score.
       held: other images, to calibrate on; None where the configuration gives a margin.
       config: how to simulate, with `exit_margin` or `exit_tolerance`.
-      batch_size: images at a time on each device.
+      batch_size: images at a time on each device, or on all cores of a CPU.
       seed: of drawn spikes.
       progress: show a bar.
       mesh: the devices; None for all that are visible.
@@ -119,7 +120,7 @@ def evaluate_exits(
     """
     key, margin, found = jax.random.key(seed), config.exit_margin, {}
     mesh = mesh or devices.make_mesh()
-    params, size = devices.copied(mesh, params), batch_size * mesh.size
+    params, size = devices.copied(mesh, params), devices.at_once(mesh, batch_size)
     if config.exit_tolerance is not None and held is not None:
         chosen, curve = _calibrated(
             network, params, held, config, jax.random.fold_in(key, HELD), mesh,

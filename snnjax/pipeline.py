@@ -104,7 +104,7 @@ def train(
       OSError: if data or `start` are missing or `output` cannot be written.
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
-    origin, mesh = _origin(start), devices.make_mesh(device_count)
+    origin, mesh = _origin(start), devices.make_mesh(device_count, batch_size=config.batch_size)
     devices.check_same(f"options and files in {output}", config, origin, _digests(path, resume))
     if path.is_file():
         found = checkpoint.load_metadata(path, kind="ann")

@@ -25,7 +25,7 @@ WIDE = 160
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, commit, device and time of this run.
+    """Versions, commit, device, how many of it, and time of this run.
 
     "commit" is that of the checkout the package runs from, with "-dirty" where code or settings
     were changed since, or None where it runs from no checkout.
@@ -35,6 +35,7 @@ def provenance() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
         "commit": _commit(),
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "devices": jax.device_count(),
         "machine": f"{platform.machine()}, {platform.system()}",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -269,14 +269,15 @@ def count_correct(
 ) -> int:
     """How many of all the uint8 images `[N, H, W, C]` get the right label.
 
-    Each device of `mesh` gets `batch_size` of them at a time; None is one device.
+    Each device of `mesh` gets `batch_size` of them at a time, or the cores of a CPU share them;
+    None is one device.
 
     Raises:
       ValueError: if there are no images, or the batch size is below 1.
     """
     if len(images) == 0 or batch_size < 1:
         raise ValueError(f"{len(images)} images in batches of {batch_size}; want at least 1 each")
-    size = batch_size * (mesh.size if mesh else 1)
+    size = devices.at_once(mesh, batch_size) if mesh else batch_size
     right = 0
     for i in range(0, len(images), size):
         batch: list[Any] = [images[i : i + size], labels[i : i + size]]
@@ -327,7 +328,7 @@ def fit(
         raise ValueError(
             f"batch_size is {config.batch_size}; want at most the {len(images)} training images"
         )
-    mesh = mesh or devices.make_mesh()
+    mesh = mesh or devices.make_mesh(batch_size=config.batch_size)
     devices.check_divides(config.batch_size, mesh)
     steps = len(images) // config.batch_size
     num_steps = steps * config.epochs

@@ -68,11 +68,17 @@ if __name__ == "__main__":
         mesh = devices.make_mesh(count)
         found[count] = {"trained": trained(mesh), **evaluated(mesh), "parts": parts(mesh)}
     found["all visible"] = devices.make_mesh().size
+    found["sharing 12"] = devices.make_mesh(batch_size=12).size
     refused = []
     for call in (
         lambda: devices.make_mesh(9),
         lambda: training.fit(
-            None, {}, labelled(30, 0), labelled(9, 0), training.TrainingConfig(batch_size=12)
+            None,
+            {},
+            labelled(30, 0),
+            labelled(9, 0),
+            training.TrainingConfig(batch_size=12),
+            mesh=devices.make_mesh(),
         ),
     ):
         try:

@@ -47,6 +47,26 @@ def test_each_device_has_its_share(eight):
     assert eight["1"]["parts"] == [[3, 16, 3]]
     assert eight["8"]["parts"] == [[3, 2, 3]] * 8
     assert eight["all visible"] == 8
+    assert eight["sharing 12"] == 4
+
+
+CORES = "from snnjax import devices; devices.use_cores(); import jax; print(jax.device_count())"
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({}, len(os.sched_getaffinity(0))),
+        ({"JAX_NUM_CPU_DEVICES": "3"}, 3),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
+    ],
+    ids=["the cores", "jax", "xla"],
+)
+def test_each_core_is_a_device_unless_another_number_was_asked_for(asked, count):
+    own = {k: v for k, v in environment(1).items() if k != "XLA_FLAGS"} | asked
+    command = [sys.executable, "-c", CORES]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == count
 
 
 def test_eight_devices_train_the_network_that_one_trains(eight):

@@ -15,7 +15,7 @@ import cyclopts
 import numpy as np
 from tqdm import tqdm
 
-from snnjax import checkpoint, comparison, datasets, pipeline, records, scaling
+from snnjax import checkpoint, comparison, datasets, devices, pipeline, records, scaling
 from snnjax.allocator import keep_freed_memory
 from snnjax.comparison import Line
 from snnjax.settings import TrainConfig
@@ -55,6 +55,7 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
         folder for the results
     """
     keep_freed_memory()
+    devices.use_cores()
     runs = output / "runs" if smoke else RUNS
     bounded = Line(network, "sth_leaky_relu", "constant", 0)
     config = SMOKE if smoke else comparison.recipe(LATENCY, bounded)

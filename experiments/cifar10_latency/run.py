@@ -16,7 +16,7 @@ from typing import Any
 import cyclopts
 import jax
 
-from snnjax import comparison
+from snnjax import comparison, devices
 from snnjax.allocator import keep_freed_memory
 from snnjax.comparison import Line
 from snnjax.settings import TrainConfig, with_method
@@ -126,6 +126,7 @@ def main(
         folder for results and parameters
     """
     keep_freed_memory()
+    devices.use_cores()
 
     def stages(line: Line) -> tuple[TrainConfig, ...]:
         found = trainings(line)

@@ -155,27 +155,23 @@ def score(
     learning_seconds = round(time.perf_counter() - begun, 1)
     images, labels = datasets.first(data.test, 200 if smoke else 0)
     mesh = devices.make_mesh()
-
-    def of_each(same: Any, shared: Any, first: jax.Array) -> dict[str, jax.Array]:
-        params, found, noise, key = same
-        return correct_under_noise(
-            network, params, found, *shared, noise, key, num_steps=given.num_steps,
-            levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding], first=first,
-        )  # fmt: skip
-
-    scored, batch = jax.jit(partial(devices.spread, mesh, of_each)), given.batch * mesh.size
+    params, batch = devices.copied(mesh, params), given.batch * mesh.size
     rows = []
     for protocol, chosen in protocols.items():
         begun, right = time.perf_counter(), {}
-        same = params, found, make_noise(np.array(DENSITIES), **chosen._asdict())
+        noise = make_noise(np.array(DENSITIES), **chosen._asdict())
         for i in tqdm(range(0, len(images), batch), f"{name}, {protocol}, {seed}", mininterval=1):
             valid = min(batch, len(images) - i)
-            shown = devices.share_filled(
-                mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
-            )
+            scored = correct_under_noise(
+                network, params, found,
+                *devices.share_filled(
+                    mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
+                ),
+                noise, jax.random.key(seed), num_steps=given.num_steps,
+                levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding], first=i,
+            )  # fmt: skip
             sums = jax.tree.map(
-                lambda leaf, n=valid: np.asarray(leaf)[..., :n].sum(-1, dtype=np.int64),
-                scored((*same, jax.random.key(seed)), shown, i),
+                lambda leaf, n=valid: np.asarray(leaf)[..., :n].sum(-1, dtype=np.int64), scored
             )
             right = jax.tree.map(np.add, right, sums) if right else sums
         rows.append({

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import architecture as arch
-from snnjax import spiking
+from snnjax import devices, spiking
 from snnjax.ann import ANN
 from snnjax.conversion import convert
 from snnjax.neuron import NEURONS
@@ -68,6 +68,12 @@ def image_shape(network: arch.Network) -> tuple[int, int, int]:
 def draw_images(network: arch.Network, count: int, seed: int = 0) -> jax.Array:
     """Pixels drawn from [0, 1]."""
     return jax.random.uniform(jax.random.key(seed), (count, *image_shape(network)))
+
+
+def on_cores(params: Variables, images: jax.Array) -> tuple[Variables, jax.Array]:
+    """Parameters on each core, and the images shared among as many cores as can do so evenly."""
+    mesh = devices.make_mesh(batch_size=len(images))
+    return devices.copied(mesh, params), devices.share(mesh, np.asarray(images))
 
 
 @cache
@@ -191,8 +197,7 @@ def figures(seconds: list[float]) -> dict[str, Any]:
 def measure(case: Case, neuron: str, order: str, effort: Effort) -> dict[str, Any]:
     """A row: the simulation by turns with the forward pass of its ANN."""
     network = arch.find(case.network)
-    params = convert(network, draw(network))
-    images = draw_images(network, case.batch)
+    params, images = on_cores(convert(network, draw(network)), draw_images(network, case.batch))
     chunk = orders(case)[order]
     ours = build_simulation(
         network, params, images, num_steps=case.num_steps, neuron=neuron, chunk_steps=chunk

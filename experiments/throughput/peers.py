@@ -21,7 +21,7 @@ import optax
 from cases import Case, Effort, alternate, figures, median, timed
 
 from snnjax import architecture as arch
-from snnjax import training
+from snnjax import devices, training
 from snnjax.ann import ANN
 from snnjax.conversion import convert, fold
 from snnjax.scaling import measure_scales
@@ -206,8 +206,9 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
     scales = measure_scales(network, drawn, np.asarray(calibration))
     params = convert(network, drawn, scales=scales, initial=0.0)
     program = cases.build_simulation(
-        network, params, images, num_steps=case.num_steps, neuron="double-threshold"
-    )
+        network, *cases.on_cores(params, images), num_steps=case.num_steps,
+        neuron="double-threshold",
+    )  # fmt: skip
     script, options, _ = KINDS[name]
     bare, variables, shown = without_normalise(network, drawn, images)
     # SpikingJelly has a converter of its own; the others get the weights of ours.
@@ -254,15 +255,16 @@ def train(python: Path | None, steps: int, batch: int, effort: Effort) -> dict[s
     labels = draw.integers(0, 10, steps * batch).astype(np.int32)
     model, variables = ANN(network.layers), cases.draw(network)
     batches = np.arange(steps * batch).reshape(steps, batch)
-    on_device = jnp.asarray(images), jnp.asarray(labels)
-    state = [training.begin(variables, config, steps)]
+    mesh = devices.make_mesh(batch_size=batch)
+    state = [devices.copied(mesh, training.begin(variables, config, steps))]
+    on_device = devices.copied(mesh, (images, labels))
 
     def epoch() -> list[Any]:
         losses = []
         for at, places in enumerate(batches):
             state[0], loss = training.train_step(
-                state[0], *on_device, places, jax.random.key(at), apply=model.apply,
-                config=config, num_steps=steps,
+                state[0], *on_device, devices.share(mesh, places), jax.random.key(at),
+                apply=model.apply, config=config, num_steps=steps, mesh=mesh,
             )  # fmt: skip
             losses.append(loss)
         return jax.block_until_ready(losses)

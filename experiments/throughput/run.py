@@ -25,7 +25,7 @@ import sections
 from cases import Case, Effort
 from tqdm.auto import tqdm
 
-from snnjax import records
+from snnjax import devices, records
 from snnjax.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
@@ -141,6 +141,7 @@ def main(*, peers: Path | None = None, smoke: bool = False, output: Path = HERE)
         folder for the results
     """
     keep_freed_memory()
+    devices.use_cores()
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are to be real
     path = output / "results" / "throughput.json"
     record = json.loads(path.read_text()) if path.is_file() else {}
