@@ -201,22 +201,21 @@ def _leaky(params: Params, state: LeakyState, current: jax.Array) -> tuple[Leaky
     Choice: both layers have positive spikes only, since weights that STDP learnt are positive.
     The last layer's current is taken relative to its mean over the classes, which no
     softmax sees, so that the answer is positive; its neurons start at half their threshold.
+    Equal counts are told apart by what both layers still hold: with few timesteps most images
+    have some, and without the last layer's potentials a leaky layer would be behind counting.
 
     Raises:
       ValueError: if there is no output_scale.
     """
-    layer = params["readout"]
-    outputs, sent_on = DOUBLE_THRESHOLD.step(_one_sided(params), state.outputs, centred(current))
-    neuron = leaky_neuron(layer)
-    inward = jnp.dot(sent_on, layer["weights"], precision=jax.lax.Precision.HIGHEST)
-    leaky, spikes = DOUBLE_THRESHOLD.step(neuron, state.leaky, inward)
+    layer, last = params["readout"], _one_sided(params)
+    outputs, sent_on = DOUBLE_THRESHOLD.step(last, state.outputs, centred(current))
+    neuron, dot = leaky_neuron(layer), partial(jnp.dot, precision=jax.lax.Precision.HIGHEST)
+    leaky, spikes = DOUBLE_THRESHOLD.step(neuron, state.leaky, dot(sent_on, layer["weights"]))
     sent = state.sent + spikes
+    to_come = dot(outputs.membrane / last.positive, layer["weights"])
+    ties = _tie_break(neuron, MembraneState(leaky.membrane + to_come))
     of_class = jax.nn.one_hot(layer["labels"], current.shape[-1])
-    values = jnp.dot(
-        sent + _tie_break(neuron, leaky),
-        of_class / of_class.sum(0),
-        precision=jax.lax.Precision.HIGHEST,
-    )
+    values = dot(sent + ties, of_class / of_class.sum(0))
     return LeakyState(outputs, leaky, sent), values
 
 

@@ -66,12 +66,28 @@ def test_a_leak_forgets_what_lies_far_apart():
     assert counts[0.25] == 0
 
 
-def test_values_are_means_over_the_neurons_of_a_class_and_ties_go_to_the_membrane():
+def share(left):
+    """Less than half a spike for what is left of a threshold."""
+    return 0.499 * left / (1 + abs(left))
+
+
+def test_values_are_means_over_the_neurons_of_a_class_and_ties_go_to_the_membranes():
+    """The last layer ends at 0.5 and -3.5; its 0.5 is 0.25 to the neuron with half the weight."""
     currents = jnp.tile(jnp.array([[[1.0, -1.0]]]), (4, 1, 1))
     layer = leaky_layer([[1.0, 0.5, 0.0], [0.0, 0.0, 1.0]], leak=1, threshold=1, labels=[0, 0, 1])
     values = read(LEAKY, params_of(layer), currents)
-    np.testing.assert_allclose(values[-1], [[(4 + 2) / 2, 0]])
-    assert values[0, 0, 0] == pytest.approx((1 + 0.499 * 0.5 / 1.5) / 2)
+    wanted = [(4 + 2 + share(0.5) + share(0.25)) / 2, share(-3.5)]
+    np.testing.assert_allclose(values[-1], [wanted], rtol=1e-6)
+    assert values[0, 0, 0] == pytest.approx((1 + share(0.5) + share(0.5 + 0.25)) / 2)
+
+
+def test_a_layer_without_leak_answers_as_counting_does_however_few_the_timesteps():
+    draw = np.random.default_rng(3)
+    currents = jnp.asarray(draw.normal(0, 0.5, (400, 10)) + np.zeros((3, 1, 1)), jnp.float32)
+    params = params_of(leaky_layer(np.eye(10), leak=1.0), scale=float(currents.max()))
+    leaky, counted = (read(r, params, currents)[-1].argmax(-1) for r in (LEAKY, COUNT))
+    assert (leaky == counted).mean() > 0.99
+    assert (leaky == currents[0].argmax(-1)).mean() > 0.99
 
 
 def test_input_spikes_are_positive_and_relative_to_the_mean_over_classes():
