@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from snnjax.allocator import keep_freed_memory
 from snnjax.comparison import Line
 from snnjax.encoding import ENCODINGS, RATE
 from snnjax.noise import make_noise, salt_and_pepper
-from snnjax.readout import LEAKY, leaky_layer, output_spikes
+from snnjax.readout import CURRENT, LEAKY, leaky_layer, output_spikes
 from snnjax.robustness import correct_under_noise
 from snnjax.settings import ConvertConfig
 from snnjax.simulation import simulate
@@ -85,20 +85,30 @@ def files(network: str, seed: int) -> Path:
     return folder / "parameters" / f"{comparison.label(trained)}.safetensors"
 
 
+@cache
+def shown(name: str, seed: int, output: Path, smoke: bool) -> tuple[jax.Array, jax.Array]:
+    """The last layer's currents `[T, N, K]` for clean training images, and their labels."""
+    given, (network, params, config) = INPUTS[name], loaded(name, seed, output)
+    kept, _ = pipeline.split_off(config, datasets.load("mnist5k" if smoke else config.dataset))
+    images, labels = datasets.first(kept, LEARN_FROM)
+    mesh, found = devices.make_mesh(), []
+    params, batch = devices.copied(mesh, params), 100 * mesh.size
+    for i in tqdm(range(0, len(images), batch), f"{name}, to learn from, {seed}", mininterval=1):
+        x, _ = devices.share_filled(
+            mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
+        )
+        found.append(np.asarray(simulate(
+            network, params, x, num_steps=given.learning_steps, readout=CURRENT, first=i,
+            encoding=ENCODINGS[given.encoding], key=jax.random.split(jax.random.key(seed), 3)[0],
+        ).values))  # fmt: skip
+    return jnp.asarray(np.concatenate(found, 1)[:, : len(images)]), jnp.asarray(labels)
+
+
 def layers(
-    network: Any,
-    params: dict[str, Any],
-    images: np.ndarray,
-    labels: np.ndarray,
-    key: jax.Array,
-    given: Input,
+    params: dict[str, Any], currents: jax.Array, labels: jax.Array, key: jax.Array
 ) -> dict[str, Any]:
     """By name, what each rule has learnt from clean images, stacked over the leaks."""
-    shown, start, order = jax.random.split(key, 3)
-    currents = learning.show(
-        network, params, images, shown, num_steps=given.learning_steps,
-        encoding=ENCODINGS[given.encoding],
-    )  # fmt: skip
+    _, start, order = jax.random.split(key, 3)  # the first one draws what is shown
     spikes, classes = output_spikes(params, currents), currents.shape[-1]
 
     def stacked(weights: jax.Array, places: jax.Array) -> dict[str, Any]:
@@ -144,14 +154,11 @@ def score(
     given = INPUTS[name]._replace(**({"num_steps": 4} if smoke else {}))
     network, params, config = loaded(name, seed, output)
     data = datasets.load("mnist5k" if smoke else config.dataset)
-    kept, _ = pipeline.split_off(config, data)
-    count = min(LEARN_FROM, len(kept.images))
-    # The networks of all seeds are drawn with keys of their own; ResNet-20 is one for all.
     begun = time.perf_counter()
-    found = layers(
-        network, params, kept.images[:count], jnp.asarray(kept.labels[:count]),
-        jax.random.key(seed), given,
-    )  # fmt: skip
+    # ResNet-20 is one network for all seeds, and says the same of images as they are.
+    drawn = seed if ENCODINGS[given.encoding].needs_key else 0
+    currents, told = shown(name, drawn, output, smoke)
+    found = layers(params, currents, told, jax.random.key(seed))
     learning_seconds = round(time.perf_counter() - begun, 1)
     images, labels = datasets.first(data.test, 200 if smoke else 0)
     mesh = devices.make_mesh()
@@ -183,7 +190,7 @@ def score(
             "leaks": LEAKS,
             "num_steps": given.num_steps,
             "learning_steps": given.learning_steps,
-            "learning_images": count,
+            "learning_images": len(told),
             "encoding": given.encoding,
             "accuracy": {k: (right[k] / len(images)).tolist() for k in (*PLAIN, *found)},
             "weights": {k: [float(f(v["weights"])) for f in (jnp.min, jnp.max)]
