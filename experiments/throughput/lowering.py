@@ -1,9 +1,10 @@
 """Which way to compute a convolution is the fastest, for every shape of the six networks.
 
-`python experiments/throughput/lowering.py` measures XLA's own convolution, patches and, for tiny
-maps, one dense matrix, forward and with the gradient, and writes `results/lowering.json` and
-`results/lowering.md`: which wins, and which one `snnjax.convolution` takes. `suits_patches` was
-chosen by such a run; this checks the choice on another machine.
+`python experiments/throughput/lowering.py` measures XLA's own convolution, patches, products of
+shifted maps or of rows of patches, and, for tiny maps, one dense matrix, forward and with the
+gradient, and writes `results/lowering.json` and `results/lowering.md`: which wins, and which one
+`snnjax.convolution` takes. `suits_patches` was chosen by such a run; this checks the choice on
+another machine.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from snnjax import architecture as arch
 from snnjax import records, synapse
 from snnjax.ann import ANN
 from snnjax.checkpoint import write_whole
-from snnjax.convolution import from_patches, suits_patches
+from snnjax.convolution import borders, from_patches, suits_patches
 
 HERE = Path(__file__).parent
 NETWORKS = ("net1", "net2", "vgg16", "resnet20", "resnet20_wide", "resnet18")
@@ -108,6 +109,40 @@ def patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     return mapped(grouped, apart).reshape(len(x), *output_size(shape))
 
 
+def shifts(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A product for each pixel of the kernel, of the map shifted by it, and their sum."""
+    kh, kw, channels, features = shape.kernel
+    rows, columns, _ = output_size(shape)
+    x = jnp.pad(x, ((0, 0), *borders(shape.size[:2], (kh, kw), (1, 1), shape.padding), (0, 0)))
+    total = sum(
+        jnp.dot(
+            x[:, i : i + rows, j : j + columns].reshape(-1, channels), kernel[i, j],
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        for i in range(kh) for j in range(kw)
+    )  # fmt: skip
+    return total.reshape(len(x), rows, columns, features)
+
+
+def rows_of_patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """One product of patches as wide as the kernel and one pixel high with all of its rows, whose
+    results are added where they belong: a third of the copies that whole patches of 3x3 need.
+    """
+    kh, kw, channels, features = shape.kernel
+    rows, columns, _ = output_size(shape)
+    above, beside = borders(shape.size[:2], (kh, kw), (1, 1), shape.padding)
+    x = jnp.pad(x, ((0, 0), (0, 0), beside, (0, 0)))
+    wide = jnp.concatenate([x[:, :, j : j + columns] for j in range(kw)], -1)
+    product = jnp.dot(
+        jax.lax.optimization_barrier(wide).reshape(-1, kw * channels),
+        kernel.transpose(1, 2, 0, 3).reshape(kw * channels, kh * features),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    parts = jax.lax.optimization_barrier(product).reshape(*wide.shape[:3], kh, features)
+    parts = jnp.pad(parts, ((0, 0), above, (0, 0), (0, 0), (0, 0)))
+    return sum((parts[:, i : i + rows, :, i] for i in range(1, kh)), parts[:, :rows, :, 0])
+
+
 def matrix_of(shape: Shape, kernel: jax.Array) -> jax.Array:
     """The convolution as `[H * W * C, H' * W' * features]`: what it makes of each unit image."""
     inputs = int(np.prod(shape.size))
@@ -134,6 +169,8 @@ def output_size(shape: Shape) -> tuple[int, ...]:
 def ways(shape: Shape) -> dict[str, Callable[..., jax.Array]]:
     """Every way to compute it, by name."""
     found = {"xla": xla, "patches": patches}
+    if shape.groups == 1 and shape.strides == (1, 1) and shape.kernel[:2] != (1, 1):
+        found |= {"shifts": shifts, "rows": rows_of_patches}
     if np.prod(shape.size) * np.prod(output_size(shape)) <= LARGEST_MATRIX:
         found["matrix"] = matrix
     return {name: partial(way, shape) for name, way in found.items()}
@@ -193,7 +230,7 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
 
 def table(entries: list[dict[str, Any]]) -> str:
     """A line for each shape, batch and direction."""
-    names = ("xla", "patches", "matrix", "matrix, made before")
+    names = ("xla", "patches", "shifts", "rows", "matrix", "matrix, made before")
     lines = []
     for entry in entries:
         times = [entry["seconds"].get(name) for name in names]
