@@ -37,6 +37,9 @@ __all__ = [
 AXIS = "images"
 WAIT = 120
 """Seconds until all processes must have come."""
+MOST_CORES = 8
+"""Cores that become devices; further ones are threads of these. Chosen with two at hand: the more
+devices, the fewer images each has, and the more they tell each other in training."""
 HEARTBEAT = 20
 """Seconds after which a process that says nothing counts as dead."""
 
@@ -158,7 +161,7 @@ def lost_another(error: BaseException) -> bool:
 
 
 def use_cores() -> None:
-    """Make each core a device of its own where JAX computes on a CPU; before it computes anything.
+    """Make up to MOST_CORES cores devices where JAX computes on a CPU; before it computes anything.
 
     XLA divides few operations of a simulation among the threads of one device, so two devices on
     two cores are faster than one device on both. A number of devices that was asked for by
@@ -168,8 +171,10 @@ def use_cores() -> None:
     asked = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if asked or jax.config.values["jax_num_cpu_devices"] > 0:
         return
+    own = getattr(os, "sched_getaffinity", None)  # Linux only
+    count = len(own(0)) if own else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # of a process that knows its devices already
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        jax.config.update("jax_num_cpu_devices", min(count, MOST_CORES))
 
 
 def make_mesh(count: int = 0, *, batch_size: int = 0) -> Mesh:
