@@ -128,6 +128,7 @@ def steps(
 
     The spikes are those of `step` after `step`, since a layer listens to nothing behind it. Its
     product is one with the timesteps beside each other; only its neurons go through them in turn.
+    The timesteps of an image lie together there, so that images shared among devices stay shared.
 
     Args:
       network: as in `step`, like all that follow.
@@ -144,20 +145,29 @@ def steps(
     Raises:
       AssertionError: while tracing, if `x` and the state differ in shape.
     """
-    times = x.shape[:2]
+    num_steps = len(x)
     spikes: Spikes = {}
 
     def fire(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
         numbers = inside(params, path)
-        apart = (current + numbers["shift"]).reshape(*times, *current.shape[1:])
         after, spikes[path] = jax.lax.scan(
-            partial(model.step, neuron_params(numbers)), state[path], apart
-        )
-        return {**state, path: after}, spikes[path].reshape(current.shape)
+            partial(model.step, neuron_params(numbers)), state[path],
+            _apart(current + numbers["shift"], num_steps),
+        )  # fmt: skip
+        return {**state, path: after}, _together(spikes[path])
 
-    together = x.reshape(-1, *x.shape[2:])
-    state, x = propagate(network.layers, params, state, together, "", fire, start=start)
-    return state, x.reshape(*times, *x.shape[1:]), spikes
+    state, x = propagate(network.layers, params, state, _together(x), "", fire, start=start)
+    return state, _apart(x, num_steps), spikes
+
+
+def _together(x: jax.Array) -> jax.Array:
+    """`[T, B, ...]` as one batch, image by image."""
+    return jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])
+
+
+def _apart(x: jax.Array, num_steps: int) -> jax.Array:
+    """`[T, B, ...]` again."""
+    return jnp.swapaxes(x.reshape(-1, num_steps, *x.shape[1:]), 0, 1)
 
 
 def propagate(

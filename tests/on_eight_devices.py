@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -62,11 +63,19 @@ def parts(mesh):
     return [list(part.data.shape) for part in values.addressable_shards]
 
 
+def gathers(mesh, chunk_steps):
+    """Whether a device asks others for images, and so computes what is theirs."""
+    params, images = devices.copied(mesh, PARAMS), devices.share(mesh, random_images(16, SHAPE))
+    run = jax.jit(partial(simulate, NETWORK, num_steps=6, chunk_steps=chunk_steps))
+    return "all-gather" in run.lower(params, images).compile().as_text()
+
+
 if __name__ == "__main__":
     found = {}
     for count in (1, 8):
         mesh = devices.make_mesh(count)
         found[count] = {"trained": trained(mesh), **evaluated(mesh), "parts": parts(mesh)}
+    found["gathers"] = [gathers(devices.make_mesh(), chunk_steps) for chunk_steps in (1, 3, 6)]
     found["all visible"] = devices.make_mesh().size
     found["sharing 12"] = devices.make_mesh(batch_size=12).size
     refused = []

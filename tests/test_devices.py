@@ -50,6 +50,10 @@ def test_each_device_has_its_share(eight):
     assert eight["sharing 12"] == 4
 
 
+def test_no_device_computes_the_images_of_another(eight):
+    assert eight["gathers"] == [False, False, False]
+
+
 CORES = "from snnjax import devices; devices.use_cores(); import jax; print(jax.device_count())"
 
 
