@@ -45,6 +45,15 @@ def prepared(monkeypatch):
         monkeypatch.setenv("TFDS_DATA_DIR", str(shared))
 
 
+@pytest.mark.parametrize("folder", [CIFAR10, NOISE], ids=["table 3", "noise"])
+def test_several_networks_may_be_named_and_an_unknown_one_is_refused(folder):
+    command = [sys.executable, str(folder / "run.py"), "--networks", "resnet20", "resnet21"]
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, capture_output=True, text=True, env=wide)
+    assert done.returncode
+    assert 'Invalid value "resnet21" for --networks. Choose from:' in done.stdout + done.stderr
+
+
 def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
     smoke(CIFAR10, tmp_path, "--networks", "resnet20")
     (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]

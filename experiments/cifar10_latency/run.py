@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
 import jax
+from cyclopts import Parameter
 
 from snnjax import comparison, devices
 from snnjax.allocator import keep_freed_memory
@@ -111,15 +112,20 @@ def shown_steps(line: Line) -> int:
 
 
 def main(
-    *, networks: tuple[str, ...] = ("resnet20", "vgg16_quarter"), smoke: bool = False,
+    *,
+    networks: Annotated[tuple[Literal[*NETWORKS], ...], Parameter(consume_multiple=True)] = (
+        "resnet20",
+        "vgg16_quarter",
+    ),
+    smoke: bool = False,
     output: Path = HERE,
-) -> None:  # fmt: skip
+) -> None:
     """Train and simulate what is not there yet.
 
     Parameters
     ----------
     networks
-        of resnet20, vgg16_quarter, vgg16, resnet20_wide and resnet18
+        one or several
     smoke
         512 images, the last two stages of a training for one epoch each, 4 timesteps, two methods
     output

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import cyclopts
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cyclopts import Parameter
 from tqdm import tqdm
 
 from snnjax import comparison, datasets, devices, learning, pipeline, plots, records
@@ -276,8 +277,10 @@ def timed(run: Callable[[], Any], repeats: int) -> list[float]:
 
 def main(
     *,
-    networks: tuple[str, ...] = ("net2",),
-    protocols: tuple[str, ...] = tuple(PROTOCOLS),
+    networks: Annotated[tuple[Literal[*INPUTS], ...], Parameter(consume_multiple=True)] = ("net2",),
+    protocols: Annotated[tuple[Literal[*PROTOCOLS], ...], Parameter(consume_multiple=True)] = tuple(
+        PROTOCOLS
+    ),
     smoke: bool = False,
     speed: bool = False,
     output: Path = HERE,
@@ -287,9 +290,9 @@ def main(
     Parameters
     ----------
     networks
-        of net2 and resnet20
+        one or several
     protocols
-        of "2 of 5 steps" and "every step"
+        one or several
     smoke
         200 images of mnist5k, one seed, 4 timesteps, one protocol
     speed
