@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from cyclopts import Parameter
+from jax.sharding import Mesh, PartitionSpec
 from tqdm import tqdm
 
 from snnjax import comparison, datasets, devices, learning, pipeline, plots, records
 from snnjax.allocator import keep_freed_memory
 from snnjax.comparison import Line
 from snnjax.encoding import ENCODINGS, RATE
-from snnjax.noise import make_noise, salt_and_pepper
+from snnjax.noise import Noise, make_noise, salt_and_pepper
 from snnjax.readout import CURRENT, LEAKY, leaky_layer, output_spikes
 from snnjax.robustness import correct_under_noise
 from snnjax.settings import ConvertConfig
@@ -148,6 +149,28 @@ def loaded(name: str, seed: int, output: Path) -> tuple[Any, dict[str, Any], Any
     return network, params, pipeline.recorded(metadata["trained"])
 
 
+def counting(mesh: Mesh, correct: Callable[..., dict[str, jax.Array]]) -> Callable[..., Any]:
+    """How many images are right, from where they are: each device looks at its own alone.
+
+    Divided by the compiler, a map over densities would have every device compute all images: the
+    densities come before the images in its products. What fills a batch up has no class, so it
+    is never right.
+    """
+    shared, whole = PartitionSpec(devices.AXIS), PartitionSpec()
+
+    def of_part(
+        params: dict[str, Any], layers: dict[str, Any], images: jax.Array, labels: jax.Array,
+        noise: Noise, key: jax.Array, firsts: jax.Array,
+    ) -> dict[str, jax.Array]:  # fmt: skip
+        right = correct(params, layers, images, labels, noise, key, first=firsts[0])
+        return jax.tree.map(lambda leaf: jax.lax.psum(leaf.sum(-1), devices.AXIS), right)
+
+    return jax.jit(jax.shard_map(
+        of_part, mesh=mesh, out_specs=whole, check_vma=False,
+        in_specs=(whole, whole, shared, shared, whole, whole, shared),
+    ))  # fmt: skip
+
+
 def score(
     name: str, seed: int, protocols: dict[str, Protocol], output: Path, smoke: bool
 ) -> list[dict[str, Any]]:
@@ -164,24 +187,23 @@ def score(
     images, labels = datasets.first(data.test, 200 if smoke else 0)
     mesh = devices.make_mesh()
     params, batch = devices.copied(mesh, params), given.batch * mesh.size
+    count = counting(mesh, partial(
+        correct_under_noise, network, num_steps=given.num_steps,
+        levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding],
+    ))  # fmt: skip
     rows = []
     for protocol, chosen in protocols.items():
         begun, right = time.perf_counter(), {}
         noise = make_noise(np.array(DENSITIES), **chosen._asdict())
         for i in tqdm(range(0, len(images), batch), f"{name}, {protocol}, {seed}", mininterval=1):
-            valid = min(batch, len(images) - i)
-            scored = correct_under_noise(
-                network, params, found,
-                *devices.share_filled(
-                    mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
-                ),
-                noise, jax.random.key(seed), num_steps=given.num_steps,
-                levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding], first=i,
-            )  # fmt: skip
-            sums = jax.tree.map(
-                lambda leaf, n=valid: np.asarray(leaf)[..., :n].sum(-1, dtype=np.int64), scored
+            x, y = devices.share_filled(
+                mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
             )
-            right = jax.tree.map(np.add, right, sums) if right else sums
+            firsts = devices.share(mesh, np.arange(i, i + len(x), len(x) // mesh.size))
+            counts = count(params, found, x, y, noise, jax.random.key(seed), firsts)
+            right = (
+                jax.tree.map(np.add, right, counts) if right else jax.tree.map(np.asarray, counts)
+            )
         rows.append({
             "network": name,
             "protocol": protocol,
