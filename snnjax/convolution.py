@@ -1,8 +1,9 @@
-"""How a convolution is computed: XLA's own, or one matrix product of patches.
+"""How a convolution is computed: XLA's own, one matrix product of patches, or Winograd's.
 
 XLA's convolutions are slow on a CPU where there are few input channels or few pixels. There,
-copying the patches out and multiplying once is faster, forward and backward, and both give
-the same sums in another order.
+copying the patches out and multiplying once is faster, forward and backward. Where there are many
+channels, the products themselves are what takes the time, and Winograd's algorithm needs fewer.
+All give the same sums in another order.
 """
 
 from __future__ import annotations
@@ -13,9 +14,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["borders", "conv_general_dilated", "from_patches", "suits_patches"]
+__all__ = [
+    "borders",
+    "conv_general_dilated",
+    "from_patches",
+    "prepare",
+    "suits_patches",
+    "winograd",
+    "winograd_kernel",
+]
 
 Padding = str | Sequence[tuple[int, int]]
+
+WINOGRAD_PIXELS = 16
+"""Of a map from which Winograd's algorithm is taken; with fewer, patches are as fast."""
 
 
 def from_patches(
@@ -80,6 +92,89 @@ def suits_patches(
     return channels <= 4 or kh * kw == 1 or rows * columns <= (64 if gradient else 4)
 
 
+def prepare(
+    kernel: jax.Array, strides: Sequence[int], *, dilation: Sequence[int] = (1, 1), groups: int = 1
+) -> jax.Array | None:
+    """What `conv_general_dilated` takes as `prepared`: a kernel as `winograd` needs it, or None.
+
+    Choice: on a CPU, for 3x3 pixels and from 128 channels on, of the input and of the output;
+    copying tiles in and out costs as much as the products that it saves where there are fewer.
+
+    Args:
+      kernel: `[kh, kw, C, features]`.
+      strides: `(sh, sw)`.
+      dilation: pixels from one tap of the kernel to the next.
+      groups: of channels.
+    """
+    kh, kw, *channels = kernel.shape
+    plain = (kh, kw, *strides, *dilation, groups) == (3, 3, 1, 1, 1, 1, 1)
+    if plain and min(channels) >= 128 and jax.default_backend() == "cpu":
+        return winograd_kernel(kernel)
+    return None
+
+
+def winograd_kernel(kernel: jax.Array) -> jax.Array:
+    """A kernel of 3x3 pixels, `[3, 3, C, features]`, as `winograd` needs it: `[16, C, features]`.
+
+    Source: Lavin and Gray 2016, F(2x2, 3x3): G g G^T.
+    """
+
+    def side(k: jax.Array) -> jax.Array:
+        half = (k[0] + k[2]) / 2
+        return jnp.stack([k[0], half + k[1] / 2, half - k[1] / 2, k[2]])
+
+    return jax.vmap(side)(side(kernel)).reshape(16, *kernel.shape[2:])
+
+
+def winograd(
+    x: jax.Array, kernel: jax.Array, padding: Padding, *, precision: Any = None
+) -> jax.Array:
+    """A convolution with 3x3 pixels and strides of 1 in 4/9 of the products: F(2x2, 3x3).
+
+    Every tile of 4x4 pixels becomes 16 numbers that are multiplied once for each channel, where its
+    2x2 pixels of output would take 36 products. Spikes make small whole numbers of them, which
+    are exact, so what rounding there is is that of the kernel and of the sums, as in any other way.
+
+    Source: Lavin and Gray 2016, section 4.1.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[16, C, features]`, of `winograd_kernel`.
+      padding: "SAME", "VALID", or the border before and after each axis.
+      precision: of the products, as in `jax.numpy.dot`.
+
+    Raises:
+      TypeError: from JAX, if shapes do not fit.
+    """
+    batch, channels, features = len(x), *kernel.shape[1:]
+    pads, (rows, columns) = _borders_and_size(x.shape, (3, 3), (1, 1), padding)
+    high, wide = -(-rows // 2), -(-columns // 2)
+    (above, below), (left, right) = pads
+    x = jnp.pad(x, (
+        (0, 0), (above, below + 2 * high - rows), (left, right + 2 * wide - columns), (0, 0),
+    ))  # fmt: skip
+
+    def inward(d: list[jax.Array]) -> list[jax.Array]:
+        return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+
+    def outward(m: jax.Array) -> list[jax.Array]:
+        return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
+
+    tiles = [
+        tile.reshape(-1, channels)
+        for row in inward([x[:, i : i + 2 * high - 1 : 2] for i in range(4)])
+        for tile in inward([row[:, :, j : j + 2 * wide - 1 : 2] for j in range(4)])
+    ]
+    # As in `from_patches`, without barriers the copies would be made again for each product.
+    together = jax.lax.optimization_barrier(jnp.stack(tiles))
+    products = jax.lax.optimization_barrier(jax.lax.dot_general(
+        together, kernel, (((2,), (1,)), ((0,), (0,))), precision=precision
+    )).reshape(4, 4, batch, high, wide, features)  # fmt: skip
+    pixels = [outward(row) for row in outward(products)]
+    y = jnp.stack([jnp.stack(row, 3) for row in pixels], 2)
+    return y.reshape(batch, 2 * high, 2 * wide, features)[:, :rows, :columns]
+
+
 def conv_general_dilated(
     lhs: jax.Array,
     rhs: jax.Array,
@@ -92,14 +187,19 @@ def conv_general_dilated(
     precision: Any = None,
     *,
     gradient: bool = False,
+    prepared: jax.Array | None = None,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` for channels last, by patches where that is faster.
+    """`jax.lax.conv_general_dilated` for channels last, in another way where that is faster.
 
-    Choice: by patches on a CPU, without groups or dilation, for what `suits_patches`.
+    Choice: by patches on a CPU, without groups or dilation, for what `suits_patches`; by
+    Winograd's algorithm where `prepared` is there, what `prepare` made of `rhs`, and the map has
+    at least WINOGRAD_PIXELS.
 
     Raises:
       TypeError: from JAX, if shapes do not fit.
     """
+    if prepared is not None and lhs.shape[1] * lhs.shape[2] >= WINOGRAD_PIXELS:
+        return winograd(lhs, prepared, padding, precision=precision)
     plain = all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
     if (
         plain

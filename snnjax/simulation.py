@@ -46,6 +46,9 @@ NOISE = 2**32 - 1
 TOGETHER = 16
 """Frames at once, timesteps by images, up to which larger products win over more memory."""
 
+MANY = 128
+"""Frames in all from which it pays to prepare the layers for them."""
+
 Body = Callable[[Any, jax.Array], tuple[Any, Any]]
 
 Observer = jax.tree_util.Partial
@@ -304,6 +307,9 @@ def _simulate(
     shown_steps: int,
     chunk_steps: int,
 ) -> Simulation:
+    batch = images.shape[0]  # not known yet in a program that is exported for any
+    if isinstance(batch, int) and batch * num_steps >= MANY:
+        params = {**params, "layers": spiking.prepared(network.layers, params["layers"])}
     run = course(
         params, images, key, first, noise, network=network, neuron=neuron, encoding=encoding,
         readout=readout, shown_steps=shown_steps, observe=observe,

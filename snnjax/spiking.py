@@ -23,6 +23,7 @@ __all__ = [
     "limit",
     "neuron_params",
     "neurons",
+    "prepared",
     "propagate",
     "quiet",
     "rates",
@@ -203,6 +204,30 @@ def propagate(
             case _:
                 x = synapse.apply(layer, params.get(name, {}), x)
     return state, x
+
+
+def prepared(layers: tuple[arch.Layer, ...], params: Params) -> Params:
+    """The layers with what is worth computing once for many images; see `synapse.prepared`.
+
+    Args:
+      layers: of the architecture.
+      params: the "layers" of `conversion.convert`.
+
+    Raises:
+      KeyError: if the parameters are of other layers.
+    """
+    found = dict(params)
+    for name, layer in arch.named(layers):
+        match layer:
+            case arch.Residual() | arch.Concat():
+                found[name] = params[name] | {
+                    branch: prepared(inside, params[name][branch])
+                    for branch, inside in layer.branches.items()
+                    if branch in params[name]
+                }
+            case arch.Conv():
+                found[name] = synapse.prepared(layer, params[name])
+    return found
 
 
 def neuron_params(numbers: Params) -> NeuronParams:

@@ -9,9 +9,23 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import architecture as arch
-from snnjax.convolution import borders, conv_general_dilated
+from snnjax.convolution import borders, conv_general_dilated, prepare
 
-__all__ = ["apply", "join", "of_each"]
+__all__ = ["apply", "join", "of_each", "prepared"]
+
+
+def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with what of the kernel is worth computing once for many images, "prepared".
+
+    Args:
+      layer: the specification.
+      params: as `apply` takes them.
+
+    Raises:
+      KeyError: if there is no kernel.
+    """
+    found = prepare(params["kernel"], layer.strides, dilation=layer.dilation, groups=layer.groups)
+    return params if found is None else {**params, "prepared": found}
 
 
 def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
@@ -23,7 +37,8 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
     Args:
       layer: the specification.
       params: "kernel", or "scale", and, where there is one, "bias", which flows at every
-        timestep, and "border", the input of each channel beyond the image, where otherwise it is 0.
+        timestep, and "border", the input of each channel beyond the image, where otherwise it is 0;
+        and what `prepared` adds.
       x: `[B, N]` or `[B, H, W, C]`.
 
     Raises:
@@ -45,6 +60,7 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
                 rhs_dilation=layer.dilation,
                 feature_group_count=layer.groups,
                 precision=jax.lax.Precision.HIGHEST,
+                prepared=params.get("prepared"),
             )
         case arch.Scale():
             x = x * params["scale"]

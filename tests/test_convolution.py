@@ -10,7 +10,14 @@ import pytest
 from snnjax import architecture as arch
 from snnjax import convolution
 from snnjax.ann import ANN
-from snnjax.convolution import conv_general_dilated, from_patches, suits_patches
+from snnjax.convolution import (
+    conv_general_dilated,
+    from_patches,
+    prepare,
+    suits_patches,
+    winograd,
+    winograd_kernel,
+)
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
@@ -71,6 +78,58 @@ def test_the_shape_decides(shape, kernel, strides, patches, with_gradient, monke
         x, w = jnp.zeros((1, *shape[1:])), jnp.zeros(kernel)
         conv_general_dilated(x, w, strides, "SAME", gradient=gradient)
         assert bool(used) == (wanted and jax.default_backend() == "cpu")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 12), (2, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 0), (2, 1))])
+def test_winograd_is_the_convolution_of_xla(size, padding):
+    if padding == "VALID":
+        size = (size[0] + 2, size[1] + 2)
+    draw = np.random.default_rng(3).normal
+    x = draw(size=(2, *size, 5)).astype(np.float32)
+    weights = draw(size=(3, 3, 5, 6)).astype(np.float32)
+    theirs = jax.lax.conv_general_dilated(
+        x, weights, (1, 1), padding, dimension_numbers=CHANNELS_LAST
+    )
+    ours = winograd(x, winograd_kernel(weights), padding)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_winograd_is_exact_for_spikes_and_kernels_of_few_bits():
+    """Its tiles of spikes are whole numbers, and its kernels quarters."""
+    draw = np.random.default_rng(4)
+    spikes = draw.integers(-1, 2, (2, 8, 8, 128)).astype(np.float32)
+    kernel = draw.integers(-8, 9, (3, 3, 128, 128)).astype(np.float32)
+    exact = jax.lax.conv_general_dilated(
+        spikes, kernel, (1, 1), "SAME", dimension_numbers=CHANNELS_LAST
+    )
+    np.testing.assert_array_equal(winograd(spikes, winograd_kernel(kernel), "SAME"), exact)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "options", "suits"),
+    [
+        ((3, 3, 128, 256), (1, 1), {}, True),
+        ((3, 3, 64, 128), (1, 1), {}, False),
+        ((3, 3, 256, 64), (1, 1), {}, False),
+        ((3, 3, 128, 128), (2, 2), {}, False),
+        ((3, 3, 128, 128), (1, 1), {"dilation": (2, 2)}, False),
+        ((3, 3, 128, 256), (1, 1), {"groups": 2}, False),
+        ((5, 5, 128, 128), (1, 1), {}, False),
+    ],
+)
+def test_winograd_suits_many_channels_of_three_by_three(kernel, strides, options, suits):
+    found = prepare(jnp.zeros(kernel), strides, **options)
+    assert (found is not None) == (suits and jax.default_backend() == "cpu")
+
+
+@pytest.mark.parametrize(("size", "taken"), [((4, 4), True), ((2, 7), False)])
+def test_winograd_is_taken_for_maps_of_many_pixels(size, taken, monkeypatch):
+    used = []
+    monkeypatch.setattr(convolution, "winograd", lambda x, *_, **__: used.append(1) or x)
+    x, kernel = jnp.zeros((1, *size, 128)), jnp.zeros((3, 3, 128, 128))
+    conv_general_dilated(x, kernel, (1, 1), "SAME", prepared=winograd_kernel(kernel))
+    assert bool(used) == taken
 
 
 def convolutions(name):

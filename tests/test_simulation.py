@@ -7,7 +7,7 @@ import pytest
 from networks import dense_network, random_images, random_variables, residual_network
 
 from snnjax import architecture as arch
-from snnjax import metrics, noise, simulation, spiking
+from snnjax import convolution, metrics, noise, simulation, spiking
 from snnjax.ann import ANN
 from snnjax.conversion import convert
 from snnjax.encoding import CONSTANT, DETERMINISTIC, RATE
@@ -205,6 +205,32 @@ def test_many_timesteps_at_once_through_branches_and_what_an_observer_sees():
     np.testing.assert_array_equal(one.spikes, many.spikes)
     jax.tree.map(np.testing.assert_array_equal, one.recording, many.recording)
     assert len(np.unique(one.recording[0])) > 5  # another frame at each timestep
+
+
+@pytest.mark.parametrize("padding", ["SAME", ((2, 0), (0, 2))])
+def test_many_frames_are_computed_by_other_products_with_the_same_answer(padding, monkeypatch):
+    wide, active = arch.Conv(128, (3, 3), padding=padding), arch.Activation(0.5, 1.0)
+    network = arch.Network("wide", (
+        wide, active, arch.Residual((wide, active)), arch.Conv(128, (3, 3), groups=2),
+        arch.AvgPool((4, 4)), arch.Flatten(), arch.Dense(3),
+    ))  # fmt: skip
+    params = convert(network, random_variables(network, (8, 8, 3)))
+    many = spiking.prepared(network.layers, params["layers"])
+    if jax.default_backend() == "cpu":
+        assert many["02_residual"]["body"]["00_conv"]["prepared"].shape == (16, 128, 128)
+    assert "prepared" not in many["00_conv"] and "prepared" not in many["03_conv"]
+    images = random_images(8, (8, 8, 3))
+    few = [simulate(network, params, images[i : i + 4], num_steps=16) for i in (0, 4)]
+    used = []
+    real = convolution.winograd
+    monkeypatch.setattr(convolution, "winograd", lambda *a, **k: used.append(1) or real(*a, **k))
+    many = simulate(network, params, images, num_steps=16)
+    assert bool(used) == (jax.default_backend() == "cpu")
+    np.testing.assert_allclose(
+        many.values, np.concatenate([part.values for part in few], 1), atol=0.02
+    )
+    moved = np.abs(many.spikes[-1] - np.concatenate([part.spikes[-1] for part in few]))
+    assert moved.max() < 0.001 * many.spikes[-1].min()
 
 
 @pytest.mark.parametrize(
