@@ -120,8 +120,8 @@ def measured(output, *options, script="run.py"):
 def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
     path = measured(tmp_path)
     record = json.loads(path.read_text())
-    kinds = ("rows", "memory", "thresholds", "training", "profile")
-    assert [len(record[kind]) for kind in kinds] == [8, 1, 1, 1, 2]
+    kinds = ("rows", "memory", "thresholds", "cores", "training", "profile")
+    assert [len(record[kind]) for kind in kinds] == [8, 1, 1, 1, 1, 2]
     assert {row["chunk_steps"] for row in record["rows"] if row["batch"] == 2} == {1, 4}
     for row in record["rows"]:
         assert row["seconds"]["repeats"] == 2
@@ -129,6 +129,8 @@ def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
         assert row["spike_rate"] > 0
     (at_once,) = record["thresholds"]
     assert at_once["largest_difference"] < 1e-4
+    (alone,) = record["cores"]
+    assert alone["one_to"] == {"1": 1.0} and alone["seconds"]["1"]["median"] > 0
     for part in record["profile"]:
         assert part["macs"] == 2 * (24**2 * 12 * 25 + 4 * (8**2 * 64 * 25 * 12 + 1024 * 10))
     for name in ("throughput", *kinds[1:]):

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from cases import Case, Effort, alternate, figures, median, timed
+from cases import Case, Effort, alternate, figures, median
+from peer.answering import in_a_row
 
 from snnjax import architecture as arch
 from snnjax import devices, training
@@ -90,7 +91,7 @@ class Peer:
         return answer
 
     def seconds(self) -> float:
-        """How long one call took, by the peer's clock."""
+        """How long a call among others in a row takes, by the peer's clock."""
         return self.ask("measure")["seconds"]
 
     def __enter__(self) -> Peer:
@@ -228,7 +229,7 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
             )
             agreement = compare(program.run(), about)
             seconds = alternate(
-                {"ours": partial(timed, program.run), "peer": peer.seconds}, effort, rest=REST
+                {"ours": partial(in_a_row, program.run), "peer": peer.seconds}, effort, rest=REST
             )
             peak = peer.ask("memory")["peak_bytes"]
         except PeerError as error:
@@ -270,7 +271,7 @@ def train(python: Path | None, steps: int, batch: int, effort: Effort) -> dict[s
         return jax.block_until_ready(losses)
 
     ours = np.array(epoch())
-    calls = {"ours": partial(timed, epoch)}
+    calls = {"ours": partial(in_a_row, epoch)}
     key = {"steps": steps, "batch": batch, "recipe": "Net2, AdamW, 4 levels, no augmentation"}
     if python is None:
         return {**key, "seconds": figures(alternate(calls, effort)["ours"])}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cyclopts
+from cases import NETWORKS
 
 from snnjax import plots, records
 from snnjax.checkpoint import write_whole
@@ -34,6 +35,11 @@ def mebibytes(count: int | None) -> str:
 
 def case_of(entry: dict[str, Any]) -> tuple[str, int, int]:
     return entry["network"], entry["batch"], entry["num_steps"]
+
+
+def place(entry: dict[str, Any]) -> tuple[int, int, int]:
+    """Where it comes in a table, whenever it was measured."""
+    return NETWORKS.index(entry["network"]), entry["batch"], entry.get("num_steps", 0)
 
 
 def is_chosen(row: dict[str, Any]) -> bool:
@@ -113,6 +119,22 @@ def thresholds(entries: Entries) -> Table:
     ), lines  # fmt: skip
 
 
+def cores(entries: Entries) -> Table:
+    counts = sorted({count for entry in entries for count in entry["seconds"]}, key=int)
+    lines = [
+        [
+            *map(str, case_of(entry)), entry["neuron"],
+            *(milliseconds(entry["seconds"].get(count)) for count in counts),
+            *(f"{entry['one_to'][count]:.2f}" for count in counts[1:]),
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return (
+        "network", "B", "T", "neuron", *(f"cores: {count} (ms)" for count in counts),
+        *(f"1 / {count}" for count in counts[1:]),
+    ), lines  # fmt: skip
+
+
 def training(entries: Entries) -> Table:
     lines = [
         [
@@ -157,6 +179,7 @@ TABLES = {
     "peers": ("peers", beside_peers),
     "memory": ("memory", memory),
     "thresholds": ("thresholds", thresholds),
+    "cores": ("cores", cores),
     "training": ("training", training),
     "profile": ("profile", profile),
 }
@@ -191,7 +214,7 @@ def main(*, output: Path = HERE) -> None:
     record = json.loads((output / "results" / "throughput.json").read_text())
     for section, (name, table) in TABLES.items():
         if record[section]:
-            text = records.markdown_table(*table(record[section]))
+            text = records.markdown_table(*table(sorted(record[section], key=place)))
             write_whole(output / "results" / f"{name}.md", text.encode())
             print(f"{name}\n{text}")
     figure = plots.against_steps(

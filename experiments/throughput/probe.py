@@ -1,4 +1,5 @@
-"""One simulation in a process of its own, for its peak memory and what it takes to compile.
+"""One simulation in a process of its own, for its peak memory, what it takes to compile, and its
+seconds on so many cores.
 
 `run.py` starts it; it prints a JSON.
 """
@@ -6,15 +7,18 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import cases
 import cyclopts
 import jax
 import jax.numpy as jnp
-from peer.answering import peak_bytes
+from peer.answering import in_a_row, peak_bytes
 
 from snnjax import architecture as arch
+from snnjax import devices
+from snnjax.allocator import keep_freed_memory
 from snnjax.ann import ANN
 from snnjax.conversion import convert
 
@@ -27,12 +31,22 @@ def constant(network: arch.Network, images: jax.Array) -> dict[str, Any]:
     return jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), dict(shapes))
 
 
-def main(*, network: str, batch: int, num_steps: int, chunk_steps: int, neuron: str) -> None:
-    """Compile, run once, and print the figures."""
+def main(
+    *, network: str, batch: int, num_steps: int, chunk_steps: int, neuron: str, cores: int = 0
+) -> None:
+    """Compile, run once, and print the figures; with `cores`, seconds on these alone, each a
+    device.
+    """
     jax.config.update("jax_enable_compilation_cache", False)
+    if cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+        keep_freed_memory()
+        devices.use_cores()
     found = arch.find(network)
     images = cases.draw_images(found, batch)
     params = convert(found, constant(found, images))
+    if cores:
+        params, images = cases.on_cores(params, images)
     begun = peak_bytes()
     program = cases.build_simulation(
         found, params, images, num_steps=num_steps, neuron=neuron, chunk_steps=chunk_steps
@@ -46,6 +60,7 @@ def main(*, network: str, batch: int, num_steps: int, chunk_steps: int, neuron: 
         "memory_bytes": program.memory_bytes,
         "trace_seconds": round(program.trace_seconds, 3),
         "compile_seconds": round(program.compile_seconds, 3),
+        **({"seconds": in_a_row(program.run, 1.0)} if cores else {}),
     }))  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from snnjax import devices, records
 from snnjax.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
-NAMES = ("rows", "peers", "memory", "thresholds", "training", "profile")
+NAMES = ("rows", "peers", "memory", "thresholds", "cores", "training", "profile")
 TINY = (Case("net2", 2, 4), Case("net1", 1, 2))
 
 
@@ -41,13 +41,10 @@ class Task(NamedTuple):
     run: Callable[[], dict[str, Any]]
 
 
-def all_cases() -> list[Case]:
-    """Every network, batch and T, the quick ones first."""
+def all_cases(num_steps: int) -> list[Case]:
+    """Every network and batch."""
     return [
-        Case(network, batch, steps)
-        for network in cases.NETWORKS
-        for batch in cases.BATCHES
-        for steps in cases.STEPS
+        Case(network, batch, num_steps) for network in cases.NETWORKS for batch in cases.BATCHES
     ]
 
 
@@ -80,6 +77,12 @@ def at_once(case: Case, count: int, effort: Effort) -> Iterator[Task]:
     yield Task("thresholds", key, partial(sections.thresholds, case, count, effort))
 
 
+def on_cores(chosen: list[Case], counts: list[int], repeats: int) -> Iterator[Task]:
+    for case in chosen:
+        key = {**case._asdict(), "neuron": "exact-charge"}
+        yield Task("cores", key, partial(sections.cores, case, "exact-charge", counts, repeats))
+
+
 def training(steps: int, batch: int, python: Path | None, effort: Effort) -> Iterator[Task]:
     key = {"network": "net2", "steps": steps, "batch": batch, "peer": "torch" if python else None}
     yield Task("training", key, partial(others.train, python, steps, batch, effort))
@@ -99,8 +102,8 @@ def parts(chosen: list[Case], size: int, effort: Effort) -> Iterator[Task]:
 
 
 def everything(python: Path | None) -> list[Task]:
-    """What the committed figures need."""
-    effort, chosen = Effort(), all_cases()
+    """What the committed figures need; at T = 16 first, which is what is asked most."""
+    effort = Effort()
     probes = [
         (network, batch, steps, order)
         for network, batch in (("net2", 128), ("vgg16", 16))
@@ -110,10 +113,14 @@ def everything(python: Path | None) -> list[Task]:
     ]
     deep = [Case("net2", 128, 16), Case("vgg16", 16, 16), Case("resnet20", 16, 16)]
     tasks = [
-        *rows(chosen, effort), *memory(probes), *at_once(Case("net2", 16, 16), 16, effort),
+        *memory(probes), *at_once(Case("net2", 16, 16), 16, effort), *on_cores(deep, [1, 2], 5),
         *training(50, 128, python, effort), *parts([*deep, Case("net2", 1, 16)], 2048, effort),
     ]  # fmt: skip
-    return tasks + list(beside_peers(chosen, python, effort)) if python else tasks
+    for steps in sorted(cases.STEPS, key=lambda steps: steps != 16):
+        if python:
+            tasks += beside_peers(all_cases(steps), python, effort)
+        tasks += rows(all_cases(steps), effort)
+    return tasks
 
 
 def tiny(python: Path | None) -> list[Task]:
@@ -121,8 +128,8 @@ def tiny(python: Path | None) -> list[Task]:
     effort = Effort(repeats=2, seconds=0.0, limit=20.0)
     tasks = [
         *rows(list(TINY), effort), *memory([("net2", 2, 2, "step by step")]),
-        *at_once(TINY[0], 3, effort), *training(3, 8, python, effort),
-        *parts([TINY[0]], 128, effort),
+        *at_once(TINY[0], 3, effort), *on_cores([TINY[0]], [1], 1),
+        *training(3, 8, python, effort), *parts([TINY[0]], 128, effort),
     ]  # fmt: skip
     beside = [TINY[0], Case("resnet20", 1, 2)]
     return tasks + list(beside_peers(beside, python, effort)) if python else tasks

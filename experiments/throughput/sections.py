@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,36 @@ from snnjax import architecture as arch
 from snnjax import operations, readout
 from snnjax.conversion import convert
 from snnjax.neuron import NEURONS, NeuronModel, NeuronParams
-from snnjax.simulation import simulate
+from snnjax.simulation import choose_chunk, simulate
 
 HERE = Path(__file__).parent
 STATES = {"exact-charge": 2, "double-threshold": 1}
 """Numbers that a neuron keeps from one timestep to the next."""
 
 
-def probe(case: Case, neuron: str, chunk_steps: int) -> dict[str, Any]:
+def probe(case: Case, neuron: str, chunk_steps: int, **more: int) -> dict[str, Any]:
     """Peak memory of a fresh process, XLA's own count, and seconds to compile."""
-    options = {**case._asdict(), "neuron": neuron, "chunk_steps": chunk_steps}
+    options = {**case._asdict(), "neuron": neuron, "chunk_steps": chunk_steps, **more}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [sys.executable, str(HERE / "probe.py"), *words]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
+
+
+def cores(case: Case, neuron: str, counts: Sequence[int], repeats: int) -> dict[str, Any]:
+    """Seconds on one core and on several, each a device, by turns in processes of their own that
+    the system keeps on these cores.
+    """
+    chunk = choose_chunk(case.batch, case.num_steps)
+    found: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(repeats):
+        for count, seconds in found.items():
+            seconds.append(probe(case, neuron, chunk, cores=count)["seconds"])
+    one = median(found[1])
+    return {
+        "seconds": {str(count): figures(seconds) for count, seconds in found.items()},
+        "one_to": {str(c): round(one / median(seconds), 3) for c, seconds in found.items()},
+    }
 
 
 def thresholds(case: Case, count: int, effort: Effort) -> dict[str, Any]:

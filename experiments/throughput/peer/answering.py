@@ -1,7 +1,7 @@
 """The peer's side of the pipe: a line of JSON in, a line of JSON out.
 
 The questions are "prepare", whose answer is what the peer computes and is; "measure", the seconds
-of one call; and "memory".
+of a call among others in a row; and "memory".
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 
 Run = Callable[[], Any]
+
+TURN = 0.2
+"""Seconds of calls in a row."""
 
 
 def answer_all(prepare: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
@@ -39,9 +42,7 @@ def answer_all(prepare: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
                 arrays = dict(np.load(question.pop("given")))
                 run, answer = prepare(arrays, **question)
             elif do == "measure":
-                begun = time.perf_counter()
-                run()
-                answer["seconds"] = time.perf_counter() - begun
+                answer["seconds"] = in_a_row(run)
             elif do == "memory":
                 answer["peak_bytes"] = peak_bytes()
             else:
@@ -49,6 +50,25 @@ def answer_all(prepare: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
         except Exception as error:  # the other side puts it into its row
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def in_a_row(run: Run, turn: float = TURN) -> float:
+    """Seconds of one call among calls in a row, as in the evaluation of a data set.
+
+    The first call finds the caches full of what another process did. It counts only where it alone
+    takes the whole turn.
+    """
+    begun = time.perf_counter()
+    run()
+    first = time.perf_counter() - begun
+    if first >= turn:
+        return first
+    begun, count = time.perf_counter(), 0
+    while True:
+        run()
+        count, took = count + 1, time.perf_counter() - begun
+        if took >= turn:
+            return took / count
 
 
 def peak_bytes() -> int | None:
