@@ -272,8 +272,8 @@ def _check_images(images: ArrayLike) -> None:
         raise ValueError(f"images have shape {shape}; want [B, H, W, C] with nothing empty")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"images are {dtype}; want floats, so divide bytes by 255")
-    finite = (jnp if isinstance(images, jax.Array) else np).isfinite  # where the images are
-    if not isinstance(images, jax.core.Tracer) and not finite(images).all():
+    finite = (jnp if isinstance(images, jax.Array) else np).isfinite(images).all()  # where they are
+    if not isinstance(finite, jax.core.Tracer) and not finite:
         raise ValueError("images hold NaN or Inf; want finite pixels")
 
 

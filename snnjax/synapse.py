@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from snnjax import architecture as arch
-from snnjax.convolution import borders, conv_general_dilated, prepare
+from snnjax.convolution import borders, conv_general_dilated, one_by_one, prepare
 
 __all__ = ["apply", "join", "of_each", "prepared"]
 
@@ -52,16 +53,18 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
             padding: Any = layer.padding
             if "border" in params:
                 padding, x = "VALID", _framed(layer, params["border"], x)
-            x = conv_general_dilated(
-                x,
-                params["kernel"],
-                layer.strides,
-                padding,
+            convolve = partial(
+                conv_general_dilated,
+                window_strides=layer.strides,
+                padding=padding,
                 rhs_dilation=layer.dilation,
                 feature_group_count=layer.groups,
                 precision=jax.lax.Precision.HIGHEST,
-                prepared=params.get("prepared"),
             )
+            if "prepared" in params:
+                x = convolve(x, params["kernel"], prepared=params["prepared"])
+            else:
+                x = one_by_one(convolve)(x, params["kernel"])
         case arch.Scale():
             x = x * params["scale"]
         case arch.AvgPool(window, strides):

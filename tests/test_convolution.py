@@ -13,6 +13,7 @@ from snnjax.ann import ANN
 from snnjax.convolution import (
     conv_general_dilated,
     from_patches,
+    one_by_one,
     prepare,
     suits_patches,
     winograd,
@@ -130,6 +131,36 @@ def test_winograd_is_taken_for_maps_of_many_pixels(size, taken, monkeypatch):
     x, kernel = jnp.zeros((1, *size, 128)), jnp.zeros((3, 3, 128, 128))
     conv_general_dilated(x, kernel, (1, 1), "SAME", prepared=winograd_kernel(kernel))
     assert bool(used) == taken
+
+
+def plain(x, kernel):
+    return conv_general_dilated(x, kernel, (1, 1), "SAME")
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (None, 0), (0, None)])
+def test_mapped_kernels_are_gone_through_one_by_one(axes):
+    draw = np.random.default_rng(5).normal
+    x = draw(size=(3, 2, 8, 8, 6)).astype(np.float32)
+    kernels = draw(size=(3, 3, 3, 6, 4)).astype(np.float32)
+    given = [of if axis == 0 else of[0] for of, axis in zip((x, kernels), axes, strict=True)]
+    ours, theirs = (jax.vmap(jax.jit(f), axes) for f in (one_by_one(plain), plain))
+    np.testing.assert_allclose(ours(*given), theirs(*given), atol=1e-5)
+    grouped = [f"feature_group_count={len(x)}" in str(jax.make_jaxpr(f)(*given))
+               for f in (ours, theirs)]  # fmt: skip
+    assert grouped == [jax.default_backend() != "cpu" and axes == (0, 0), axes == (0, 0)]
+
+
+def test_kernels_mapped_over_mapped_images_and_gradients_of_them():
+    draw = np.random.default_rng(6).normal
+    x = draw(size=(2, 3, 2, 8, 8, 6)).astype(np.float32)
+    kernels = draw(size=(3, 3, 3, 6, 4)).astype(np.float32)
+
+    def gradients(f):
+        twice = jax.vmap(jax.vmap(f), (0, None))
+        return jax.grad(lambda x, kernels: (twice(x, kernels) ** 2).sum(), (0, 1))(x, kernels)
+
+    for ours, theirs in zip(gradients(one_by_one(plain)), gradients(plain), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(theirs).max()))
 
 
 def convolutions(name):
