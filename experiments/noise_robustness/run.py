@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -87,6 +87,15 @@ def files(network: str, seed: int) -> Path:
     return folder / "parameters" / f"{comparison.label(trained)}.safetensors"
 
 
+def batches(
+    mesh: Mesh, images: np.ndarray, labels: np.ndarray, size: int, title: str
+) -> Iterator[tuple[int, jax.Array, jax.Array]]:
+    """Place of the first image, images and labels, shared among the devices and filled up."""
+    for i in tqdm(range(0, len(images), size), title, mininterval=1):
+        x = images[i : i + size].astype(np.float32) / 255
+        yield i, *devices.share_filled(mesh, x, labels[i : i + size])
+
+
 @cache
 def shown(name: str, seed: int, output: Path, smoke: bool) -> tuple[jax.Array, jax.Array]:
     """The last layer's currents `[T, N, K]` for clean training images, and their labels."""
@@ -95,10 +104,7 @@ def shown(name: str, seed: int, output: Path, smoke: bool) -> tuple[jax.Array, j
     images, labels = datasets.first(kept, LEARN_FROM)
     mesh, found = devices.make_mesh(), []
     params, batch = devices.copied(mesh, params), 100 * mesh.size
-    for i in tqdm(range(0, len(images), batch), f"{name}, to learn from, {seed}", mininterval=1):
-        x, _ = devices.share_filled(
-            mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
-        )
+    for i, x, _ in batches(mesh, images, labels, batch, f"{name}, to learn from, {seed}"):
         found.append(np.asarray(simulate(
             network, params, x, num_steps=given.learning_steps, readout=CURRENT, first=i,
             encoding=ENCODINGS[given.encoding], key=jax.random.split(jax.random.key(seed), 3)[0],
@@ -195,10 +201,7 @@ def score(
     for protocol, chosen in protocols.items():
         begun, right = time.perf_counter(), {}
         noise = make_noise(np.array(DENSITIES), **chosen._asdict())
-        for i in tqdm(range(0, len(images), batch), f"{name}, {protocol}, {seed}", mininterval=1):
-            x, y = devices.share_filled(
-                mesh, images[i : i + batch].astype(np.float32) / 255, labels[i : i + batch]
-            )
+        for i, x, y in batches(mesh, images, labels, batch, f"{name}, {protocol}, {seed}"):
             firsts = devices.share(mesh, np.arange(i, i + len(x), len(x) // mesh.size))
             counts = count(params, found, x, y, noise, jax.random.key(seed), firsts)
             right = (
@@ -266,7 +269,7 @@ def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100)
         return [one(density, leak) for density in DENSITIES for leak in LEAKS]
 
     many, told = datasets.first(data.train, LEARN_FROM)
-    shown = partial(learning.show, network, params, many, key, num_steps=given.learning_steps)
+    showing = partial(learning.show, network, params, many, key, num_steps=given.learning_steps)
     learnt = partial(
         learning.learn_on_images, network, params, leaky_layer(weights), many, jnp.asarray(told),
         key, learning.make_rates(), num_steps=given.learning_steps,
@@ -274,7 +277,7 @@ def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100)
     seconds = {
         "compiled sweep": timed(at_once, 5),
         "Python loop": timed(one_by_one, 5),
-        "showing": timed(shown, 3),
+        "showing": timed(showing, 3),
         "showing and learning": timed(learnt, 3),
     }
     record = {
