@@ -1,10 +1,10 @@
 """Which way to compute a convolution is the fastest, for every shape of the six networks.
 
-`python experiments/throughput/lowering.py` measures XLA's own convolution, patches, products of
-shifted maps or of rows of patches, and, for tiny maps, one dense matrix, forward and with the
-gradient, and writes `results/lowering.json` and `results/lowering.md`: which wins, and which one
-`snnjax.convolution` takes. `suits_patches` was chosen by such a run; this checks the choice on
-another machine.
+`python experiments/throughput/lowering.py` measures XLA's own convolution, patches, Winograd's
+algorithm, products of shifted maps or of rows of patches, and, for tiny maps, one dense matrix,
+forward and with the gradient, and writes `results/lowering.json` and `results/lowering.md`: which
+wins, and which one `snnjax.convolution` takes. `suits_patches` and `prepare` were chosen by such
+runs; this checks the choice on another machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ from snnjax import architecture as arch
 from snnjax import records, synapse
 from snnjax.ann import ANN
 from snnjax.checkpoint import write_whole
-from snnjax.convolution import borders, from_patches, suits_patches
+from snnjax.convolution import (
+    WINOGRAD_PIXELS,
+    borders,
+    from_patches,
+    prepare,
+    suits_patches,
+    winograd,
+    winograd_kernel,
+)
 
 HERE = Path(__file__).parent
 NETWORKS = ("net1", "net2", "vgg16", "resnet20", "resnet20_wide", "resnet18")
@@ -143,6 +151,15 @@ def rows_of_patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     return sum((parts[:, i : i + rows, :, i] for i in range(1, kh)), parts[:, :rows, :, 0])
 
 
+def by_tiles(shape: Shape, x: jax.Array, made: jax.Array) -> jax.Array:
+    """With Winograd's kernel made before, as a simulation has it."""
+    return winograd(x, made, shape.padding, precision=jax.lax.Precision.HIGHEST)
+
+
+def tiles(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return by_tiles(shape, x, winograd_kernel(kernel))
+
+
 def matrix_of(shape: Shape, kernel: jax.Array) -> jax.Array:
     """The convolution as `[H * W * C, H' * W' * features]`: what it makes of each unit image."""
     inputs = int(np.prod(shape.size))
@@ -171,6 +188,8 @@ def ways(shape: Shape) -> dict[str, Callable[..., jax.Array]]:
     found = {"xla": xla, "patches": patches}
     if shape.groups == 1 and shape.strides == (1, 1) and shape.kernel[:2] != (1, 1):
         found |= {"shifts": shifts, "rows": rows_of_patches}
+        if shape.kernel[:2] == (3, 3):
+            found["winograd"] = tiles
     if np.prod(shape.size) * np.prod(output_size(shape)) <= LARGEST_MATRIX:
         found["matrix"] = matrix
     return {name: partial(way, shape) for name, way in found.items()}
@@ -197,6 +216,17 @@ def agree(shape: Shape, x: jax.Array, kernel: jax.Array) -> None:
         np.testing.assert_allclose(way(x, kernel), wanted, rtol=1e-3, atol=1e-3, err_msg=name)
 
 
+def way_taken(shape: Shape, batch: int, kernel: jax.Array, gradient: bool) -> str:
+    """What training takes, and a simulation of many frames."""
+    if shape.groups == 1 and suits_patches(
+        (batch, *shape.size), shape.kernel, shape.strides, shape.padding, gradient=gradient
+    ):
+        return "patches"
+    prepared = None if gradient else prepare(kernel, shape.strides, groups=shape.groups)
+    many_pixels = shape.size[0] * shape.size[1] >= WINOGRAD_PIXELS
+    return "winograd, made before" if many_pixels and prepared is not None else "xla"
+
+
 def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[str, Any]:
     """An entry: seconds of each way by turns, the fastest, and the one that is taken."""
     draw = np.random.default_rng(0).standard_normal
@@ -210,16 +240,16 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
         found = {name: with_gradient(way) for name, way in found.items()}
     calls = {name: partial(timed, build(way, *arguments).run) for name, way in found.items()}
     if "matrix" in calls and not gradient:
-        made = matrix_of(shape, kernel)
-        ready = build(partial(by_matrix, shape), x, made)
+        ready = build(partial(by_matrix, shape), x, matrix_of(shape, kernel))
         calls["matrix, made before"] = partial(timed, ready.run)
+    if "winograd" in calls and not gradient:
+        ready = build(partial(by_tiles, shape), x, winograd_kernel(kernel))
+        calls["winograd, made before"] = partial(timed, ready.run)
     seconds = alternate(calls, effort)
     medians = {name: median(times) for name, times in seconds.items()}
-    fastest = min(found, key=medians.__getitem__)  # one made before is another question
-    suits = shape.groups == 1 and suits_patches(
-        (batch, *shape.size), shape.kernel, shape.strides, shape.padding, gradient=gradient
-    )
-    taken = "patches" if suits else "xla"
+    # No simulation has a matrix made before: its many megabytes are another question.
+    fastest = min(medians.keys() - {"matrix, made before"}, key=medians.__getitem__)
+    taken = way_taken(shape, batch, kernel, gradient)
     return {
         "seconds": {name: figures(times) for name, times in seconds.items()},
         "fastest": fastest,
@@ -230,7 +260,10 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
 
 def table(entries: list[dict[str, Any]]) -> str:
     """A line for each shape, batch and direction."""
-    names = ("xla", "patches", "shifts", "rows", "matrix", "matrix, made before")
+    names = (
+        "xla", "patches", "shifts", "rows", "winograd", "winograd, made before", "matrix",
+        "matrix, made before",
+    )  # fmt: skip
     lines = []
     for entry in entries:
         times = [entry["seconds"].get(name) for name in names]
