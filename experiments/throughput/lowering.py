@@ -24,7 +24,8 @@ from cases import Effort, alternate, build, figures, median, timed
 from tqdm.auto import tqdm
 
 from snnjax import architecture as arch
-from snnjax import records, synapse
+from snnjax import devices, records, synapse
+from snnjax.allocator import keep_freed_memory
 from snnjax.ann import ANN
 from snnjax.checkpoint import write_whole
 from snnjax.convolution import (
@@ -233,10 +234,12 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
     x = jnp.asarray(draw((batch, *shape.size)), jnp.float32)
     kernel = jnp.asarray(draw(shape.kernel) / np.sqrt(np.prod(shape.kernel[:3])), jnp.float32)
     agree(shape, x[:1], kernel)
+    kernel, x = cases.on_cores(kernel, x)
     arguments: tuple[jax.Array, ...] = (x, kernel)
     found = ways(shape)
     if gradient:
-        arguments = (*arguments, jnp.asarray(draw((batch, *output_size(shape))), jnp.float32))
+        upstream = jnp.asarray(draw((batch, *output_size(shape))), jnp.float32)
+        arguments = (*arguments, cases.on_cores(kernel, upstream)[1])
         found = {name: with_gradient(way) for name, way in found.items()}
     calls = {name: partial(timed, build(way, *arguments).run) for name, way in found.items()}
     if "matrix" in calls and not gradient:
@@ -292,6 +295,8 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     output
         folder for the results
     """
+    keep_freed_memory()
+    devices.use_cores()
     path = output / "results" / "lowering.json"
     entries = json.loads(path.read_text())["entries"] if path.is_file() else []
     known = {shape for name in NETWORKS for shape in shapes_of(arch.find(name))}
