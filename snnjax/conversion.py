@@ -147,7 +147,8 @@ def convert(
       gain: c of eq. 17 (the encoder multiplies by it and the first layer divides).
       threshold: v_p, in membrane units; changes nothing but the unit.
       initial: v(0) / v_p.
-      leak: gamma of eq. 18 for every neuron, in (0, 1].
+      leak: gamma of eq. 18 for every neuron, in (0, 1]; a 1 that is not traced is left out of
+        the numbers, so that a simulation may go by counts: see `spiking.steps_by_counts`.
       alpha: slope that sets v_n = v_p / alpha; None takes each activation's own.
       scales: by path of an activation, what a rate of 1 stands for there; None takes its
         theta, or the step of a StepReLU. Activations without a bound need one: see
@@ -263,6 +264,8 @@ def _convert_stack(
                     plan.threshold, alpha=alpha, leak=plan.leak, initial=plan.initial
                 )._asdict()
                 del numbers["most"]  # depends on how long the input is shown
+                if not isinstance(plan.leak, jax.core.Tracer) and np.all(np.equal(plan.leak, 1)):
+                    del numbers["leak"]  # which tells a compiled simulation that there is none
                 unit = plan.units[path + name]
                 result[name] = {
                     **numbers,

@@ -295,8 +295,7 @@ def _read_neurons(name: str, node: Any, signal: Signal) -> _Read:
     numbers = {
         "positive": charge.reshape(()) if charge.size == 1 else charge,
         **{name: np.float32(value) for name, value in
-           (("negative", np.inf), ("leak", 1.0), ("initial", 0.0), ("shift", 0.0),
-            ("bound", np.inf))},
+           (("negative", np.inf), ("initial", 0.0), ("shift", 0.0), ("bound", np.inf))},
     }  # fmt: skip
     return arch.Activation(alpha=0.0, theta=float("inf")), numbers, signal
 

@@ -249,7 +249,7 @@ def _add_neurons(
         ("leak", 1.0, "NIR's leaks are in continuous time; convert with leak=1"),
         ("shift", 0.0, "NIR has no constant current; convert without --shift or --correct shift"),
     ):
-        if np.any(np.asarray(numbers[name]) != neutral):
+        if np.any(np.asarray(numbers.get(name, neutral)) != neutral):
             raise ValueError(f"{path} has a {name} other than {neutral:g}: {advice}")
     positive, negative = (_ours(numbers[name], signal) for name in ("positive", "negative"))
     start = _ours(numbers["initial"] * numbers["positive"], signal)

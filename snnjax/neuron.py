@@ -23,6 +23,7 @@ __all__ = [
     "DOUBLE_THRESHOLD_HARD",
     "EXACT_CHARGE",
     "FLOORED_HARD",
+    "INTEGRATE_AND_FIRE",
     "NEURONS",
     "OFFSET",
     "RESIDUAL_MASK",
@@ -105,12 +106,15 @@ class NeuronModel(NamedTuple):
     revise(params, state) -> state: for a neuron that first runs for some pre-steps, the state
       to start again from, by what it saw in them; None for one that does not.
     in_turn: each layer has pre-steps of its own, after the layers before it were revised.
+    next_count(params, sent, charge) -> sent: for a neuron that, without a leak, goes by nothing
+      but the net count of its spikes and all charge that came in; None for one that does not.
     """
 
     init: Callable[[NeuronParams, tuple[int, ...]], State]
     step: Callable[[NeuronParams, State, jax.Array], tuple[State, jax.Array]]
     revise: Callable[[NeuronParams, State], State] | None = None
     in_turn: bool = False
+    next_count: Callable[[NeuronParams, jax.Array, jax.Array], jax.Array] | None = None
 
 
 def make_params(
@@ -180,6 +184,27 @@ def _double_threshold(
     return MembraneState(v), up.astype(m.dtype) - down.astype(m.dtype)
 
 
+def _integrate_and_fire(
+    params: NeuronParams, state: MembraneState, current: jax.Array
+) -> tuple[MembraneState, jax.Array]:
+    """Fire +1 at m >= v_p; reset by subtraction; nothing below zero.
+
+    Source: the usual neuron of conversion, such as Rueckauer et al. 2017; the double threshold
+    with v_n = inf.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    m, up, _ = _fire(params, state, current)
+    return MembraneState(m - jnp.where(up, params.positive, 0.0)), up.astype(m.dtype)
+
+
+def _next_positive_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax.Array:
+    """A count, one higher where what it leaves of the charge reaches the threshold."""
+    left = charge + (params.initial - sent) * params.positive
+    return sent + (left >= params.positive)
+
+
 def _double_threshold_hard(
     params: NeuronParams, state: MembraneState, current: jax.Array
 ) -> tuple[MembraneState, jax.Array]:
@@ -223,14 +248,19 @@ def _exact_charge(
     stood_for = state.sent * jnp.where(state.sent >= 0, params.positive, params.negative)
     unsent = state.charge - jnp.where(state.sent == 0, 0.0, stood_for)
     charge = state.charge - (1 - params.leak) * unsent + current
+    sent = _next_count(params, state.sent, charge)
+    return LedgerState(charge, sent), sent - state.sent
+
+
+def _next_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax.Array:
+    """A net count, one nearer to what the charge calls for; see `_exact_charge`."""
     # Comparisons with the charge of whole counts, since a division costs more than all the rest.
-    side = jnp.where((state.sent > 0) | ((state.sent == 0) & (charge >= 0)), 1.0, -1.0)
+    side = jnp.where((sent > 0) | ((sent == 0) & (charge >= 0)), 1.0, -1.0)
     quantum = jnp.where(side > 0, params.positive, params.negative)
-    count, held = jnp.abs(state.sent), side * charge
+    count, held = jnp.abs(sent), side * charge
     more = (held >= (count + 1 - params.initial) * quantum) & (count < params.most)
     fewer = held < (count - params.initial) * quantum
-    spikes = jnp.where(more, side, jnp.where(fewer, -side, 0.0))
-    return LedgerState(charge, state.sent + spikes), spikes
+    return sent + jnp.where(more, side, jnp.where(fewer, -side, 0.0))
 
 
 def _augmented(
@@ -364,7 +394,10 @@ DOUBLE_THRESHOLD = NeuronModel(_rest, _double_threshold)
 DOUBLE_THRESHOLD_HARD = NeuronModel(_rest, _double_threshold_hard)
 """Two thresholds, reset to zero."""
 
-EXACT_CHARGE = NeuronModel(_empty_ledger, _exact_charge)
+INTEGRATE_AND_FIRE = NeuronModel(_rest, _integrate_and_fire, next_count=_next_positive_count)
+"""One threshold, reset by subtraction, as most other packages have it."""
+
+EXACT_CHARGE = NeuronModel(_empty_ledger, _exact_charge, next_count=_next_count)
 """The neuron whose net spike count follows its net charge."""
 
 AUGMENTED = NeuronModel(_rest, _augmented)
@@ -386,6 +419,7 @@ NEURONS = {
     "double-threshold": DOUBLE_THRESHOLD,
     "double-threshold-hard": DOUBLE_THRESHOLD_HARD,
     "exact-charge": EXACT_CHARGE,
+    "integrate-and-fire": INTEGRATE_AND_FIRE,
     "augmented": AUGMENTED,
     "signed-memory": SIGNED_MEMORY,
     "floored-hard": FLOORED_HARD,

@@ -37,8 +37,8 @@ MethodName = Literal[
     "th_relu", "qcfs", "srp", "cos", "wang2023",
 ]  # fmt: skip
 NeuronName = Literal[
-    "double-threshold", "double-threshold-hard", "exact-charge", "augmented", "signed-memory",
-    "floored-hard", "residual-mask", "offset",
+    "double-threshold", "double-threshold-hard", "exact-charge", "integrate-and-fire",
+    "augmented", "signed-memory", "floored-hard", "residual-mask", "offset",
 ]  # fmt: skip
 EncodingName = Literal["constant", "rate", "deterministic"]
 

@@ -379,15 +379,36 @@ def course(
         frame, key, images, params["gain"], encoding=encoding, first=first, noise=noise
     )  # fmt: skip
 
-    start, still = 0, None
+    by_counts = spiking.goes_by_counts(network, layers, neuron)
+    start, still = 0, None  # type: int, Any
     if not encoding.varies and noise is None:  # the first current is the same at every step
         start = spiking.split_stem(network.layers)
         stem = arch.Network(network.name, network.layers[:start])
         _, still, _ = spiking.step(stem, layers, neuron, {}, seen(0))
 
-    def advance(layers: Params, frames: jax.Array, x: jax.Array, carry: Any) -> tuple[Any, Any]:
-        neurons, out, counts = carry
-        neurons, currents, spikes = spiking.steps(network, layers, neuron, neurons, x, start=start)
+    def stepped(state: Any, x: jax.Array, times: jax.Array, shown: bool) -> Any:
+        of_now = layers if shown else spiking.quiet(layers)
+        return spiking.steps(network, of_now, neuron, state, x, start=start)
+
+    def counted(state: _Ledger, x: jax.Array, times: jax.Array, shown: bool) -> Any:
+        elapsed = jnp.minimum(times + 1, shown_steps or np.inf).astype(x.dtype)
+        if still is not None:
+            seen_so_far = elapsed.reshape(-1, *[1] * still.ndim) * still
+        else:
+            seen_so_far = state.shown + jnp.cumsum(x, 0)
+        sent, reached, spikes = spiking.steps_by_counts(
+            network, layers, neuron, state.sent, seen_so_far, elapsed, start=start
+        )
+        before = jnp.concatenate([state.reached[None], reached[:-1]])
+        after = _Ledger(sent, reached[-1], None if still is not None else seen_so_far[-1])
+        return after, reached - before, spikes
+
+    def advance(carry: Any, frames: jax.Array, times: jax.Array, shown: bool) -> tuple[Any, Any]:
+        state, out, counts = carry
+        x = frames
+        if still is not None:
+            x = jnp.broadcast_to(still * shown, (len(times), *still.shape))
+        state, currents, spikes = (counted if by_counts else stepped)(state, x, times, shown)
         out, values = jax.lax.scan(partial(readout.step, params), out, currents)
         sent = {path: _count(s) for path, s in spikes.items()}
         before = sum(counts.values(), jnp.zeros(batch, jnp.int32))
@@ -396,23 +417,36 @@ def course(
         observed = (
             None if observe is None else jax.lax.map(lambda of: observe(*of), (frames, spikes))
         )
-        return (neurons, out, counts), (values, total, observed)
+        return (state, out, counts), (values, total, observed)
 
     def show(carry: Any, times: jax.Array) -> tuple[Any, Any]:
-        frames = jax.vmap(seen)(times)
-        if still is None:
-            return advance(layers, frames, frames, carry)
-        return advance(layers, frames, jnp.broadcast_to(still, (len(times), *still.shape)), carry)
+        return advance(carry, jax.vmap(seen)(times), times, True)
 
     def settle(carry: Any, times: jax.Array) -> tuple[Any, Any]:
         dark = jnp.zeros((len(times), *images.shape), images.dtype)
-        x = dark if still is None else jnp.zeros((len(times), *still.shape), still.dtype)
-        return advance(spiking.quiet(layers), dark, x, carry)
+        return advance(carry, dark, times, False)
 
-    state = spiking.init(shapes, layers, neuron, batch)
-    logits = jax.eval_shape(lambda x: spiking.step(network, layers, neuron, state, x)[1], images)
+    logits = jax.eval_shape(partial(spiking.limit, network, params), images)
+    if by_counts:
+        state: Any = _Ledger(
+            {path: jnp.zeros((batch, *shape)) for path, shape in shapes.items()},
+            jnp.zeros(logits.shape),
+            jnp.zeros_like(images) if still is None else None,
+        )
+    else:
+        state = spiking.init(shapes, layers, neuron, batch)
     counts = {path: jnp.zeros(batch, jnp.int32) for path in shapes}
     return Course(layers, shapes, (state, readout.init(params, logits.shape), counts), show, settle)
+
+
+class _Ledger(NamedTuple):
+    """What a simulation by counts keeps: the net count of each neuron by path, the sum of the
+    current into the readout `[B, K]`, and that of all frames, None where they are the same.
+    """
+
+    sent: dict[str, jax.Array]
+    reached: jax.Array
+    shown: Any
 
 
 def before_answers(

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
 from snnjax.convolution import borders, conv_general_dilated, one_by_one, prepare
@@ -29,7 +30,9 @@ def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
     return params if found is None else {**params, "prepared": found}
 
 
-def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
+def apply(
+    layer: arch.Layer, params: dict[str, Any], x: jax.Array, *, elapsed: ArrayLike = 1.0
+) -> jax.Array:
     """Current that spikes `x` cause through a Dense, Conv, Scale, AvgPool or Flatten.
 
     Products are in full float32 precision on every platform: a threshold turns a rounding
@@ -40,19 +43,21 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
       params: "kernel", or "scale", and, where there is one, "bias", which flows at every
         timestep, and "border", the input of each channel beyond the image, where otherwise it is 0;
         and what `prepared` adds.
-      x: `[B, N]` or `[B, H, W, C]`.
+      x: `[B, N]` or `[B, H, W, C]`, of one timestep or the sum of several.
+      elapsed: how many, a number or `[B]`; as often flows what flows at every timestep.
 
     Raises:
       ValueError: if `layer` is of another kind, or a window larger than the image.
       TypeError: from JAX, if shapes do not fit.
     """
+    times = jnp.reshape(elapsed, (-1, *[1] * (x.ndim - 1)))
     match layer:
         case arch.Dense():
             x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
         case arch.Conv():
             padding: Any = layer.padding
             if "border" in params:
-                padding, x = "VALID", _framed(layer, params["border"], x)
+                padding, x = "VALID", _framed(layer, times * params["border"], x)
             convolve = partial(
                 conv_general_dilated,
                 window_strides=layer.strides,
@@ -83,7 +88,7 @@ def apply(layer: arch.Layer, params: dict[str, Any], x: jax.Array) -> jax.Array:
             raise ValueError(
                 f"{layer!r} is no synapse; want a Dense, Conv, Scale, AvgPool or Flatten"
             )
-    return x + params["bias"] if "bias" in params else x
+    return x + times * params["bias"] if "bias" in params else x
 
 
 def join(layer: arch.Block, parts: Sequence[jax.Array]) -> jax.Array:
@@ -111,5 +116,7 @@ def _framed(layer: arch.Conv, border: jax.Array, x: jax.Array) -> jax.Array:
     reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
     pads = borders(x.shape[1:3], reach, layer.strides, layer.padding)
     width = (*pads, (0, 0))
-    frame = border - jnp.pad(jnp.broadcast_to(border, x.shape[1:]), width)
+    frame = border - jnp.pad(
+        jnp.broadcast_to(border, (len(border), *x.shape[1:])), ((0, 0), *width)
+    )
     return jnp.pad(x, ((0, 0), *width)) + frame

@@ -60,11 +60,11 @@ def test_the_loop_ends_with_its_last_image(params):
     """Counted by a neuron that calls back: no timestep runs after all images have stopped."""
     ran = []
 
-    def step(numbers, state, current):
+    def next_count(numbers, sent, charge):
         jax.debug.callback(lambda: ran.append(1))
-        return EXACT_CHARGE.step(numbers, state, current)
+        return EXACT_CHARGE.next_count(numbers, sent, charge)
 
-    counted = EXACT_CHARGE._replace(step=step)
+    counted = EXACT_CHARGE._replace(next_count=next_count)
     how = {"num_steps": STEPS, "neuron": counted}
     for margin in (0.0, 0.2, np.inf):
         ran.clear()

@@ -53,7 +53,7 @@ def peer_images():
 
 
 SHA256 = {
-    "nir_network.nir": "f385466e9294dec48770c91f2cd77a8471c9910d85d691ad4998900b18fdee37",
+    "nir_network.nir": "4f751abb92c712934a600a21b87b98e25bae0c57b17abbe9e56fd35a6204dd33",
     "nir_counts_spyx.npz": "bc759d3cde7ce470a61b686b60dcfa28c8f5b89758a63bb55ecebe9411897ded",
     "nir_counts_sinabs.npz": "a167563022233e91f56d9cf74a5a25ab656e92a56aef52259a7d8e443e027969",
 }

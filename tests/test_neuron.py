@@ -12,6 +12,7 @@ from snnjax.neuron import (
     DOUBLE_THRESHOLD,
     DOUBLE_THRESHOLD_HARD,
     EXACT_CHARGE,
+    INTEGRATE_AND_FIRE,
     NEURONS,
     make_params,
 )
@@ -47,6 +48,17 @@ def test_hard_reset_forgets_the_overshoot():
     np.testing.assert_array_equal(
         spike_train(DOUBLE_THRESHOLD, params, currents), [1, 1, 0, -1, -1]
     )
+
+
+def test_integrate_and_fire_is_a_double_threshold_that_is_never_reached_below():
+    currents = np.random.default_rng(2).normal(0.2, 1, (50, 20))
+    params = make_params(1.0, alpha=0.0, leak=0.9)
+    np.testing.assert_array_equal(
+        spike_train(INTEGRATE_AND_FIRE, params, currents),
+        spike_train(DOUBLE_THRESHOLD, params, currents),
+    )
+    spikes = spike_train(INTEGRATE_AND_FIRE, make_params(1.0, alpha=0.5), currents)
+    assert set(np.unique(spikes)) == {0, 1}
 
 
 def test_exact_charge_takes_a_spike_back_when_the_charge_is_gone():

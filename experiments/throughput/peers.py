@@ -208,7 +208,7 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
     params = convert(network, drawn, scales=scales, initial=0.0)
     program = cases.build_simulation(
         network, *cases.on_cores(params, images), num_steps=case.num_steps,
-        neuron="double-threshold",
+        neuron="integrate-and-fire",
     )  # fmt: skip
     script, options, _ = KINDS[name]
     bare, variables, shown = without_normalise(network, drawn, images)

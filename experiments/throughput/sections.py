@@ -22,7 +22,7 @@ from snnjax.neuron import NEURONS, NeuronModel, NeuronParams
 from snnjax.simulation import choose_chunk, simulate
 
 HERE = Path(__file__).parent
-STATES = {"exact-charge": 2, "double-threshold": 1}
+STATES = {"exact-charge": 1, "double-threshold": 1}
 """Numbers that a neuron keeps from one timestep to the next."""
 
 
