@@ -18,12 +18,14 @@ from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
 from snnjax import spiking
+from snnjax.checks import check_name
 from snnjax.encoding import CONSTANT, Encoding
-from snnjax.neuron import EXACT_CHARGE, NeuronModel
+from snnjax.neuron import AUGMENTED, EXACT_CHARGE, NeuronModel
 from snnjax.noise import Noise, corrupt
 from snnjax.readout import ACCUMULATE, Readout
 
 __all__ = [
+    "PRODUCTS",
     "Course",
     "Observer",
     "Simulation",
@@ -34,6 +36,9 @@ __all__ = [
     "course",
     "frame",
     "image_keys",
+    "moved_spikes",
+    "parts_of",
+    "ready",
     "simulate",
 ]
 
@@ -48,6 +53,9 @@ TOGETHER = 16
 
 MANY = 128
 """Frames in all from which it pays to prepare the layers for them."""
+
+PRODUCTS = {"float32": 0, "bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
+"""In how many bfloat16 numbers a kernel is multiplied, by name; 0 for one float32."""
 
 Body = Callable[[Any, jax.Array], tuple[Any, Any]]
 
@@ -91,6 +99,7 @@ def simulate(
     shown_steps: int = 0,
     record: bool | Observer = False,
     chunk_steps: int | None = None,
+    products: str = "float32",
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
@@ -124,12 +133,17 @@ def simulate(
         time first, `num_steps` through the layers first, with the spikes of so many timesteps in
         memory. The spikes are the same, but where rounding decides. Static; None for
         `choose_chunk`.
+      products: a name of PRODUCTS. A layer that hears counts of spikes, or their means over 2, 4 or
+        more pixels, may multiply them by its kernel as so many bfloat16 numbers, summed in
+        float32: what hardware for that is fast at. Three are the kernel itself; fewer are not, so
+        measure with `moved_spikes` what they do. Static.
 
     Raises:
       ValueError: if `num_steps` is below 1 or no step is left behind the pre-steps, these are
         asked of a neuron that revises nothing, `shown_steps` of one that does not settle,
         `params` are not converted, images are no finite floats of four axes or do not fit the
-        parameters, a key is missing, the readout lacks its scale, or `chunk_steps` is below 1.
+        parameters, a key is missing, the readout lacks its scale, `chunk_steps` is below 1, or
+        `products` is no name, or cannot hold the counts.
     """
     check(
         network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding, key=key,
@@ -144,8 +158,76 @@ def simulate(
         Observer(_spikes) if record is True else record or None,
         network=network, num_steps=int(num_steps), neuron=neuron, encoding=encoding,
         readout=readout, pre_steps=int(pre_steps), shown_steps=min(shown_steps, num_steps),
-        chunk_steps=int(chunk_steps),
+        chunk_steps=int(chunk_steps), parts=parts_of(products, neuron, num_steps),
     )  # fmt: skip
+
+
+def parts_of(products: str, neuron: NeuronModel, num_steps: int) -> int:
+    """In how many bfloat16 numbers a kernel is to be multiplied; 0 for one float32.
+
+    Raises:
+      ValueError: if `products` is no name of PRODUCTS, or counts of spikes may pass what bfloat16
+        holds.
+    """
+    check_name("products", products, PRODUCTS)
+    parts = PRODUCTS[products]
+    if parts and num_steps > spiking.WHOLE:
+        raise ValueError(
+            f"products is {products!r} and num_steps {num_steps}; bfloat16 holds counts up to"
+            f" {spiking.WHOLE} spikes, so want fewer timesteps, or float32"
+        )
+    if parts and neuron is AUGMENTED:
+        raise ValueError(
+            f"products is {products!r}, but the spikes of the augmented neuron have no bound; want"
+            " float32, or another neuron"
+        )
+    return parts
+
+
+def moved_spikes(
+    network: arch.Network,
+    params: Params,
+    images: ArrayLike,
+    products: str,
+    *,
+    num_steps: int,
+    **how: Any,
+) -> float:
+    """The share of all spikes that come at another place or timestep, or not, than with products
+    in float32.
+
+    Every spike is kept, so a few images are enough: `num_steps` times the neurons for each.
+
+    Args:
+      network: as in `simulate`, like all but `products`.
+      params: what `conversion.convert` returned.
+      images: floats `[B, H, W, C]`.
+      products: a name of PRODUCTS.
+      num_steps: T.
+      how: further arguments of `simulate`.
+
+    Raises:
+      ValueError: as `simulate`.
+    """
+    one, other = (
+        simulate(
+            network, params, images, num_steps=num_steps, **how, record=True, products=name
+        ).recording
+        for name in ("float32", products)
+    )
+    sent = sum(float(jnp.abs(spikes).sum()) for spikes in one.values())
+    moved = sum(float(jnp.abs(one[path] - other[path]).sum()) for path in one)
+    return moved / max(sent, 1.0)
+
+
+def ready(network: arch.Network, params: Params, batch: Any, num_steps: int, parts: int) -> Params:
+    """The parameters with their layers as `batch` images for `num_steps` timesteps want them."""
+    layers = params["layers"]
+    if parts:
+        layers = spiking.in_parts(network.layers, layers, parts, num_steps)
+    elif isinstance(batch, int) and batch * num_steps >= MANY:  # not known yet in an export
+        layers = spiking.prepared(network.layers, layers)
+    return {**params, "layers": layers}
 
 
 def choose_chunk(batch_size: int, num_steps: int) -> int:
@@ -288,6 +370,7 @@ def _check_images(images: ArrayLike) -> None:
         "pre_steps",
         "shown_steps",
         "chunk_steps",
+        "parts",
     ),
 )
 def _simulate(
@@ -306,20 +389,19 @@ def _simulate(
     pre_steps: int,
     shown_steps: int,
     chunk_steps: int,
+    parts: int,
 ) -> Simulation:
-    batch = images.shape[0]  # not known yet in a program that is exported for any
-    if isinstance(batch, int) and batch * num_steps >= MANY:
-        params = {**params, "layers": spiking.prepared(network.layers, params["layers"])}
+    params = ready(network, params, images.shape[0], num_steps, parts)
     run = course(
         params, images, key, first, noise, network=network, neuron=neuron, encoding=encoding,
         readout=readout, shown_steps=shown_steps, observe=observe,
     )  # fmt: skip
-    carry, parts = before_answers(run, network, neuron, pre_steps, chunk_steps)
-    done, end = sum(len(total) for _, total, _ in parts), shown_steps or num_steps
+    carry, given = before_answers(run, network, neuron, pre_steps, chunk_steps)
+    done, end = sum(len(total) for _, total, _ in given), shown_steps or num_steps
     for body, place in ((run.show, range(done, end)), (run.settle, range(end, num_steps))):
         carry, answered = _in_chunks(body, carry, place, chunk_steps)
-        parts += answered
-    values, total, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+        given += answered
+    values, total, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *given)
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in run.shapes.items()}
     return Simulation(values, total, carry[-1], sizes, recording)
 

@@ -13,7 +13,33 @@ from jax.typing import ArrayLike
 from snnjax import architecture as arch
 from snnjax.convolution import borders, conv_general_dilated, one_by_one, prepare
 
-__all__ = ["apply", "join", "of_each", "prepared"]
+__all__ = ["apply", "in_parts", "join", "of_each", "prepared"]
+
+
+def in_parts(layer: arch.Conv | arch.Dense, params: dict[str, Any], count: int) -> dict[str, Any]:
+    """The parameters with the kernel as a sum of so many bfloat16 numbers, "parts".
+
+    Three of them are the float32 kernel, to the bit; each fewer leaves 8 bits less of it. They lie
+    behind each other along the inputs, so that one product of whole numbers that bfloat16 holds,
+    with sums in float32, takes all. A kernel of groups stays as it is.
+
+    Args:
+      layer: the specification.
+      params: as `apply` takes them.
+      count: how many, at least 1.
+
+    Raises:
+      KeyError: if there is no kernel.
+    """
+    if isinstance(layer, arch.Conv) and layer.groups != 1:
+        return params
+    rest, parts = params["kernel"], []
+    for _ in range(count):
+        # A plain conversion there and back is what XLA may leave out.
+        part = jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=7)
+        parts.append(part.astype(jnp.bfloat16))
+        rest = rest - part
+    return {**params, "parts": jnp.concatenate(parts, -2)}
 
 
 def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +68,7 @@ def apply(
       layer: the specification.
       params: "kernel", or "scale", and, where there is one, "bias", which flows at every
         timestep, and "border", the input of each channel beyond the image, where otherwise it is 0;
-        and what `prepared` adds.
+        and what `prepared` or `in_parts` adds.
       x: `[B, N]` or `[B, H, W, C]`, of one timestep or the sum of several.
       elapsed: how many, a number or `[B]`; as often flows what flows at every timestep.
 
@@ -53,7 +79,11 @@ def apply(
     times = jnp.reshape(elapsed, (-1, *[1] * (x.ndim - 1)))
     match layer:
         case arch.Dense():
-            x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
+            if "parts" in params:
+                x, parts = _repeated(x, params)
+                x = jnp.dot(x, parts, preferred_element_type=jnp.float32)
+            else:
+                x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
         case arch.Conv():
             padding: Any = layer.padding
             if "border" in params:
@@ -66,7 +96,14 @@ def apply(
                 feature_group_count=layer.groups,
                 precision=jax.lax.Precision.HIGHEST,
             )
-            if "prepared" in params:
+            if "parts" in params:
+                x, parts = _repeated(x, params)
+                x = jax.lax.conv_general_dilated(
+                    x, parts, layer.strides, padding, rhs_dilation=layer.dilation,
+                    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                    preferred_element_type=jnp.float32,
+                )  # fmt: skip
+            elif "prepared" in params:
                 x = convolve(x, params["kernel"], prepared=params["prepared"])
             else:
                 x = one_by_one(convolve)(x, params["kernel"])
@@ -89,6 +126,13 @@ def apply(
                 f"{layer!r} is no synapse; want a Dense, Conv, Scale, AvgPool or Flatten"
             )
     return x + times * params["bias"] if "bias" in params else x
+
+
+def _repeated(x: jax.Array, params: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+    """Whole numbers in bfloat16, once for each part of the kernel, and the parts."""
+    parts = params["parts"]
+    count = parts.shape[-2] // params["kernel"].shape[-2]
+    return jnp.concatenate([x.astype(jnp.bfloat16)] * count, -1), parts
 
 
 def join(layer: arch.Block, parts: Sequence[jax.Array]) -> jax.Array:

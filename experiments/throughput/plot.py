@@ -16,6 +16,7 @@ from snnjax.simulation import choose_chunk
 
 HERE = Path(__file__).parent
 ORDERS = ("step by step", "chosen", "layer by layer")
+CALLS = ("at once", "one by one", "one by one, not shared")
 
 Entries = list[dict[str, Any]]
 Table = tuple[Sequence[str], list[Sequence[str]]]
@@ -109,13 +110,28 @@ def thresholds(entries: Entries) -> Table:
     lines = [
         [
             *map(str, case_of(entry)), str(entry["count"]),
-            milliseconds(entry["seconds"]["at once"]), milliseconds(entry["seconds"]["one by one"]),
+            *(milliseconds(entry["seconds"][how]) for how in CALLS),
             f"{entry['one_by_one_to_at_once']:.2f}",
         ]
         for entry in entries
     ]  # fmt: skip
     return (
-        "network", "B", "T", "thresholds", "one vmap (ms)", "as many calls (ms)", "calls / vmap",
+        "network", "B", "T", "thresholds", "one vmap (ms)", "as many calls (ms)",
+        "calls on one device (ms)", "calls / vmap",
+    ), lines  # fmt: skip
+
+
+def whole(entries: Entries) -> Table:
+    lines = [
+        [
+            *map(str, case_of(entry)), str(entry["count"]), entry["products"],
+            milliseconds(entry["seconds"]), f"{entry['images_per_second']:g}",
+            f"{100 * entry['moved_spikes']:.2g}",
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return (
+        "network", "B", "T", "images", "products", "all (ms)", "images / s", "moved spikes (%)",
     ), lines  # fmt: skip
 
 
@@ -182,6 +198,7 @@ TABLES = {
     "cores": ("cores", cores),
     "training": ("training", training),
     "profile": ("profile", profile),
+    "whole": ("whole", whole),
 }
 
 
@@ -213,7 +230,7 @@ def main(*, output: Path = HERE) -> None:
     """
     record = json.loads((output / "results" / "throughput.json").read_text())
     for section, (name, table) in TABLES.items():
-        if record[section]:
+        if record.get(section):
             text = records.markdown_table(*table(sorted(record[section], key=place)))
             write_whole(output / "results" / f"{name}.md", text.encode())
             print(f"{name}\n{text}")
