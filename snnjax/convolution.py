@@ -9,6 +9,7 @@ All give the same sums in another order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ __all__ = [
     "one_by_one",
     "prepare",
     "suits_patches",
+    "way",
     "winograd",
     "winograd_kernel",
 ]
@@ -38,20 +40,28 @@ def from_patches(
     strides: Sequence[int],
     padding: Padding,
     *,
+    groups: int = 1,
     precision: Any = None,
 ) -> jax.Array:
-    """A convolution as one product of `[B * H' * W', kh * kw * C]` and `[kh * kw * C, features]`.
+    """A convolution as one product of `[B * H' * W', kh * kw * C]` and `[kh * kw * C, features]`,
+    or one for each group.
 
     Args:
       x: `[B, H, W, C]`.
-      kernel: `[kh, kw, C, features]`.
+      kernel: `[kh, kw, C / groups, features]`.
       strides: `(sh, sw)`.
       padding: "SAME", "VALID", or the border before and after each axis.
+      groups: of channels.
       precision: of the product, as in `jax.numpy.dot`.
 
     Raises:
       TypeError: from JAX, if shapes do not fit.
     """
+    if groups != 1:
+        apart = [of.reshape(*of.shape[:3], groups, -1) for of in (x, kernel)]
+        each = partial(from_patches, strides=strides, padding=padding, precision=precision)
+        y = jax.vmap(each, (3, 3), 3)(*apart)
+        return y.reshape(*y.shape[:3], -1)
     kh, kw, channels, features = kernel.shape
     borders, (rows, columns) = _borders_and_size(x.shape, kernel.shape, strides, padding)
     x = jnp.pad(x, ((0, 0), *borders, (0, 0)))
@@ -75,23 +85,26 @@ def suits_patches(
     strides: Sequence[int],
     padding: Padding,
     *,
+    groups: int = 1,
     gradient: bool = False,
 ) -> bool:
     """Whether a CPU is faster with patches, measured over the shapes of the known networks.
 
-    They win for up to 4 input channels, for a kernel of one pixel, and for up to 4 output
-    pixels; where the gradient is wanted too, for up to 64.
+    They win for up to 4 input channels, for groups, for a kernel of one pixel, and for up to 4
+    output pixels; where the gradient is wanted too, for up to 64.
 
     Args:
       shape: of the input, `[B, H, W, C]`.
-      kernel: its shape, `[kh, kw, C, features]`.
+      kernel: its shape, `[kh, kw, C / groups, features]`.
       strides: `(sh, sw)`.
       padding: "SAME", "VALID", or the border before and after each axis.
+      groups: of channels.
       gradient: whether the gradient is computed too.
     """
     kh, kw, channels, _ = kernel
     _, (rows, columns) = _borders_and_size(shape, kernel, strides, padding)
-    return channels <= 4 or kh * kw == 1 or rows * columns <= (64 if gradient else 4)
+    few = rows * columns <= (64 if gradient else 4)
+    return few or channels <= 4 or groups != 1 or kh * kw == 1
 
 
 def prepare(
@@ -177,6 +190,38 @@ def winograd(
     return y.reshape(batch, 2 * high, 2 * wide, features)[:, :rows, :columns]
 
 
+def way(
+    shape: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    padding: Padding,
+    *,
+    dilated: bool = False,
+    groups: int = 1,
+    gradient: bool = False,
+    prepared: bool = False,
+) -> str:
+    """How `conv_general_dilated` computes: "winograd", "patches" or "xla".
+
+    Choice: Winograd's algorithm where its kernel is there, which `prepare` made, and the map has
+    at least WINOGRAD_PIXELS; patches on a CPU, without dilation, for what `suits_patches`.
+
+    Args:
+      shape: of the input, `[B, H, W, C]`.
+      kernel: its shape, `[kh, kw, C / groups, features]`.
+      strides: `(sh, sw)`.
+      padding: "SAME", "VALID", or the border before and after each axis.
+      dilated: whether there is a dilation of the input or of the kernel.
+      groups: of channels.
+      gradient: whether the gradient is computed too.
+      prepared: whether `prepare` made a kernel for Winograd's algorithm.
+    """
+    if prepared and shape[1] * shape[2] >= WINOGRAD_PIXELS:
+        return "winograd"
+    suits = suits_patches(shape, kernel, strides, padding, groups=groups, gradient=gradient)
+    return "patches" if suits and not dilated and jax.default_backend() == "cpu" else "xla"
+
+
 def conv_general_dilated(
     lhs: jax.Array,
     rhs: jax.Array,
@@ -193,23 +238,33 @@ def conv_general_dilated(
 ) -> jax.Array:
     """`jax.lax.conv_general_dilated` for channels last, in another way where that is faster.
 
-    Choice: by patches on a CPU, without groups or dilation, for what `suits_patches`; by
-    Winograd's algorithm where `prepared` is there, what `prepare` made of `rhs`, and the map has
-    at least WINOGRAD_PIXELS.
+    Args:
+      lhs: as JAX's, like all that follow.
+      rhs: the kernel.
+      window_strides: as JAX's.
+      padding: as JAX's.
+      lhs_dilation: as JAX's.
+      rhs_dilation: as JAX's.
+      dimension_numbers: as JAX's.
+      feature_group_count: as JAX's.
+      precision: as JAX's.
+      gradient: whether the gradient is computed too; see `way`.
+      prepared: what `prepare` made of the kernel.
 
     Raises:
       TypeError: from JAX, if shapes do not fit.
     """
-    if prepared is not None and lhs.shape[1] * lhs.shape[2] >= WINOGRAD_PIXELS:
+    chosen = way(
+        lhs.shape, rhs.shape, window_strides, padding,
+        dilated=any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ()))),
+        groups=feature_group_count, gradient=gradient, prepared=prepared is not None,
+    )  # fmt: skip
+    if chosen == "winograd" and prepared is not None:
         return winograd(lhs, prepared, padding, precision=precision)
-    plain = all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    if (
-        plain
-        and feature_group_count == 1
-        and jax.default_backend() == "cpu"
-        and suits_patches(lhs.shape, rhs.shape, window_strides, padding, gradient=gradient)
-    ):
-        return from_patches(lhs, rhs, window_strides, padding, precision=precision)
+    if chosen == "patches":
+        return from_patches(
+            lhs, rhs, window_strides, padding, groups=feature_group_count, precision=precision
+        )
     return jax.lax.conv_general_dilated(
         lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
         feature_group_count, precision=precision,

@@ -27,17 +27,21 @@ CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 2), (1, 1)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 0), (2, 1))])
-def test_patches_are_the_convolution_of_xla(size, kernel, strides, padding):
+@pytest.mark.parametrize("groups", [1, 3])
+def test_patches_are_the_convolution_of_xla(size, kernel, strides, padding, groups):
     draw = np.random.default_rng(0).normal
-    x = draw(size=(2, *size, 3)).astype(np.float32)
-    weights = draw(size=(*kernel, 3, 4)).astype(np.float32)
+    x = draw(size=(2, *size, 6)).astype(np.float32)
+    weights = draw(size=(*kernel, 6 // groups, 9)).astype(np.float32)
 
     def xla(x, weights):
         return jax.lax.conv_general_dilated(
-            x, weights, strides, padding, dimension_numbers=CHANNELS_LAST
-        )
+            x, weights, strides, padding, dimension_numbers=CHANNELS_LAST,
+            feature_group_count=groups,
+        )  # fmt: skip
 
-    ours, pull = jax.vjp(lambda x, w: from_patches(x, w, strides, padding), x, weights)
+    ours, pull = jax.vjp(
+        lambda x, w: from_patches(x, w, strides, padding, groups=groups), x, weights
+    )
     theirs, pull_theirs = jax.vjp(xla, x, weights)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     upstream = draw(size=theirs.shape).astype(np.float32)
@@ -46,7 +50,7 @@ def test_patches_are_the_convolution_of_xla(size, kernel, strides, padding):
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_groups_and_dilation_go_to_xla(groups):
+def test_dilation_goes_to_xla(groups):
     draw = np.random.default_rng(1).normal
     x = draw(size=(2, 8, 8, 4)).astype(np.float32)
     weights = draw(size=(3, 3, 4 // groups, 6)).astype(np.float32)
@@ -58,26 +62,28 @@ def test_groups_and_dilation_go_to_xla(groups):
 
 
 @pytest.mark.parametrize(
-    ("shape", "kernel", "strides", "patches", "with_gradient"),
+    ("shape", "kernel", "strides", "groups", "patches", "with_gradient"),
     [
-        ((128, 28, 28, 1), (5, 5, 1, 12), (1, 1), True, True),  # few channels
-        ((128, 32, 32, 16), (3, 3, 16, 16), (1, 1), False, False),
-        ((128, 32, 32, 16), (1, 1, 16, 32), (2, 2), True, True),  # one pixel
-        ((128, 8, 8, 64), (3, 3, 64, 64), (1, 1), False, True),  # few pixels
-        ((128, 2, 2, 512), (3, 3, 512, 512), (1, 1), True, True),
-        ((128, 4, 4, 512), (3, 3, 512, 512), (2, 2), True, True),
+        ((128, 28, 28, 1), (5, 5, 1, 12), (1, 1), 1, True, True),  # few channels
+        ((128, 32, 32, 16), (3, 3, 16, 16), (1, 1), 1, False, False),
+        ((128, 32, 32, 16), (1, 1, 16, 32), (2, 2), 1, True, True),  # one pixel
+        ((128, 8, 8, 64), (3, 3, 64, 64), (1, 1), 1, False, True),  # few pixels
+        ((128, 2, 2, 512), (3, 3, 512, 512), (1, 1), 1, True, True),
+        ((128, 4, 4, 512), (3, 3, 512, 512), (2, 2), 1, True, True),
+        ((128, 16, 16, 64), (3, 3, 16, 64), (1, 1), 4, True, True),
     ],
 )
-def test_the_shape_decides(shape, kernel, strides, patches, with_gradient, monkeypatch):
-    assert suits_patches(shape, kernel, strides, "SAME") == patches
-    assert suits_patches(shape, kernel, strides, "SAME", gradient=True) == with_gradient
+def test_the_shape_decides(shape, kernel, strides, groups, patches, with_gradient, monkeypatch):
+    for gradient, wanted in ((False, patches), (True, with_gradient)):
+        suits = suits_patches(shape, kernel, strides, "SAME", groups=groups, gradient=gradient)
+        assert suits == wanted
     for gradient, wanted in ((False, patches), (True, with_gradient)):
         used = []
         monkeypatch.setattr(
             convolution, "from_patches", lambda x, w, *_, u=used, **__: u.append(1) or x
         )
         x, w = jnp.zeros((1, *shape[1:])), jnp.zeros(kernel)
-        conv_general_dilated(x, w, strides, "SAME", gradient=gradient)
+        conv_general_dilated(x, w, strides, "SAME", feature_group_count=groups, gradient=gradient)
         assert bool(used) == (wanted and jax.default_backend() == "cpu")
 
 

@@ -3,7 +3,7 @@
 `python experiments/throughput/lowering.py` measures XLA's own convolution, patches, Winograd's
 algorithm, products of shifted maps or of rows of patches, and, for tiny maps, one dense matrix,
 forward and with the gradient, and writes `results/lowering.json` and `results/lowering.md`: which
-wins, and which one `snnjax.convolution` takes. `suits_patches` and `prepare` were chosen by such
+wins, and which one `snnjax.convolution` takes. `way` and `prepare` were chosen by such
 runs; this checks the choice on another machine.
 """
 
@@ -29,11 +29,10 @@ from snnjax.allocator import keep_freed_memory
 from snnjax.ann import ANN
 from snnjax.checkpoint import write_whole
 from snnjax.convolution import (
-    WINOGRAD_PIXELS,
     borders,
     from_patches,
     prepare,
-    suits_patches,
+    way,
     winograd,
     winograd_kernel,
 )
@@ -105,17 +104,10 @@ def xla(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`snnjax.convolution.from_patches`, mapped over the groups."""
-    product = partial(
-        from_patches, strides=shape.strides, padding=shape.padding,
+    return from_patches(
+        x, kernel, shape.strides, shape.padding, groups=shape.groups,
         precision=jax.lax.Precision.HIGHEST,
     )  # fmt: skip
-    if shape.groups == 1:
-        return product(x, kernel)
-    grouped = x.reshape(*x.shape[:3], shape.groups, -1)
-    apart = kernel.reshape(*kernel.shape[:3], shape.groups, -1)
-    mapped = jax.vmap(lambda x, kernel: product(x, kernel), (3, 3), 3)
-    return mapped(grouped, apart).reshape(len(x), *output_size(shape))
 
 
 def shifts(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -213,19 +205,18 @@ def agree(shape: Shape, x: jax.Array, kernel: jax.Array) -> None:
       AssertionError: naming the way and by how much it is off.
     """
     wanted = xla(shape, x, kernel)
-    for name, way in ways(shape).items():
-        np.testing.assert_allclose(way(x, kernel), wanted, rtol=1e-3, atol=1e-3, err_msg=name)
+    for name, run in ways(shape).items():
+        np.testing.assert_allclose(run(x, kernel), wanted, rtol=1e-3, atol=1e-3, err_msg=name)
 
 
 def way_taken(shape: Shape, batch: int, kernel: jax.Array, gradient: bool) -> str:
     """What training takes, and a simulation of many frames."""
-    if shape.groups == 1 and suits_patches(
-        (batch, *shape.size), shape.kernel, shape.strides, shape.padding, gradient=gradient
-    ):
-        return "patches"
     prepared = None if gradient else prepare(kernel, shape.strides, groups=shape.groups)
-    many_pixels = shape.size[0] * shape.size[1] >= WINOGRAD_PIXELS
-    return "winograd, made before" if many_pixels and prepared is not None else "xla"
+    taken = way(
+        (batch, *shape.size), shape.kernel, shape.strides, shape.padding, groups=shape.groups,
+        gradient=gradient, prepared=prepared is not None,
+    )  # fmt: skip
+    return {"winograd": "winograd, made before"}.get(taken, taken)
 
 
 def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[str, Any]:
