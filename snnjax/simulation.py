@@ -40,6 +40,7 @@ __all__ = [
     "parts_of",
     "ready",
     "simulate",
+    "weights_of",
 ]
 
 Params = dict[str, Any]
@@ -50,6 +51,9 @@ NOISE = 2**32 - 1
 
 TOGETHER = 16
 """Frames at once, timesteps by images, up to which larger products win over more memory."""
+
+HEAVY = 2**20
+"""Weights of a network from which they do not stay in a core's cache."""
 
 MANY = 128
 """Frames in all from which it pays to prepare the layers for them."""
@@ -150,7 +154,8 @@ def simulate(
         pre_steps=pre_steps, shown_steps=shown_steps,
     )  # fmt: skip
     if chunk_steps is None:
-        chunk_steps = choose_chunk(jnp.shape(images)[0], num_steps)
+        weights = weights_of(params["layers"])
+        chunk_steps = choose_chunk(jnp.shape(images)[0], num_steps, weights)
     if chunk_steps < 1:
         raise ValueError(f"chunk_steps is {chunk_steps}; want at least 1 timestep at once")
     return _simulate(
@@ -230,25 +235,35 @@ def ready(network: arch.Network, params: Params, batch: Any, num_steps: int, par
     return {**params, "layers": layers}
 
 
-def choose_chunk(batch_size: int, num_steps: int) -> int:
-    """How many timesteps a layer is to compute at once, by batch and T.
+def choose_chunk(batch_size: int, num_steps: int, weights: int) -> int:
+    """How many timesteps a layer is to compute at once, by batch, T and the size of the network.
 
     Up to TOGETHER frames at once larger products win, since a small batch reads every weight for
     little work; from there on they gain nothing, and memory grows. So a batch of that size, or
-    of one that is not known yet, goes through time step by step.
+    of one that is not known yet, goes through time step by step. Where the weights stay in a cache
+    there is little to win but for one or two images, and more to lose to the spikes, which do not.
 
     Choice: measured on two CPU cores; `experiments/throughput` measures it again.
 
     Args:
       batch_size: B.
       num_steps: T.
+      weights: how many numbers all kernels hold; see `weights_of`.
 
     Raises:
       Nothing.
     """
     if not isinstance(batch_size, int):  # in a program that is exported for any batch
         return 1
+    if batch_size > 2 and weights < HEAVY:
+        return 1
     return max(1, min(num_steps, TOGETHER // batch_size))
+
+
+def weights_of(params: Params) -> int:
+    """How many numbers all kernels of a pytree hold."""
+    named = jax.tree_util.tree_flatten_with_path(params)[0]
+    return sum(np.size(leaf) for path, leaf in named if getattr(path[-1], "key", None) == "kernel")
 
 
 def check(

@@ -409,11 +409,22 @@ def test_many_frames_are_computed_by_other_products_with_the_same_answer(padding
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "num_steps", "chosen"),
-    [(1, 8, 8), (1, 300, 16), (4, 300, 4), (16, 8, 1), (128, 8, 1), ("any", 8, 1)],
-)
-def test_how_many_timesteps_at_once(batch_size, num_steps, chosen):
-    assert simulation.choose_chunk(batch_size, num_steps) == chosen
+    ("batch_size", "num_steps", "chosen", "of_few_weights"),
+    [
+        (1, 8, 8, 8), (1, 300, 16, 16), (2, 300, 8, 8), (4, 300, 4, 1), (16, 8, 1, 1),
+        (128, 8, 1, 1), ("any", 8, 1, 1),
+    ],
+)  # fmt: skip
+def test_how_many_timesteps_at_once(batch_size, num_steps, chosen, of_few_weights):
+    assert simulation.choose_chunk(batch_size, num_steps, 2**21) == chosen
+    assert simulation.choose_chunk(batch_size, num_steps, 2**16) == of_few_weights
+
+
+def test_the_weights_of_a_network_are_its_kernels(dense):
+    network, variables = dense
+    wanted = sum(16 * 8 if name == "01_dense" else 8 * 8 for name in ("01_dense", "03_dense"))
+    for tree in (variables, convert(network, variables)):
+        assert simulation.weights_of(tree) == wanted + 8 * 3
 
 
 def test_memory_grows_with_the_timesteps_at_once_alone(dense):

@@ -17,7 +17,7 @@ from snnjax import devices, spiking
 from snnjax.ann import ANN
 from snnjax.conversion import convert
 from snnjax.neuron import NEURONS
-from snnjax.simulation import choose_chunk, simulate
+from snnjax.simulation import choose_chunk, simulate, weights_of
 
 NETWORKS = ("net1", "net2", "vgg16", "resnet20")
 BATCHES = (1, 16, 128)
@@ -137,7 +137,8 @@ def build_ann(network: arch.Network, params: Variables, images: jax.Array) -> Pr
 
 def orders(case: Case) -> dict[str, int]:
     """How many timesteps each layer computes at once, by name; equal ones once."""
-    chosen = choose_chunk(case.batch, case.num_steps)
+    weights = weights_of(draw(arch.find(case.network)))
+    chosen = choose_chunk(case.batch, case.num_steps, weights)
     found = {"step by step": 1}
     if chosen != 1:
         found["chosen"] = chosen

@@ -12,7 +12,6 @@ from cases import NETWORKS
 
 from snnjax import plots, records
 from snnjax.checkpoint import write_whole
-from snnjax.simulation import choose_chunk
 
 HERE = Path(__file__).parent
 ORDERS = ("step by step", "chosen", "layer by layer")
@@ -43,20 +42,21 @@ def place(entry: dict[str, Any]) -> tuple[int, int, int]:
     return NETWORKS.index(entry["network"]), entry["batch"], entry.get("num_steps", 0)
 
 
-def is_chosen(row: dict[str, Any]) -> bool:
-    """Whether it is in the order that a user gets."""
-    return row["chunk_steps"] == choose_chunk(row["batch"], row["num_steps"])
+def grouped(rows: Entries) -> dict[tuple[Any, ...], dict[str, dict[str, Any]]]:
+    """Rows by network, batch, T and neuron, then by order; "own" is the one that a user gets."""
+    groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((*case_of(row), row["neuron"]), {})[row["order"]] = row
+    for by_order in groups.values():
+        by_order["own"] = by_order.get("chosen", by_order["step by step"])
+    return groups
 
 
 def throughput(rows: Entries) -> Table:
     """A line for each network, batch, T and neuron; the ratios are of the chosen order."""
-    groups: dict[tuple[Any, ...], Entries] = {}
-    for row in rows:
-        groups.setdefault((*case_of(row), row["neuron"]), []).append(row)
     lines = []
-    for (network, batch, steps, neuron), group in groups.items():
-        by_order = {row["order"]: row for row in group}
-        (own,) = (row for row in group if is_chosen(row))
+    for (network, batch, steps, neuron), by_order in grouped(rows).items():
+        own = by_order["own"]
         times = [milliseconds(by_order[o]["seconds"]) if o in by_order else "" for o in ORDERS]
         lines.append([
             network, str(batch), str(steps), neuron, *times, str(own["chunk_steps"]),
@@ -211,9 +211,9 @@ def curves(record: dict[str, Entries]) -> dict[str, dict[str, dict[int, float]]]
         by_steps = found.setdefault(network, {}).setdefault(f"{label}, B = {batch}", {})
         by_steps[steps] = max(by_steps.get(steps, 0.0), batch / seconds["median"])
 
-    for row in record["rows"]:
-        if row["neuron"] == "exact-charge" and is_chosen(row):
-            put(row, "snnjax", row["seconds"])
+    for (*_, neuron), by_order in grouped(record["rows"]).items():
+        if neuron == "exact-charge":
+            put(by_order["own"], "snnjax", by_order["own"]["seconds"])
     for entry in record["peers"]:
         if entry["peer"].startswith("SpikingJelly") and "reason" not in entry:
             put(entry, "SpikingJelly", entry["peer_seconds"])

@@ -20,7 +20,7 @@ from snnjax import architecture as arch
 from snnjax import devices, operations, readout, simulation
 from snnjax.conversion import convert
 from snnjax.neuron import NEURONS, NeuronModel, NeuronParams
-from snnjax.simulation import choose_chunk, simulate
+from snnjax.simulation import simulate
 
 HERE = Path(__file__).parent
 STATES = {"exact-charge": 1, "double-threshold": 1}
@@ -40,7 +40,8 @@ def cores(case: Case, neuron: str, counts: Sequence[int], repeats: int) -> dict[
     """Seconds on one core and on several, each a device, by turns in processes of their own that
     the system keeps on these cores.
     """
-    chunk = choose_chunk(case.batch, case.num_steps)
+    orders = cases.orders(case)
+    chunk = orders.get("chosen", orders["step by step"])
     found: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(repeats):
         for count, seconds in found.items():
