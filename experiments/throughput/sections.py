@@ -23,8 +23,9 @@ from snnjax.neuron import NEURONS, NeuronModel, NeuronParams
 from snnjax.simulation import simulate
 
 HERE = Path(__file__).parent
-STATES = {"exact-charge": 1, "double-threshold": 1}
-"""Numbers that a neuron keeps from one timestep to the next."""
+ARRAYS = {"exact-charge": 3, "double-threshold": 4}
+"""What a neuron reads and writes at a timestep: charge and count, and the count after them; or
+current and potential, and the potential and the spike after them."""
 
 
 def probe(case: Case, neuron: str, chunk_steps: int, **more: int) -> dict[str, Any]:
@@ -198,7 +199,7 @@ def profile(
     macs = case.batch * sum(s.dense * (1 if s.in_stem else case.num_steps) for s in found.values())
     shapes = simulate(network, params, images, num_steps=1).neurons
     cells = case.batch * case.num_steps * sum(int(count) for count in shapes.values())
-    traffic = 4 * cells * (2 * STATES[neuron] + 2)  # states and current read, states and spikes out
+    traffic = 4 * cells * ARRAYS[neuron]
     return {
         "seconds": {name: figures(times) for name, times in seconds.items()},
         "parts": {
