@@ -492,7 +492,7 @@ def course(
         if still is not None:
             seen_so_far = elapsed.reshape(-1, *[1] * still.ndim) * still
         else:
-            seen_so_far = state.shown + jnp.cumsum(x, 0)
+            seen_so_far = state.frames + jnp.cumsum(x, 0)
         sent, reached, spikes = spiking.steps_by_counts(
             network, layers, neuron, state.sent, seen_so_far, elapsed, start=start
         )
@@ -543,7 +543,7 @@ class _Ledger(NamedTuple):
 
     sent: dict[str, jax.Array]
     reached: jax.Array
-    shown: Any
+    frames: Any
 
 
 def before_answers(
