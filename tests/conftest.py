@@ -2,11 +2,12 @@
 the user's.
 
 The processes of a run share a cache of what takes long to compile, which ends with the run. What
-one of them has compiled goes with each file of tests: every program keeps parts of memory mapped,
-and with some 65,000 of these Linux gives no more, which ends the process in a segmentation fault.
+one of them has compiled goes every few tests: every program keeps parts of memory mapped, and with
+some 65,000 of these Linux gives no more, which ends the process in a segmentation fault.
 """
 
 import atexit
+import itertools
 import os
 import shutil
 import tempfile
@@ -25,9 +26,14 @@ settings.register_profile("snnjax", deadline=None, derandomize=True, max_example
 settings.load_profile("snnjax")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def programs_of_one_file() -> Iterator[None]:
-    yield
-    import jax  # behind the settings above
+KEPT = 40
+"""Tests whose programs are kept; the hungriest file has some 300 parts mapped for each of its."""
 
-    jax.clear_caches()
+
+@pytest.fixture(autouse=True)
+def programs_of_few_tests(count=itertools.count(1)) -> Iterator[None]:
+    yield
+    if next(count) % KEPT == 0:
+        import jax  # behind the settings above
+
+        jax.clear_caches()
