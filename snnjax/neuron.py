@@ -105,16 +105,16 @@ class NeuronModel(NamedTuple):
 
     revise(params, state) -> state: for a neuron that first runs for some pre-steps, the state
       to start again from, by what it saw in them; None for one that does not.
-    in_turn: each layer has pre-steps of its own, after the layers before it were revised.
     next_count(params, sent, charge) -> sent: for a neuron that, without a leak, goes by nothing
       but the net count of its spikes and all charge that came in; None for one that does not.
+    in_turn: each layer has pre-steps of its own, after the layers before it were revised.
     """
 
     init: Callable[[NeuronParams, tuple[int, ...]], State]
     step: Callable[[NeuronParams, State, jax.Array], tuple[State, jax.Array]]
     revise: Callable[[NeuronParams, State], State] | None = None
-    in_turn: bool = False
     next_count: Callable[[NeuronParams, jax.Array, jax.Array], jax.Array] | None = None
+    in_turn: bool = False
 
 
 def make_params(
