@@ -12,7 +12,7 @@ from snnjax.metrics import accuracy, conversion_loss, latency, spike_rate
 from snnjax.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
 from snnjax.readout import ACCUMULATE, COUNT
 from snnjax.scaling import measure_output_scale, measure_scales
-from snnjax.simulation import Simulation, simulate
+from snnjax.simulation import Simulation, prepare, simulate
 from snnjax.tracing import Traced, trace
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "latency",
     "measure_output_scale",
     "measure_scales",
+    "prepare",
     "simulate",
     "spike_rate",
     "trace",

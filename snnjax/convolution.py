@@ -1,7 +1,8 @@
-"""How a convolution is computed: XLA's own, one matrix product of patches, or Winograd's.
+"""How a convolution is computed: XLA's own, one product of patches, pixels in pairs, or Winograd's.
 
 XLA's convolutions are slow on a CPU where there are few input channels or few pixels. There,
-copying the patches out and multiplying once is faster, forward and backward. Where there are many
+copying the patches out and multiplying once is faster, forward and backward. Up to 16 channels
+leave half of a CPU's vectors idle, and two pixels at once fill them. Where there are many
 channels, the products themselves are what takes the time, and Winograd's algorithm needs fewer.
 All give the same sums in another order.
 """
@@ -16,12 +17,16 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from snnjax.devices import cores_are_devices
+
 __all__ = [
     "borders",
     "conv_general_dilated",
+    "from_pairs",
     "from_patches",
     "one_by_one",
     "prepare",
+    "suits_pairs",
     "suits_patches",
     "way",
     "winograd",
@@ -105,6 +110,56 @@ def suits_patches(
     _, (rows, columns) = _borders_and_size(shape, kernel, strides, padding)
     few = rows * columns <= (64 if gradient else 4)
     return few or channels <= 4 or groups != 1 or kh * kw == 1
+
+
+def from_pairs(
+    x: jax.Array, kernel: jax.Array, padding: Padding, *, precision: Any = None
+) -> jax.Array:
+    """A convolution with strides of 1 where two pixels of a row are one with twice the channels,
+    and two of the output one with twice the features.
+
+    The kernel is there twice, one pixel apart, with zeros beside it: (kw + 1) / kw times the
+    products for an odd width kw, on vectors twice as long.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[kh, kw, C, features]`.
+      padding: "SAME", "VALID", or the border before and after each axis.
+      precision: of the products, as in `jax.numpy.dot`.
+
+    Raises:
+      TypeError: from JAX, if shapes do not fit, or the output has an odd number of columns.
+    """
+    kh, kw, channels, features = kernel.shape
+    (beside, (left, _)), (rows, columns) = _borders_and_size(x.shape, kernel.shape, (1, 1), padding)
+    batch, high, wide, _ = x.shape
+    reach = kw // 2 + 1  # pairs that two pixels of the output hear
+    right = columns + 2 * reach - 2 - left - wide
+    # Row by row, since XLA's loops over few channels are slow.
+    x = jnp.pad(x.reshape(batch * high, -1), ((0, 0), (left * channels, right * channels)))
+    both = [jnp.pad(kernel, ((0, 0), (at, 2 * reach - kw - at), (0, 0), (0, 0))) for at in (0, 1)]
+    y = jax.lax.conv_general_dilated(
+        x.reshape(batch, high, -1, 2 * channels),
+        jnp.stack(both, -2).reshape(kh, reach, 2 * channels, 2 * features),
+        (1, 1), (beside, (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=precision,
+    )  # fmt: skip
+    return y.reshape(batch, rows, columns, features)
+
+
+def suits_pairs(
+    shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], padding: Padding
+) -> bool:
+    """Whether a core is faster with pairs: up to 16 channels before and behind the kernel, which
+    XLA's faster convolutions leave out, strides of 1, and an even number of columns.
+
+    Args:
+      shape: of the input, `[B, H, W, C]`.
+      kernel: its shape, `[kh, kw, C, features]`.
+      strides: `(sh, sw)`.
+      padding: "SAME", "VALID", or the border before and after each axis.
+    """
+    _, (_, columns) = _borders_and_size(shape, kernel, strides, padding)
+    return max(kernel[2:]) <= 16 and tuple(strides) == (1, 1) and columns % 2 == 0
 
 
 def prepare(
@@ -200,10 +255,12 @@ def way(
     gradient: bool = False,
     prepared: bool = False,
 ) -> str:
-    """How `conv_general_dilated` computes: "winograd", "patches" or "xla".
+    """How `conv_general_dilated` computes: "winograd", "patches", "pairs" or "xla".
 
     Choice: Winograd's algorithm where its kernel is there, which `prepare` made, and the map has
-    at least WINOGRAD_PIXELS; patches on a CPU, without dilation, for what `suits_patches`.
+    at least WINOGRAD_PIXELS; patches on a CPU, without dilation, for what `suits_patches`; then
+    pairs for what `suits_pairs`, without gradient, where the cores are devices, since XLA shares a
+    convolution of so few channels among the threads of a device and that of their pairs not.
 
     Args:
       shape: of the input, `[B, H, W, C]`.
@@ -217,8 +274,13 @@ def way(
     """
     if prepared and shape[1] * shape[2] >= WINOGRAD_PIXELS:
         return "winograd"
-    suits = suits_patches(shape, kernel, strides, padding, groups=groups, gradient=gradient)
-    return "patches" if suits and not dilated and jax.default_backend() == "cpu" else "xla"
+    if dilated or jax.default_backend() != "cpu":
+        return "xla"
+    if suits_patches(shape, kernel, strides, padding, groups=groups, gradient=gradient):
+        return "patches"
+    if gradient or not suits_pairs(shape, kernel, strides, padding):
+        return "xla"
+    return "pairs" if cores_are_devices() else "xla"
 
 
 def conv_general_dilated(
@@ -264,6 +326,8 @@ def conv_general_dilated(
         return from_patches(
             lhs, rhs, window_strides, padding, groups=feature_group_count, precision=precision
         )
+    if chosen == "pairs":
+        return from_pairs(lhs, rhs, padding, precision=precision)
     return jax.lax.conv_general_dilated(
         lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
         feature_group_count, precision=precision,

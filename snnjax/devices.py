@@ -23,6 +23,7 @@ __all__ = [
     "check_divides",
     "check_same",
     "copied",
+    "cores_are_devices",
     "everywhere",
     "fetch",
     "leave",
@@ -171,10 +172,18 @@ def use_cores() -> None:
     asked = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if asked or jax.config.values["jax_num_cpu_devices"] > 0:
         return
-    own = getattr(os, "sched_getaffinity", None)  # Linux only
-    count = len(own(0)) if own else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # of a process that knows its devices already
-        jax.config.update("jax_num_cpu_devices", min(count, MOST_CORES))
+        jax.config.update("jax_num_cpu_devices", min(_count_cores(), MOST_CORES))
+
+
+def cores_are_devices() -> bool:
+    """Whether JAX computes on a CPU with a device for each core that this process may use."""
+    return jax.default_backend() == "cpu" and jax.local_device_count() >= _count_cores()
+
+
+def _count_cores() -> int:
+    own = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(own(0)) if own else os.cpu_count() or 1
 
 
 def make_mesh(count: int = 0, *, batch_size: int = 0) -> Mesh:

@@ -38,6 +38,7 @@ __all__ = [
     "image_keys",
     "moved_spikes",
     "parts_of",
+    "prepare",
     "ready",
     "simulate",
     "weights_of",
@@ -225,14 +226,32 @@ def moved_spikes(
     return moved / max(sent, 1.0)
 
 
+def prepare(network: arch.Network, params: Params) -> Params:
+    """The parameters with what is worth computing once for many calls of `simulate`.
+
+    On a CPU these are kernels as Winograd's algorithm needs them, beside the kernels themselves:
+    up to 2.8 times the memory. A call of `simulate` computes them for itself where it has enough
+    images to show, and else does without; so this is for many calls with a few images. What
+    changes a kernel comes before it. The spikes are the same, but where rounding decides.
+
+    Args:
+      network: the architecture.
+      params: what `conversion.convert` returned.
+
+    Raises:
+      KeyError: if the parameters are of another network.
+    """
+    return {**params, "layers": spiking.prepared(network.layers, params["layers"])}
+
+
 def ready(network: arch.Network, params: Params, batch: Any, num_steps: int, parts: int) -> Params:
     """The parameters with their layers as `batch` images for `num_steps` timesteps want them."""
-    layers = params["layers"]
     if parts:
-        layers = spiking.in_parts(network.layers, layers, parts, num_steps)
-    elif isinstance(batch, int) and batch * num_steps >= MANY:  # not known yet in an export
-        layers = spiking.prepared(network.layers, layers)
-    return {**params, "layers": layers}
+        layers = spiking.in_parts(network.layers, params["layers"], parts, num_steps)
+        return {**params, "layers": layers}
+    if isinstance(batch, int) and batch * num_steps >= MANY:  # not known yet in an export
+        return prepare(network, params)
+    return params
 
 
 def choose_chunk(batch_size: int, num_steps: int, weights: int) -> int:

@@ -43,7 +43,8 @@ def in_parts(layer: arch.Conv | arch.Dense, params: dict[str, Any], count: int) 
 
 
 def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with what of the kernel is worth computing once for many images, "prepared".
+    """The parameters with what of the kernel is worth computing once for many images, "prepared",
+    unless they have it.
 
     Args:
       layer: the specification.
@@ -52,6 +53,8 @@ def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
     Raises:
       KeyError: if there is no kernel.
     """
+    if "prepared" in params:
+        return params
     found = prepare(params["kernel"], layer.strides, dilation=layer.dilation, groups=layer.groups)
     return params if found is None else {**params, "prepared": found}
 

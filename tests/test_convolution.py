@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from snnjax import architecture as arch
-from snnjax import convolution
+from snnjax import convolution, devices
 from snnjax.ann import ANN
 from snnjax.convolution import (
     conv_general_dilated,
+    from_pairs,
     from_patches,
     one_by_one,
     prepare,
@@ -85,6 +86,59 @@ def test_the_shape_decides(shape, kernel, strides, groups, patches, with_gradien
         x, w = jnp.zeros((1, *shape[1:])), jnp.zeros(kernel)
         conv_general_dilated(x, w, strides, "SAME", feature_group_count=groups, gradient=gradient)
         assert bool(used) == (wanted and jax.default_backend() == "cpu")
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [
+    ((3, 3), "SAME"), ((3, 3), "VALID"), ((5, 5), "SAME"), ((1, 1), "SAME"), ((2, 2), "SAME"),
+    ((5, 3), ((0, 2), (3, 1))), ((3, 4), ((1, 0), (0, 1))),
+])  # fmt: skip
+def test_pairs_are_the_convolution_of_xla(kernel, padding):
+    draw = np.random.default_rng(7).normal
+    x = draw(size=(2, 5, 8, 6)).astype(np.float32)
+    weights = draw(size=(*kernel, 6, 9)).astype(np.float32)
+
+    def xla(x, weights):
+        return jax.lax.conv_general_dilated(
+            x, weights, (1, 1), padding, dimension_numbers=CHANNELS_LAST
+        )
+
+    ours, pull = jax.vjp(lambda x, w: from_pairs(x, w, padding), x, weights)
+    theirs, pull_theirs = jax.vjp(xla, x, weights)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    upstream = draw(size=theirs.shape).astype(np.float32)
+    for mine, wanted in zip(pull(upstream), pull_theirs(upstream), strict=True):
+        np.testing.assert_allclose(mine, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "options", "wanted"),
+    [
+        ((8, 32, 32, 16), (3, 3, 16, 16), {}, "pairs"),
+        ((8, 32, 32, 16), (3, 3, 16, 16), {"gradient": True}, "xla"),
+        ((8, 32, 32, 16), (3, 3, 16, 16), {"dilated": True}, "xla"),
+        ((8, 32, 32, 16), (3, 3, 16, 16), {"strides": (2, 2)}, "xla"),
+        ((8, 32, 31, 16), (3, 3, 16, 16), {}, "xla"),
+        ((8, 32, 32, 16), (3, 3, 16, 32), {}, "xla"),
+        ((8, 32, 32, 3), (3, 3, 3, 16), {}, "patches"),
+    ],
+)
+def test_few_channels_go_in_pairs_where_cores_are_devices(
+    shape, kernel, options, wanted, monkeypatch
+):
+    options = {"strides": (1, 1), "padding": "SAME", **options}
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr(devices, "_count_cores", lambda: 2)
+    for count in (1, 2):
+        monkeypatch.setattr(jax, "local_device_count", lambda count=count: count)
+        alone = "xla" if count == 1 and wanted == "pairs" else wanted
+        assert convolution.way(shape, kernel, **options) == alone
+    used = []
+    monkeypatch.setattr(convolution, "from_pairs", lambda x, *_, **__: used.append(1) or x)
+    if "dilated" not in options:
+        rest = {"gradient": options.get("gradient", False)}
+        x, w = jnp.zeros((1, *shape[1:])), jnp.zeros(kernel)
+        conv_general_dilated(x, w, options["strides"], "SAME", **rest)
+        assert bool(used) == (wanted == "pairs")
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 12), (2, 3)])

@@ -126,6 +126,7 @@ def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
     for row in record["rows"]:
         assert row["seconds"]["repeats"] == 2
         assert row["to_ann"] > 0 < row["memory_bytes"]
+        assert row["answers_to_steps_of_ann"] > 0
         assert row["spike_rate"] > 0
     (at_once,) = record["thresholds"]
     assert at_once["largest_difference"] < 1e-4
@@ -174,7 +175,7 @@ def test_smoke_of_the_lowerings(tmp_path):
     path = measured(tmp_path, script="lowering.py")
     entries = json.loads(path.read_text())["entries"]
     assert [entry["gradient"] for entry in entries] == [False, True] * 2
-    ways = {"xla", "patches", "shifts", "rows", "matrix", "winograd"}
+    ways = {"xla", "patches", "pairs", "shifts", "rows", "matrix", "winograd"}
     assert set(entries[0]["seconds"]) == ways | {"matrix, made before", "winograd, made before"}
     assert [entry["taken"] for entry in entries] == ["patches"] * 4
     assert entries[2]["groups"] == 64

@@ -14,9 +14,9 @@ import snnjax
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"activation", "allocator", "augmentation", "checkpoint", "checks", "compilation"}
-    | {"convolution", "devices", "encoding", "rate_norm"},
+    | {"devices", "encoding", "rate_norm"},
     1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
-    | {"piecewise", "records", "plots"},
+    | {"convolution", "piecewise", "records", "plots"},
     2: {"blueprint", "graph", "synapse", "preparation", "readout"},
     3: {"ann", "signals", "spiking", "settings"},
     4: {"conversion", "simulation", "stored", "translation"},

@@ -32,7 +32,7 @@ from snnjax.encoding import CONSTANT, DETERMINISTIC, RATE
 from snnjax.neuron import DOUBLE_THRESHOLD, EXACT_CHARGE, INTEGRATE_AND_FIRE, NEURONS
 from snnjax.readout import ACCUMULATE, COUNT
 from snnjax.settings import SimulateConfig
-from snnjax.simulation import simulate
+from snnjax.simulation import prepare, simulate
 
 SHAPE = (4, 4, 1)
 ALPHA = 0.25
@@ -406,7 +406,13 @@ def test_many_frames_are_computed_by_other_products_with_the_same_answer(
     monkeypatch.setattr(convolution, "winograd", lambda *a, **k: used.append(1) or real(*a, **k))
     many = simulate(network, params, images, num_steps=16)
     assert bool(used) == (jax.default_backend() == "cpu")
+    ready = prepare(network, params)
+    assert prepare(network, ready)["layers"]["02_residual"] == ready["layers"]["02_residual"]
+    used.clear()
+    first = simulate(network, ready, images[:4], num_steps=16)
+    assert bool(used) == (jax.default_backend() == "cpu")
     late = 8 if by_counts else 0
+    np.testing.assert_allclose(first.values[late:], few[0].values[late:], atol=0.02)
     apart = np.concatenate([part.values for part in few], 1)
     np.testing.assert_allclose(many.values[late:], apart[late:], atol=0.02)
     moved = np.abs(many.spikes[-1] - np.concatenate([part.spikes[-1] for part in few]))

@@ -1,10 +1,10 @@
 """Which way to compute a convolution is the fastest, for every shape of the six networks.
 
-`python experiments/throughput/lowering.py` measures XLA's own convolution, patches, Winograd's
-algorithm, products of shifted maps or of rows of patches, and, for tiny maps, one dense matrix,
-forward and with the gradient, and writes `results/lowering.json` and `results/lowering.md`: which
-wins, and which one `snnjax.convolution` takes. `way` and `prepare` were chosen by such
-runs; this checks the choice on another machine.
+`python experiments/throughput/lowering.py` measures XLA's own convolution, patches, pairs of
+pixels, Winograd's algorithm, products of shifted maps or of rows of patches, and, for tiny maps,
+one dense matrix, forward and with the gradient, and writes `results/lowering.json` and
+`results/lowering.md`: which wins, and which one `snnjax.convolution` takes. `way` and `prepare`
+were chosen by such runs; this checks the choice on another machine.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from snnjax.ann import ANN
 from snnjax.checkpoint import write_whole
 from snnjax.convolution import (
     borders,
+    from_pairs,
     from_patches,
     prepare,
+    suits_pairs,
     way,
     winograd,
     winograd_kernel,
@@ -110,6 +112,10 @@ def patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     )  # fmt: skip
 
 
+def pairs(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return from_pairs(x, kernel, shape.padding, precision=jax.lax.Precision.HIGHEST)
+
+
 def shifts(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A product for each pixel of the kernel, of the map shifted by it, and their sum."""
     kh, kw, channels, features = shape.kernel
@@ -183,6 +189,8 @@ def ways(shape: Shape) -> dict[str, Callable[..., jax.Array]]:
         found |= {"shifts": shifts, "rows": rows_of_patches}
         if shape.kernel[:2] == (3, 3):
             found["winograd"] = tiles
+        if suits_pairs((1, *shape.size), shape.kernel, shape.strides, shape.padding):
+            found["pairs"] = pairs
     if np.prod(shape.size) * np.prod(output_size(shape)) <= LARGEST_MATRIX:
         found["matrix"] = matrix
     return {name: partial(way, shape) for name, way in found.items()}
@@ -255,7 +263,7 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
 def table(entries: list[dict[str, Any]]) -> str:
     """A line for each shape, batch and direction."""
     names = (
-        "xla", "patches", "shifts", "rows", "winograd", "winograd, made before", "matrix",
+        "xla", "patches", "pairs", "shifts", "rows", "winograd", "winograd, made before", "matrix",
         "matrix, made before",
     )  # fmt: skip
     lines = []

@@ -27,7 +27,7 @@ from snnjax.ann import ANN
 from snnjax.conversion import convert, fold
 from snnjax.scaling import measure_scales
 from snnjax.settings import TrainConfig
-from snnjax.simulation import Simulation
+from snnjax.simulation import Simulation, prepare
 
 HERE = Path(__file__).parent / "peer"
 CHAINS = ("net1", "net2")
@@ -196,7 +196,8 @@ def compare(ours: Simulation, theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, Any]:
-    """A row: one-sided neurons with soft reset from v(0) = 0, ours by turns with a peer's.
+    """A row: one-sided neurons with soft reset from v(0) = 0, ours by turns with a peer's, both
+    for their answers alone.
 
     The peer is asked for its logits first. A peer that cannot, or does not agree, is a row that
     says so.
@@ -206,10 +207,11 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
     calibration = cases.draw_images(network, 32, seed=2)
     scales = measure_scales(network, drawn, np.asarray(calibration))
     params = convert(network, drawn, scales=scales, initial=0.0)
-    program = cases.build_simulation(
-        network, *cases.on_cores(params, images), num_steps=case.num_steps,
-        neuron="integrate-and-fire",
+    built = partial(
+        cases.build_simulation, network, *cases.on_cores(prepare(network, params), images),
+        num_steps=case.num_steps, neuron="integrate-and-fire",
     )  # fmt: skip
+    program = built(answers_alone=True)
     script, options, _ = KINDS[name]
     bare, variables, shown = without_normalise(network, drawn, images)
     # SpikingJelly has a converter of its own; the others get the weights of ours.
@@ -227,7 +229,7 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
             about = peer.ask(
                 "prepare", given=str(path), spec=spec, num_steps=case.num_steps, **options
             )
-            agreement = compare(program.run(), about)
+            agreement = compare(built().run(), about)
             seconds = alternate(
                 {"ours": partial(in_a_row, program.run), "peer": peer.seconds}, effort, rest=REST
             )
