@@ -50,7 +50,7 @@ NOISE = 2**32 - 1
 """Folded into the key of the noise; no image has this place in a data set."""
 
 
-TOGETHER = 16
+TOGETHER = 64
 """Frames at once, timesteps by images, up to which larger products win over more memory."""
 
 HEAVY = 2**20
