@@ -131,7 +131,7 @@ def from_pairs(
       TypeError: from JAX, if shapes do not fit, or the output has an odd number of columns.
     """
     kh, kw, channels, features = kernel.shape
-    (beside, (left, _)), (rows, columns) = _borders_and_size(x.shape, kernel.shape, (1, 1), padding)
+    (above, (left, _)), (rows, columns) = _borders_and_size(x.shape, kernel.shape, (1, 1), padding)
     batch, high, wide, _ = x.shape
     reach = kw // 2 + 1  # pairs that two pixels of the output hear
     right = columns + 2 * reach - 2 - left - wide
@@ -141,7 +141,7 @@ def from_pairs(
     y = jax.lax.conv_general_dilated(
         x.reshape(batch, high, -1, 2 * channels),
         jnp.stack(both, -2).reshape(kh, reach, 2 * channels, 2 * features),
-        (1, 1), (beside, (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=precision,
+        (1, 1), (above, (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=precision,
     )  # fmt: skip
     return y.reshape(batch, rows, columns, features)
 
