@@ -187,12 +187,12 @@ def _compared(
     start = (spiking.init(shapes, layers, watched, len(images)), jnp.zeros_like(logits))
     (state, total), _ = jax.lax.scan(body, start, jnp.arange(num_steps))
     specs = arch.activations(network)
-    compared = {
-        path: _parts(
-            specs[path], spiking.inside(layers, path), wanted[path], state[path], num_steps, neuron
+    compared = {}
+    for path, rates in wanted.items():
+        seen = jax.tree.map(lambda x, rates=rates: x.reshape(rates.shape), state[path])
+        compared[path] = _parts(
+            specs[path], spiking.inside(layers, path), rates, seen, num_steps, neuron
         )
-        for path in shapes
-    }  # fmt: skip
     return {
         "layers": {path: values for path, (values, _) in compared.items()},
         "most": {path: most for path, (_, most) in compared.items()},

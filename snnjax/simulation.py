@@ -17,7 +17,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax import architecture as arch
-from snnjax import spiking
+from snnjax import spiking, synapse
 from snnjax.checks import check_name
 from snnjax.encoding import CONSTANT, Encoding
 from snnjax.neuron import AUGMENTED, EXACT_CHARGE, NeuronModel
@@ -530,9 +530,10 @@ def course(
         before = sum(counts.values(), jnp.zeros(batch, jnp.int32))
         total = before + sum((jnp.cumsum(n, 0) for n in sent.values()), jnp.zeros_like(before))
         counts = {path: counts[path] + n.sum(0) for path, n in sent.items()}
-        observed = (
-            None if observe is None else jax.lax.map(lambda of: observe(*of), (frames, spikes))
-        )
+        observed = None
+        if observe is not None:
+            maps = {path: s.reshape(*s.shape[:2], *shapes[path]) for path, s in spikes.items()}
+            observed = jax.lax.map(lambda of: observe(*of), (frames, maps))
         return (state, out, counts), (values, total, observed)
 
     def show(carry: Any, times: jax.Array) -> tuple[Any, Any]:
@@ -545,7 +546,7 @@ def course(
     logits = jax.eval_shape(partial(spiking.limit, network, params), images)
     if by_counts:
         state: Any = _Ledger(
-            {path: jnp.zeros((batch, *shape)) for path, shape in shapes.items()},
+            {path: jnp.zeros((batch, *synapse.rows(shape))) for path, shape in shapes.items()},
             jnp.zeros(logits.shape),
             jnp.zeros_like(images) if still is None else None,
         )
@@ -556,8 +557,9 @@ def course(
 
 
 class _Ledger(NamedTuple):
-    """What a simulation by counts keeps: the net count of each neuron by path, the sum of the
-    current into the readout `[B, K]`, and that of all frames, None where they are the same.
+    """What a simulation by counts keeps: the net count of each neuron by path, in the layout of
+    `synapse.rows`, the sum of the current into the readout `[B, K]`, and that of all frames, None
+    where they are the same.
     """
 
     sent: dict[str, jax.Array]
@@ -577,8 +579,9 @@ def before_answers(
         )
         parts += [(jnp.zeros_like(values), *others) for values, *others in given]
         for path in revised:
-            numbers = spiking.neuron_params(spiking.inside(run.layers, path))
-            state = {**state, path: neuron.revise(numbers, after[path])}  # type: ignore[misc]
+            numbers = spiking.laid_out(spiking.inside(run.layers, path), run.shapes[path])
+            again = neuron.revise(spiking.neuron_params(numbers), after[path])  # type: ignore[misc]
+            state = {**state, path: again}
         done += pre_steps
     return (state, out, counts), parts
 

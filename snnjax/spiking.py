@@ -23,6 +23,7 @@ __all__ = [
     "in_parts",
     "init",
     "inside",
+    "laid_out",
     "limit",
     "neuron_params",
     "neurons",
@@ -81,13 +82,21 @@ def neurons(network: arch.Network, params: Params, image_shape: tuple[int, ...])
 def init(
     shapes: dict[str, tuple[int, ...]], params: Params, model: NeuronModel, batch_size: int
 ) -> State:
-    """Neurons at rest, by path; `shapes` is what `neurons` returns.
+    """Neurons at rest, by path, in the layout of `synapse.rows`.
+
+    Args:
+      shapes: of each layer for one image, by path, as `neurons` returns them.
+      params: the "layers" of `conversion.convert`.
+      model: the neuron of every layer.
+      batch_size: B.
 
     Raises:
       KeyError: if the parameters are of another network.
     """
     return {
-        path: model.init(neuron_params(inside(params, path)), (batch_size, *shape))
+        path: model.init(
+            neuron_params(laid_out(inside(params, path), shape)), (batch_size, *synapse.rows(shape))
+        )
         for path, shape in shapes.items()
     }
 
@@ -109,12 +118,12 @@ def step(
       network: the architecture.
       params: the "layers" of `conversion.convert`.
       model: the neuron of every layer.
-      state: neurons by path.
+      state: neurons by path, as `init` lays them out.
       x: input of layer `start`: encoded images, or the current that they cause.
       start: the layer to begin with.
 
     Returns:
-      The next state, the current into the readout `[B, K]`, and spikes by path.
+      The next state, the current into the readout `[B, K]`, and spikes by path, laid out as it.
 
     Raises:
       AssertionError: while tracing, if `x` and the state differ in shape.
@@ -148,7 +157,7 @@ def steps(
 
     Returns:
       The state after them, the current into the readout `[T, B, K]`, and spikes `[T, B, ...]` by
-      path.
+      path, laid out as the state.
 
     Raises:
       AssertionError: while tracing, if `x` and the state differ in shape.
@@ -157,14 +166,18 @@ def steps(
     spikes: Spikes = {}
 
     def fire(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
-        numbers = inside(params, path)
+        shape = current.shape[1:]
+        numbers = laid_out(inside(params, path), shape)
+        current = current.reshape(-1, *synapse.rows(shape))
         after, spikes[path] = jax.lax.scan(
             partial(model.step, neuron_params(numbers)), state[path],
             _apart(current + numbers["shift"], num_steps),
         )  # fmt: skip
-        return {**state, path: after}, _together(spikes[path])
+        return {**state, path: after}, _together(spikes[path]).reshape(-1, *shape)
 
-    state, x = propagate(network.layers, params, state, _together(x), "", fire, start=start)
+    state, x = propagate(
+        network.layers, params, state, _together(x), "", fire, start=start, by_rows=True
+    )
     return state, _apart(x, num_steps), spikes
 
 
@@ -197,14 +210,14 @@ def steps_by_counts(
       network: the architecture.
       params: the "layers" of `conversion.convert`.
       model: the neuron of every layer, for which `goes_by_counts`.
-      sent: net counts so far, by path.
+      sent: net counts so far, by path, in the layout of `synapse.rows`.
       x: the sum of the input of layer `start` up to each timestep, `[T, B, ...]`.
       elapsed: timesteps up to each in which biases flowed, `[T]`.
       start: the layer to begin with; no neurons come before it.
 
     Returns:
       The net counts after them, the sum of the current into the readout up to each timestep
-      `[T, B, K]`, and spikes `[T, B, ...]` by path.
+      `[T, B, K]`, and spikes `[T, B, ...]` by path, laid out as the counts.
 
     Raises:
       TypeError: from JAX, if shapes do not fit.
@@ -213,7 +226,9 @@ def steps_by_counts(
     spikes: Spikes = {}
 
     def fire(path: str, sent: Spikes, caused: jax.Array) -> tuple[Spikes, jax.Array]:
-        numbers = inside(params, path)
+        shape = caused.shape[1:]
+        numbers = laid_out(inside(params, path), shape)
+        caused = caused.reshape(-1, *synapse.rows(shape))
 
         def body(count: jax.Array, at: tuple[jax.Array, jax.Array]) -> Any:
             charge, time = at
@@ -223,11 +238,11 @@ def steps_by_counts(
 
         after, counts = jax.lax.scan(body, sent[path], (_apart(caused, num_steps), elapsed))
         spikes[path] = jnp.diff(counts, axis=0, prepend=sent[path][None])
-        return {**sent, path: after}, _together(counts)
+        return {**sent, path: after}, _together(counts).reshape(-1, *shape)
 
     sent, x = propagate(
         network.layers, params, sent, _together(x), "", fire, start=start,
-        elapsed=jnp.tile(elapsed, batch),
+        elapsed=jnp.tile(elapsed, batch), by_rows=True,
     )  # fmt: skip
     return sent, _apart(x, num_steps), spikes
 
@@ -252,11 +267,12 @@ def propagate(
     *,
     start: int = 0,
     elapsed: ArrayLike = 1.0,
+    by_rows: bool = False,
 ) -> tuple[State, jax.Array]:
     """Send `x` through layers, calling neuron(path, state, current) -> (state, x) at neurons.
 
     `x` is the input of one timestep, or a sum over `elapsed` of them, a number for all or `[B]`, in
-    which biases flowed as often.
+    which biases flowed as often; `by_rows` says how they are added, see `synapse.apply`.
 
     Raises:
       KeyError: if the parameters are of other layers.
@@ -273,13 +289,15 @@ def propagate(
                 for branch, inside in layer.branches.items():
                     into = f"{prefix}{name}/{branch}/"
                     state, y = propagate(
-                        inside, inner.get(branch, {}), state, x, into, neuron, elapsed=elapsed
-                    )
+                        inside, inner.get(branch, {}), state, x, into, neuron, elapsed=elapsed,
+                        by_rows=by_rows,
+                    )  # fmt: skip
                     parts.append(y * synapse.of_each(inner.get(f"{branch}_weight", 1.0), y))
                 x = synapse.join(layer, parts)
                 x = x * synapse.of_each(inner.get("weight", 1.0), x)
             case _:
-                x = synapse.apply(layer, params.get(name, {}), x, elapsed=elapsed)
+                inner = params.get(name, {})
+                x = synapse.apply(layer, inner, x, elapsed=elapsed, by_rows=by_rows)
     return state, x
 
 
@@ -361,6 +379,15 @@ def neuron_params(numbers: Params) -> NeuronParams:
     """
     numbers = {"most": jnp.inf, "leak": 1.0, **numbers}
     return NeuronParams(**{name: numbers[name] for name in NeuronParams._fields})
+
+
+def laid_out(numbers: Params, shape: tuple[int, ...]) -> Params:
+    """The numbers of a layer of neurons of that shape, in the layout of `synapse.rows`.
+
+    Raises:
+      ValueError: from JAX, if they do not fit the shape.
+    """
+    return {name: synapse.in_rows(value, shape) for name, value in numbers.items()}
 
 
 def bounded(params: Params, shown_steps: int) -> Params:

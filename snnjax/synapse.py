@@ -13,7 +13,41 @@ from jax.typing import ArrayLike
 from snnjax import architecture as arch
 from snnjax.convolution import borders, conv_general_dilated, one_by_one, prepare
 
-__all__ = ["apply", "in_parts", "join", "of_each", "prepared"]
+__all__ = ["apply", "in_parts", "in_rows", "join", "of_each", "prepared", "rows"]
+
+FEW = 32
+"""Channels of a map from which XLA's loops over neurons are as fast as they are over rows."""
+
+
+def rows(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape in which a simulation keeps a layer's neurons: on a CPU, `(H, W * C)` for a map
+    `(H, W, C)` of fewer than FEW channels; otherwise as it is.
+
+    Choice: XLA's loops over 12 or 16 channels take up to 7 times as long as those over whole rows,
+    those over 32 as long as they. With more, XLA adds biases in the convolution itself.
+    """
+    if len(shape) == 3 and shape[2] < FEW and jax.default_backend() == "cpu":
+        return (shape[0], shape[1] * shape[2])
+    return tuple(shape)
+
+
+def in_rows(values: ArrayLike, shape: Sequence[int]) -> jax.Array:
+    """Numbers of a layer of that shape, laid out to go with arrays `[..., *rows(shape)]`.
+
+    Args:
+      values: one number, one for each channel, or one for each neuron.
+      shape: of the layer for one image.
+
+    Raises:
+      ValueError: from JAX, if they do not fit the shape.
+    """
+    values = jnp.asarray(values)
+    if values.ndim == 0 or rows(shape) == tuple(shape):
+        return values
+    if values.ndim == 1:
+        # Behind a barrier a loop is given them, and does not look up the channel of each neuron.
+        return jax.lax.optimization_barrier(jnp.tile(values, shape[1]))
+    return jnp.broadcast_to(values, shape).reshape(rows(shape))
 
 
 def in_parts(layer: arch.Conv | arch.Dense, params: dict[str, Any], count: int) -> dict[str, Any]:
@@ -60,7 +94,12 @@ def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def apply(
-    layer: arch.Layer, params: dict[str, Any], x: jax.Array, *, elapsed: ArrayLike = 1.0
+    layer: arch.Layer,
+    params: dict[str, Any],
+    x: jax.Array,
+    *,
+    elapsed: ArrayLike = 1.0,
+    by_rows: bool = False,
 ) -> jax.Array:
     """Current that spikes `x` cause through a Dense, Conv, Scale, AvgPool or Flatten.
 
@@ -74,6 +113,7 @@ def apply(
         and what `prepared` or `in_parts` adds.
       x: `[B, N]` or `[B, H, W, C]`, of one timestep or the sum of several.
       elapsed: how many, a number or `[B]`; as often flows what flows at every timestep.
+      by_rows: add biases in the layout of `rows`, for neurons that are kept so.
 
     Raises:
       ValueError: if `layer` is of another kind, or a window larger than the image.
@@ -128,7 +168,14 @@ def apply(
             raise ValueError(
                 f"{layer!r} is no synapse; want a Dense, Conv, Scale, AvgPool or Flatten"
             )
-    return x + times * params["bias"] if "bias" in params else x
+    if "bias" not in params:
+        return x
+    if not by_rows:
+        return x + times * params["bias"]
+    shape = x.shape[1:]
+    bias = in_rows(params["bias"], shape)
+    x = x.reshape(-1, *rows(shape))
+    return (x + times.reshape(-1, *[1] * (x.ndim - 1)) * bias).reshape(-1, *shape)
 
 
 def _repeated(x: jax.Array, params: dict[str, Any]) -> tuple[jax.Array, jax.Array]:

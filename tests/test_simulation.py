@@ -256,6 +256,51 @@ def test_counts_of_spikes_cause_what_the_spikes_do(kind, chunk_steps, how):
     np.testing.assert_allclose(by_counts.values, by_spikes.values, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", NEURONS)
+def test_neurons_kept_by_rows_send_what_they_send_as_maps(name, monkeypatch):
+    """With numbers for the layer, for each channel, and for each neuron, in one network."""
+    active, shape, model = arch.Activation(0.25, 1.5), (6, 4, 3), NEURONS[name]
+    inside = (arch.Conv(5, (3, 3)), active, arch.Conv(5, (3, 3)))
+    network = arch.Network("rows", (
+        arch.Conv(5, (3, 3)), active, arch.Residual(inside), active, arch.AvgPool((2, 2)),
+        arch.Flatten(), arch.Dense(8), active, arch.Dense(3),
+    ))  # fmt: skip
+    params = convert(network, random_variables(network, shape), shift=0.125)
+    shapes, draw = spiking.neurons(network, params["layers"], shape), np.random.default_rng(3)
+    for path, of_one in shapes.items():
+        numbers = spiking.inside(params["layers"], path)
+        for number, drawn_for in (("positive", of_one[-1:]), ("initial", of_one)):
+            factor = draw.uniform(0.5, 1.5, drawn_for).astype(np.float32)
+            numbers[number] = numbers[number] * factor
+        numbers["shift"] = draw.uniform(-0.2, 0.2, of_one[-1:]).astype(np.float32)
+    steps = 1 if model.revise else 0
+    run = {"num_steps": 6 + 10 * steps, "neuron": model, "pre_steps": steps, "record": True}
+    images = random_images(2, shape)
+    kept = simulate(network, params, images, **run)
+    monkeypatch.setattr(synapse, "rows", tuple)
+    maps = arch.Network("maps", network.layers)  # another name is another program
+    wanted = simulate(maps, params, images, **run)
+    assert float(kept.spikes[-1].min()) > 10
+    for path, spikes in kept.recording.items():
+        assert spikes.shape == (run["num_steps"], 2, *shapes[path])
+    for field in ("spikes", "layer_spikes", "recording"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(kept, field), getattr(wanted, field))
+    np.testing.assert_allclose(kept.values, wanted.values, rtol=1e-5, atol=1e-5)
+
+
+def test_a_map_is_kept_by_rows_on_a_cpu_alone(monkeypatch):
+    of_channels, of_neurons = jnp.arange(2.0), jnp.arange(24.0).reshape(4, 3, 2)
+    for backend, kept in (("cpu", (4, 6)), ("gpu", (4, 3, 2))):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        assert synapse.rows((4, 3, 2)) == kept and synapse.rows((7,)) == (7,)
+        assert synapse.rows((4, 3, 32)) == (4, 3, 32)
+        assert synapse.in_rows(3.0, (4, 3, 2)).shape == ()
+        for values in (of_channels, of_neurons):
+            laid_out = jnp.broadcast_to(synapse.in_rows(values, (4, 3, 2)), kept)
+            as_map = np.broadcast_to(values, (4, 3, 2))
+            np.testing.assert_array_equal(laid_out.reshape(4, 3, 2), as_map)
+
+
 def test_a_leak_goes_by_charges(dense):
     network, variables = dense
     images = random_images(3, SHAPE)
