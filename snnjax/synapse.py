@@ -46,7 +46,7 @@ def in_rows(values: ArrayLike, shape: Sequence[int]) -> jax.Array:
         return values
     if values.ndim == 1:
         # Behind a barrier a loop is given them, and does not look up the channel of each neuron.
-        return jax.lax.optimization_barrier(jnp.tile(values, shape[1]))
+        return jax.lax.optimization_barrier(jnp.tile(jnp.broadcast_to(values, shape[2:]), shape[1]))
     return jnp.broadcast_to(values, shape).reshape(rows(shape))
 
 
