@@ -35,6 +35,7 @@ __all__ = [
     "NeuronModel",
     "NeuronParams",
     "OffsetState",
+    "PotentialState",
     "make_params",
 ]
 
@@ -61,6 +62,12 @@ class MembraneState(NamedTuple):
     """membrane: `[B, ...]` potential after reset, v(t)."""
 
     membrane: jax.Array
+
+
+class PotentialState(NamedTuple):
+    """potential: `[B, ...]` m(t), before the reset."""
+
+    potential: jax.Array
 
 
 class MemoryState(NamedTuple):
@@ -108,6 +115,8 @@ class NeuronModel(NamedTuple):
     next_count(params, sent, charge) -> sent: for a neuron that, without a leak, goes by nothing
       but the net count of its spikes and all charge that came in; None for one that does not.
     in_turn: each layer has pre-steps of its own, after the layers before it were revised.
+    late: the same neuron with another state, which a simulation keeps in its place: one array from
+      which both spikes and reset follow, so that nothing of the timestep before is read for either.
     """
 
     init: Callable[[NeuronParams, tuple[int, ...]], State]
@@ -115,6 +124,7 @@ class NeuronModel(NamedTuple):
     revise: Callable[[NeuronParams, State], State] | None = None
     next_count: Callable[[NeuronParams, jax.Array, jax.Array], jax.Array] | None = None
     in_turn: bool = False
+    late: NeuronModel | None = None
 
 
 def make_params(
@@ -164,7 +174,18 @@ def _fire(
     """The potential before reset, and where it fires up and down (eqs. 2, 3, 12, 18)."""
     chex.assert_equal_shape([state.membrane, current])
     m = params.leak * state.membrane + current
-    return m, m >= params.positive, m <= -params.negative
+    return m, *_fires(params, m)
+
+
+def _fires(params: NeuronParams, m: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Where a potential before its reset fires up and down (eqs. 3, 12)."""
+    return m >= params.positive, m <= -params.negative
+
+
+def _reset(params: NeuronParams, m: jax.Array) -> jax.Array:
+    """The potential after the reset by subtraction (eq. 4)."""
+    up, down = _fires(params, m)
+    return m - jnp.where(up, params.positive, 0.0) + jnp.where(down, params.negative, 0.0)
 
 
 def _double_threshold(
@@ -180,8 +201,31 @@ def _double_threshold(
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
     m, up, down = _fire(params, state, current)
-    v = m - jnp.where(up, params.positive, 0.0) + jnp.where(down, params.negative, 0.0)
-    return MembraneState(v), up.astype(m.dtype) - down.astype(m.dtype)
+    return MembraneState(_reset(params, m)), up.astype(m.dtype) - down.astype(m.dtype)
+
+
+def _rest_before_reset(params: NeuronParams, shape: tuple[int, ...]) -> PotentialState:
+    v = _rest(params, shape).membrane
+    up, down = _fires(params, v)
+    return PotentialState(
+        v + jnp.where(up, params.positive, 0.0) - jnp.where(down, params.negative, 0.0)
+    )
+
+
+def _late_double_threshold(
+    params: NeuronParams, state: PotentialState, current: jax.Array
+) -> tuple[PotentialState, jax.Array]:
+    """`_double_threshold`, which leaves the reset to the next timestep.
+
+    Choice: XLA keeps a copy of a potential that it updates while spikes are yet to be computed
+    from it; here they are computed from the one that is kept.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    membrane = MembraneState(_reset(params, state.potential))
+    m, up, down = _fire(params, membrane, current)
+    return PotentialState(m), up.astype(m.dtype) - down.astype(m.dtype)
 
 
 def _integrate_and_fire(
@@ -388,7 +432,9 @@ def _move_start(params: NeuronParams, state: OffsetState) -> OffsetState:
     return _watch(jnp.where(too_few, rest + higher, jnp.where(too_many, rest - lower, rest)))
 
 
-DOUBLE_THRESHOLD = NeuronModel(_rest, _double_threshold)
+DOUBLE_THRESHOLD = NeuronModel(
+    _rest, _double_threshold, late=NeuronModel(_rest_before_reset, _late_double_threshold)
+)
 """The paper's neuron: two thresholds, reset by subtraction."""
 
 DOUBLE_THRESHOLD_HARD = NeuronModel(_rest, _double_threshold_hard)

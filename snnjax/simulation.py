@@ -495,7 +495,7 @@ def course(
         frame, key, images, params["gain"], encoding=encoding, first=first, noise=noise
     )  # fmt: skip
 
-    by_counts = spiking.goes_by_counts(network, layers, neuron)
+    by_counts, kept = spiking.goes_by_counts(network, layers, neuron), neuron.late or neuron
     start, still = 0, None  # type: int, Any
     if not encoding.varies and noise is None:  # the first current is the same at every step
         start = spiking.split_stem(network.layers)
@@ -504,7 +504,7 @@ def course(
 
     def stepped(state: Any, x: jax.Array, times: jax.Array, shown: bool) -> Any:
         of_now = layers if shown else spiking.quiet(layers)
-        return spiking.steps(network, of_now, neuron, state, x, start=start)
+        return spiking.steps(network, of_now, kept, state, x, start=start)
 
     def counted(state: _Ledger, x: jax.Array, times: jax.Array, shown: bool) -> Any:
         elapsed = jnp.minimum(times + 1, shown_steps or np.inf).astype(x.dtype)
@@ -551,7 +551,7 @@ def course(
             jnp.zeros_like(images) if still is None else None,
         )
     else:
-        state = spiking.init(shapes, layers, neuron, batch)
+        state = spiking.init(shapes, layers, kept, batch)
     counts = {path: jnp.zeros(batch, jnp.int32) for path in shapes}
     return Course(layers, shapes, (state, readout.init(params, logits.shape), counts), show, settle)
 
@@ -579,7 +579,7 @@ def before_answers(
         )
         parts += [(jnp.zeros_like(values), *others) for values, *others in given]
         for path in revised:
-            numbers = spiking.laid_out(spiking.inside(run.layers, path), run.shapes[path])
+            numbers = spiking.laid_out(run.layers, path, run.shapes[path])
             again = neuron.revise(spiking.neuron_params(numbers), after[path])  # type: ignore[misc]
             state = {**state, path: again}
         done += pre_steps

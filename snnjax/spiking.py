@@ -95,7 +95,7 @@ def init(
     """
     return {
         path: model.init(
-            neuron_params(laid_out(inside(params, path), shape)), (batch_size, *synapse.rows(shape))
+            neuron_params(laid_out(params, path, shape)), (batch_size, *synapse.rows(shape))
         )
         for path, shape in shapes.items()
     }
@@ -167,7 +167,7 @@ def steps(
 
     def fire(path: str, state: State, current: jax.Array) -> tuple[State, jax.Array]:
         shape = current.shape[1:]
-        numbers = laid_out(inside(params, path), shape)
+        numbers = laid_out(params, path, shape)
         current = current.reshape(-1, *synapse.rows(shape))
         after, spikes[path] = jax.lax.scan(
             partial(model.step, neuron_params(numbers)), state[path],
@@ -227,7 +227,7 @@ def steps_by_counts(
 
     def fire(path: str, sent: Spikes, caused: jax.Array) -> tuple[Spikes, jax.Array]:
         shape = caused.shape[1:]
-        numbers = laid_out(inside(params, path), shape)
+        numbers = laid_out(params, path, shape)
         caused = caused.reshape(-1, *synapse.rows(shape))
 
         def body(count: jax.Array, at: tuple[jax.Array, jax.Array]) -> Any:
@@ -381,13 +381,14 @@ def neuron_params(numbers: Params) -> NeuronParams:
     return NeuronParams(**{name: numbers[name] for name in NeuronParams._fields})
 
 
-def laid_out(numbers: Params, shape: tuple[int, ...]) -> Params:
-    """The numbers of a layer of neurons of that shape, in the layout of `synapse.rows`.
+def laid_out(params: Params, path: str, shape: tuple[int, ...]) -> Params:
+    """The numbers of the neurons at a path, of that shape, in the layout of `synapse.rows`.
 
     Raises:
+      KeyError: if the parameters are of another network.
       ValueError: from JAX, if they do not fit the shape.
     """
-    return {name: synapse.in_rows(value, shape) for name, value in numbers.items()}
+    return {name: synapse.in_rows(value, shape) for name, value in inside(params, path).items()}
 
 
 def bounded(params: Params, shown_steps: int) -> Params:

@@ -107,6 +107,20 @@ def test_charge_is_conserved_to_the_last_bit(seed, alpha):
 
 @given(
     seed=st.integers(0, 2**31 - 1),
+    alpha=st.sampled_from([0.0, 0.125, 0.5, 1.0]),
+    leak=st.sampled_from([0.5, 1.0]),
+    initial=st.sampled_from([-17.0, -8.0, 0.0, 0.5, 1.0, 3.25]),
+)
+def test_a_reset_at_the_next_timestep_changes_no_spike(seed, alpha, leak, initial):
+    """Wherever the potential starts, beyond a threshold too; exact on dyadic numbers."""
+    currents = np.random.default_rng(seed).integers(-32, 33, (12, 5)) / 16
+    params = make_params(1.0, alpha=alpha, leak=leak, initial=initial)
+    spikes = spike_train(DOUBLE_THRESHOLD, params, currents)
+    np.testing.assert_array_equal(spike_train(DOUBLE_THRESHOLD.late, params, currents), spikes)
+
+
+@given(
+    seed=st.integers(0, 2**31 - 1),
     mean=st.floats(-2, 2, width=16),
     alpha=st.sampled_from([0.125, 0.25, 1.0]),
 )
