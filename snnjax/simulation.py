@@ -36,6 +36,7 @@ __all__ = [
     "course",
     "frame",
     "image_keys",
+    "light_until",
     "moved_spikes",
     "parts_of",
     "prepare",
@@ -52,6 +53,9 @@ NOISE = 2**32 - 1
 
 TOGETHER = 64
 """Frames at once, timesteps by images, up to which larger products win over more memory."""
+
+FEW_IMAGES = 2
+"""Images at once up to which every network is faster with several timesteps at once."""
 
 HEAVY = 2**20
 """Weights of a network from which they do not stay in a core's cache."""
@@ -137,7 +141,8 @@ def simulate(
       chunk_steps: how many timesteps a layer computes before the next layer does: 1 goes through
         time first, `num_steps` through the layers first, with the spikes of so many timesteps in
         memory. The spikes are the same, but where rounding decides. Static; None for
-        `choose_chunk`.
+        `choose_chunk`, and for the layers before `light_until` one by one where there are more than
+        two images.
       products: a name of PRODUCTS. A layer that hears counts of spikes, or their means over 2, 4 or
         more pixels, may multiply them by its kernel as so many bfloat16 numbers, summed in
         float32: what hardware for that is fast at. Three are the kernel itself; fewer are not, so
@@ -154,9 +159,10 @@ def simulate(
         network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding, key=key,
         pre_steps=pre_steps, shown_steps=shown_steps,
     )  # fmt: skip
+    first_alone, batch = False, jnp.shape(images)[0]
     if chunk_steps is None:
-        weights = weights_of(params["layers"])
-        chunk_steps = choose_chunk(jnp.shape(images)[0], num_steps, weights)
+        chunk_steps = choose_chunk(batch, num_steps, weights_of(params["layers"]))
+        first_alone = chunk_steps > 1 and batch > FEW_IMAGES
     if chunk_steps < 1:
         raise ValueError(f"chunk_steps is {chunk_steps}; want at least 1 timestep at once")
     return _simulate(
@@ -164,7 +170,8 @@ def simulate(
         Observer(_spikes) if record is True else record or None,
         network=network, num_steps=int(num_steps), neuron=neuron, encoding=encoding,
         readout=readout, pre_steps=int(pre_steps), shown_steps=min(shown_steps, num_steps),
-        chunk_steps=int(chunk_steps), parts=parts_of(products, neuron, num_steps),
+        chunk_steps=int(chunk_steps), first_alone=first_alone,
+        parts=parts_of(products, neuron, num_steps),
     )  # fmt: skip
 
 
@@ -274,9 +281,36 @@ def choose_chunk(batch_size: int, num_steps: int, weights: int) -> int:
     """
     if not isinstance(batch_size, int):  # in a program that is exported for any batch
         return 1
-    if batch_size > 2 and weights < HEAVY:
+    if batch_size > FEW_IMAGES and weights < HEAVY:
         return 1
     return max(1, min(num_steps, TOGETHER // batch_size))
+
+
+def light_until(network: arch.Network, layers: Params, shapes: dict[str, tuple[int, ...]]) -> int:
+    """How many layers come before those that have more weights than TOGETHER frames have neurons.
+
+    Several timesteps at once read each weight once for all, and keep the spikes of all: behind
+    this place the first are more, before it the second.
+
+    Args:
+      network: the architecture.
+      layers: the "layers" of `conversion.convert`.
+      shapes: of each layer of neurons for one image, by path.
+
+    Raises:
+      Nothing.
+    """
+    place, weights = 0, 0
+    for at, (name, _) in enumerate(arch.named(network.layers)):
+        weights += weights_of({name: layers.get(name, {})})
+        own = [shape for path, shape in shapes.items() if f"{path}/".startswith(f"{name}/")]
+        neurons = sum(map(math.prod, own))
+        follows = place == at and not weights  # a pooling, or neurons behind a block
+        if follows or 0 < weights < TOGETHER * neurons:
+            place = at + 1
+        if own:
+            weights = 0
+    return place
 
 
 def weights_of(params: Params) -> int:
@@ -404,6 +438,7 @@ def _check_images(images: ArrayLike) -> None:
         "pre_steps",
         "shown_steps",
         "chunk_steps",
+        "first_alone",
         "parts",
     ),
 )
@@ -423,12 +458,13 @@ def _simulate(
     pre_steps: int,
     shown_steps: int,
     chunk_steps: int,
+    first_alone: bool,
     parts: int,
 ) -> Simulation:
     params = ready(network, params, images.shape[0], num_steps, parts)
     run = course(
         params, images, key, first, noise, network=network, neuron=neuron, encoding=encoding,
-        readout=readout, shown_steps=shown_steps, observe=observe,
+        readout=readout, shown_steps=shown_steps, observe=observe, first_alone=first_alone,
     )  # fmt: skip
     carry, given = before_answers(run, network, neuron, pre_steps, chunk_steps)
     done, end = sum(len(total) for _, total, _ in given), shown_steps or num_steps
@@ -485,8 +521,13 @@ def course(
     readout: Readout,
     shown_steps: int,
     observe: Observer | None = None,
+    first_alone: bool = False,
 ) -> Course:
-    """What `simulate` runs; its arguments are those of `simulate`, `observe` for its `record`."""
+    """What `simulate` runs; its arguments are those of `simulate`, `observe` for its `record`.
+
+    With `first_alone`, of several timesteps at once the layers before `light_until` compute one
+    after the other.
+    """
     layers, batch = params["layers"], images.shape[0]
     if shown_steps:
         layers = spiking.bounded(layers, shown_steps)
@@ -502,9 +543,37 @@ def course(
         stem = arch.Network(network.name, network.layers[:start])
         _, still, _ = spiking.step(stem, layers, neuron, {}, seen(0))
 
+    place = light_until(network, layers, shapes) if first_alone else 0
+
+    def run(
+        part: arch.Network, begin: int, of_now: Params, state: Any, x: jax.Array, elapsed: jax.Array
+    ) -> tuple[Any, jax.Array, Any]:
+        if by_counts:
+            state, x, spikes = spiking.steps_by_counts(
+                part, of_now, neuron, state, x, elapsed, start=begin
+            )
+        else:
+            state, x, spikes = spiking.steps(part, of_now, kept, state, x, start=begin)
+        counts = {path: _count(of) for path, of in spikes.items()}
+        return state, x, (counts, spikes if observe is not None else {})
+
+    def through(of_now: Params, state: Any, x: jax.Array, elapsed: jax.Array) -> Any:
+        if place <= start or len(x) == 1:
+            return run(network, start, of_now, state, x, elapsed)
+        front = arch.Network(network.name, network.layers[:place])
+
+        def alone(state: Any, at: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+            state, *given = run(front, start, of_now, state, *(of[None] for of in at))
+            return state, jax.tree.map(lambda of: of[0], given)
+
+        before = {path: state[path] for path in arch.activations(front)}
+        behind = {path: of for path, of in state.items() if path not in before}
+        before, (x, found) = jax.lax.scan(alone, before, (x, elapsed))
+        behind, x, more = run(network, place, of_now, behind, x, elapsed)
+        return {**before, **behind}, x, [a | b for a, b in zip(found, more, strict=True)]
+
     def stepped(state: Any, x: jax.Array, times: jax.Array, shown: bool) -> Any:
-        of_now = layers if shown else spiking.quiet(layers)
-        return spiking.steps(network, of_now, kept, state, x, start=start)
+        return through(layers if shown else spiking.quiet(layers), state, x, times)
 
     def counted(state: _Ledger, x: jax.Array, times: jax.Array, shown: bool) -> Any:
         elapsed = jnp.minimum(times + 1, shown_steps or np.inf).astype(x.dtype)
@@ -512,21 +581,20 @@ def course(
             seen_so_far = elapsed.reshape(-1, *[1] * still.ndim) * still
         else:
             seen_so_far = state.frames + jnp.cumsum(x, 0)
-        sent, reached, spikes = spiking.steps_by_counts(
-            network, layers, neuron, state.sent, seen_so_far, elapsed, start=start
-        )
+        sent, reached, found = through(layers, state.sent, seen_so_far, elapsed)
         before = jnp.concatenate([state.reached[None], reached[:-1]])
         after = _Ledger(sent, reached[-1], None if still is not None else seen_so_far[-1])
-        return after, reached - before, spikes
+        return after, reached - before, found
 
     def advance(carry: Any, frames: jax.Array, times: jax.Array, shown: bool) -> tuple[Any, Any]:
         state, out, counts = carry
         x = frames
         if still is not None:
             x = jnp.broadcast_to(still * shown, (len(times), *still.shape))
-        state, currents, spikes = (counted if by_counts else stepped)(state, x, times, shown)
+        state, currents, (sent, spikes) = (counted if by_counts else stepped)(
+            state, x, times, shown
+        )
         out, values = jax.lax.scan(partial(readout.step, params), out, currents)
-        sent = {path: _count(s) for path, s in spikes.items()}
         before = sum(counts.values(), jnp.zeros(batch, jnp.int32))
         total = before + sum((jnp.cumsum(n, 0) for n in sent.values()), jnp.zeros_like(before))
         counts = {path: counts[path] + n.sum(0) for path, n in sent.items()}

@@ -239,7 +239,7 @@ def test_counting_takes_no_memory_that_grows_with_time():
         memory = simulation._simulate.lower(
             params, images, None, 0, None, watch, network=network, num_steps=num_steps,
             neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
-            shown_steps=0, chunk_steps=1, parts=0,
+            shown_steps=0, chunk_steps=1, first_alone=False, parts=0,
         ).compile().memory_analysis()  # fmt: skip
         return memory.temp_size_in_bytes, memory.output_size_in_bytes
 

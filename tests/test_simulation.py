@@ -1,5 +1,6 @@
 """The scan over time: against a slow loop, under jit and vmap, in bounded memory."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -156,7 +157,7 @@ def test_memory_does_not_grow_with_time():
         compiled = simulation._simulate.lower(
             params, images, None, 0, None, None, network=network, num_steps=num_steps,
             neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
-            shown_steps=0, chunk_steps=1, parts=0,
+            shown_steps=0, chunk_steps=1, first_alone=False, parts=0,
         ).compile().memory_analysis()  # fmt: skip
         return compiled.temp_size_in_bytes, compiled.output_size_in_bytes
 
@@ -209,6 +210,57 @@ def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(dense, how, chunk_
     for name in ("spikes", "layer_spikes", "recording"):
         jax.tree.map(np.testing.assert_array_equal, getattr(one, name), getattr(many, name))
     np.testing.assert_allclose(one.values, many.values, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", range(7))
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"encoding": RATE},
+        {"shown_steps": 3},
+        {"neuron": DOUBLE_THRESHOLD, "encoding": DETERMINISTIC},
+        {"neuron": NEURONS["residual-mask"], "pre_steps": 3},
+    ],
+    ids=["constant", "rate", "settles", "deterministic", "srp"],
+)
+def test_the_first_layers_alone_send_the_spikes_of_all_at_once(place, how, monkeypatch):
+    network = replace(residual_network(), name=f"from {place}")  # compiled for this place
+    assert len(network.layers) > 6
+    params = convert(network, dyadic(random_variables(network, (8, 8, 3))))
+    run = {"num_steps": 7, "key": jax.random.key(1), "record": True, **how}
+    images, asked = dyadic(random_images(3, (8, 8, 3))), []
+    one = simulate(network, params, images, chunk_steps=1, **run)
+
+    def until(*arguments):
+        asked.append(arguments)
+        return place
+
+    monkeypatch.setattr(simulation, "choose_chunk", lambda *sizes: 3)
+    monkeypatch.setattr(simulation, "light_until", until)
+    many = simulate(network, params, images, **run)
+    assert asked
+    assert float(jnp.abs(one.spikes[-1]).min()) > 3
+    for name in ("spikes", "layer_spikes", "recording"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(one, name), getattr(many, name))
+    np.testing.assert_allclose(one.values, many.values, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "first"),
+    [
+        pytest.param(arch.NET1, (28, 28, 1), "01_dense", id="all-are-heavy"),
+        pytest.param(arch.VGG16, (32, 32, 3), "25_conv", id="from-4x4-pixels"),
+        pytest.param(arch.RESNET18, (32, 32, 3), "14_residual", id="blocks"),
+        pytest.param(arch.RESNET20, (32, 32, 3), "24_dense", id="none-is-heavy"),
+    ],
+)
+def test_the_first_layer_with_more_weights_than_spikes(network, shape, first):
+    variables = jax.eval_shape(ANN(network.layers).init, jax.random.key(0), jnp.zeros((1, *shape)))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), variables)
+    layers = convert(network, zeros)["layers"]
+    place = simulation.light_until(network, layers, spiking.neurons(network, layers, shape))
+    assert arch.named(network.layers)[place][0] == first
 
 
 def leaking(params, leak):
@@ -491,7 +543,7 @@ def test_memory_grows_with_the_timesteps_at_once_alone(dense):
         return simulation._simulate.lower(
             params, images, None, 0, None, None, network=network, num_steps=num_steps,
             neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
-            shown_steps=0, chunk_steps=chunk_steps, parts=0,
+            shown_steps=0, chunk_steps=chunk_steps, first_alone=False, parts=0,
         ).compile().memory_analysis().temp_size_in_bytes  # fmt: skip
 
     assert bytes_of(64, 16) == bytes_of(256, 16) > 4 * bytes_of(256, 1)

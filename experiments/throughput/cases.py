@@ -211,7 +211,7 @@ def measure(case: Case, neuron: str, order: str, effort: Effort) -> dict[str, An
     chunk = orders(case)[order]
     built = partial(
         build_simulation, network, params, images, num_steps=case.num_steps, neuron=neuron,
-        chunk_steps=chunk,
+        chunk_steps=None if order == "chosen" else chunk,
     )  # fmt: skip
     ours, ann = built(), build_ann(network, *on_cores(plain, images))
     programs = {"ours": ours, "answers": built(answers_alone=True), "ann": ann}

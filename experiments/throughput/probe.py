@@ -32,10 +32,10 @@ def constant(network: arch.Network, images: jax.Array) -> dict[str, Any]:
 
 
 def main(
-    *, network: str, batch: int, num_steps: int, chunk_steps: int, neuron: str, cores: int = 0
+    *, network: str, batch: int, num_steps: int, neuron: str, chunk_steps: int = 0, cores: int = 0
 ) -> None:
-    """Compile, run once, and print the figures; with `cores`, seconds on these alone, each a
-    device.
+    """Compile, run once, and print the figures, in the chosen order where `chunk_steps` is 0; with
+    `cores`, seconds on these alone, each a device.
     """
     jax.config.update("jax_enable_compilation_cache", False)
     if cores:
@@ -49,7 +49,12 @@ def main(
         params, images = cases.on_cores(params, images)
     begun = peak_bytes()
     program = cases.build_simulation(
-        found, params, images, num_steps=num_steps, neuron=neuron, chunk_steps=chunk_steps
+        found,
+        params,
+        images,
+        num_steps=num_steps,
+        neuron=neuron,
+        chunk_steps=chunk_steps or None,
     )
     compiled = peak_bytes()
     program.run()

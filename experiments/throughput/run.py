@@ -69,7 +69,7 @@ def memory(probes: list[tuple[str, int, int, str]]) -> Iterator[Task]:
         case = Case(network, batch, steps)
         chunk = 1 if order == "step by step" else steps
         key = {**case._asdict(), "neuron": "exact-charge", "order": order}
-        yield Task("memory", key, partial(sections.probe, case, "exact-charge", chunk))
+        yield Task("memory", key, partial(sections.probe, case, "exact-charge", chunk_steps=chunk))
 
 
 def at_once(case: Case, count: int, effort: Effort) -> Iterator[Task]:

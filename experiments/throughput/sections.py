@@ -28,9 +28,9 @@ ARRAYS = {"exact-charge": 3, "double-threshold": 4}
 current and potential, and the potential and the spike after them."""
 
 
-def probe(case: Case, neuron: str, chunk_steps: int, **more: int) -> dict[str, Any]:
+def probe(case: Case, neuron: str, **more: int) -> dict[str, Any]:
     """Peak memory of a fresh process, XLA's own count, and seconds to compile."""
-    options = {**case._asdict(), "neuron": neuron, "chunk_steps": chunk_steps, **more}
+    options = {**case._asdict(), "neuron": neuron, **more}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [sys.executable, str(HERE / "probe.py"), *words]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -41,12 +41,10 @@ def cores(case: Case, neuron: str, counts: Sequence[int], repeats: int) -> dict[
     """Seconds on one core and on several, each a device, by turns in processes of their own that
     the system keeps on these cores.
     """
-    orders = cases.orders(case)
-    chunk = orders.get("chosen", orders["step by step"])
     found: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(repeats):
         for count, seconds in found.items():
-            seconds.append(probe(case, neuron, chunk, cores=count)["seconds"])
+            seconds.append(probe(case, neuron, cores=count)["seconds"])
     one = median(found[1])
     return {
         "seconds": {str(count): figures(seconds) for count, seconds in found.items()},
