@@ -182,10 +182,10 @@ def _fires(params: NeuronParams, m: jax.Array) -> tuple[jax.Array, jax.Array]:
     return m >= params.positive, m <= -params.negative
 
 
-def _reset(params: NeuronParams, m: jax.Array) -> jax.Array:
-    """The potential after the reset by subtraction (eq. 4)."""
+def _taken(params: NeuronParams, m: jax.Array) -> jax.Array:
+    """What the reset by subtraction takes from a potential (eq. 4)."""
     up, down = _fires(params, m)
-    return m - jnp.where(up, params.positive, 0.0) + jnp.where(down, params.negative, 0.0)
+    return jnp.where(up, params.positive, 0.0) - jnp.where(down, params.negative, 0.0)
 
 
 def _double_threshold(
@@ -201,15 +201,12 @@ def _double_threshold(
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
     m, up, down = _fire(params, state, current)
-    return MembraneState(_reset(params, m)), up.astype(m.dtype) - down.astype(m.dtype)
+    return MembraneState(m - _taken(params, m)), up.astype(m.dtype) - down.astype(m.dtype)
 
 
 def _rest_before_reset(params: NeuronParams, shape: tuple[int, ...]) -> PotentialState:
     v = _rest(params, shape).membrane
-    up, down = _fires(params, v)
-    return PotentialState(
-        v + jnp.where(up, params.positive, 0.0) - jnp.where(down, params.negative, 0.0)
-    )
+    return PotentialState(v + _taken(params, v))
 
 
 def _late_double_threshold(
@@ -223,8 +220,8 @@ def _late_double_threshold(
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
-    membrane = MembraneState(_reset(params, state.potential))
-    m, up, down = _fire(params, membrane, current)
+    membrane = state.potential - _taken(params, state.potential)
+    m, up, down = _fire(params, MembraneState(membrane), current)
     return PotentialState(m), up.astype(m.dtype) - down.astype(m.dtype)
 
 

@@ -187,8 +187,7 @@ def test_spikes_are_counted_as_they_are_recorded():
     )
 
 
-@pytest.mark.parametrize("chunk_steps", [2, 3, 7, 100])
-@pytest.mark.parametrize(
+in_all_ways = pytest.mark.parametrize(
     "how",
     [
         {},
@@ -200,6 +199,17 @@ def test_spikes_are_counted_as_they_are_recorded():
     ],
     ids=["constant", "rate", "settles", "deterministic", "srp", "cos"],
 )
+
+
+def assert_same_spikes(one, other, tolerance=1e-6):
+    """Values up to rounding; spikes and every count of them to the last."""
+    for name in ("spikes", "layer_spikes", "recording"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(one, name), getattr(other, name))
+    np.testing.assert_allclose(one.values, other.values, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("chunk_steps", [2, 3, 7, 100])
+@in_all_ways
 def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(dense, how, chunk_steps):
     network, variables = dense
     params, images = convert(network, dyadic(variables)), dyadic(random_images(3, SHAPE))
@@ -207,28 +217,16 @@ def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(dense, how, chunk_
     one = simulate(network, params, images, chunk_steps=1, **run)
     many = simulate(network, params, images, chunk_steps=chunk_steps, **run)
     assert float(jnp.abs(one.spikes[-1]).min()) > 3
-    for name in ("spikes", "layer_spikes", "recording"):
-        jax.tree.map(np.testing.assert_array_equal, getattr(one, name), getattr(many, name))
-    np.testing.assert_allclose(one.values, many.values, rtol=1e-6, atol=1e-6)
+    assert_same_spikes(one, many)
 
 
 @pytest.mark.parametrize("place", range(7))
-@pytest.mark.parametrize(
-    "how",
-    [
-        {},
-        {"encoding": RATE},
-        {"shown_steps": 3},
-        {"neuron": DOUBLE_THRESHOLD, "encoding": DETERMINISTIC},
-        {"neuron": NEURONS["residual-mask"], "pre_steps": 3},
-    ],
-    ids=["constant", "rate", "settles", "deterministic", "srp"],
-)
+@in_all_ways
 def test_the_first_layers_alone_send_the_spikes_of_all_at_once(place, how, monkeypatch):
     network = replace(residual_network(), name=f"from {place}")  # compiled for this place
     assert len(network.layers) > 6
     params = convert(network, dyadic(random_variables(network, (8, 8, 3))))
-    run = {"num_steps": 7, "key": jax.random.key(1), "record": True, **how}
+    run = {"num_steps": 20, "key": jax.random.key(1), "record": True, **how}
     images, asked = dyadic(random_images(3, (8, 8, 3))), []
     one = simulate(network, params, images, chunk_steps=1, **run)
 
@@ -241,9 +239,7 @@ def test_the_first_layers_alone_send_the_spikes_of_all_at_once(place, how, monke
     many = simulate(network, params, images, **run)
     assert asked
     assert float(jnp.abs(one.spikes[-1]).min()) > 3
-    for name in ("spikes", "layer_spikes", "recording"):
-        jax.tree.map(np.testing.assert_array_equal, getattr(one, name), getattr(many, name))
-    np.testing.assert_allclose(one.values, many.values, rtol=1e-6, atol=1e-6)
+    assert_same_spikes(one, many)
 
 
 @pytest.mark.parametrize(
@@ -301,11 +297,7 @@ def test_counts_of_spikes_cause_what_the_spikes_do(kind, chunk_steps, how):
         for given in (params, leaking(params, 1.0))
     )
     assert float(by_counts.spikes[-1].min()) > 10
-    for name in ("spikes", "layer_spikes", "recording"):
-        jax.tree.map(
-            np.testing.assert_array_equal, getattr(by_counts, name), getattr(by_spikes, name)
-        )
-    np.testing.assert_allclose(by_counts.values, by_spikes.values, rtol=1e-5, atol=1e-5)
+    assert_same_spikes(by_counts, by_spikes, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("name", NEURONS)
@@ -335,9 +327,7 @@ def test_neurons_kept_by_rows_send_what_they_send_as_maps(name, monkeypatch):
     assert float(kept.spikes[-1].min()) > 10
     for path, spikes in kept.recording.items():
         assert spikes.shape == (run["num_steps"], 2, *shapes[path])
-    for field in ("spikes", "layer_spikes", "recording"):
-        jax.tree.map(np.testing.assert_array_equal, getattr(kept, field), getattr(wanted, field))
-    np.testing.assert_allclose(kept.values, wanted.values, rtol=1e-5, atol=1e-5)
+    assert_same_spikes(kept, wanted, tolerance=1e-5)
 
 
 def test_a_map_is_kept_by_rows_on_a_cpu_alone(monkeypatch):
