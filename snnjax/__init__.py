@@ -4,16 +4,16 @@ The stages, each a function: `convert` maps trained parameters to those of a spi
 `simulate` runs it, `accuracy` scores every timestep. The modules hold the parts.
 """
 
-from snnjax.ann import ANN
-from snnjax.architecture import NET1, NET2, Network
-from snnjax.conversion import convert
-from snnjax.encoding import CONSTANT, DETERMINISTIC, RATE
-from snnjax.metrics import accuracy, conversion_loss, latency, spike_rate
-from snnjax.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
-from snnjax.readout import ACCUMULATE, COUNT
-from snnjax.scaling import measure_output_scale, measure_scales
-from snnjax.simulation import Simulation, prepare, simulate
-from snnjax.tracing import Traced, trace
+from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
+from snnjax.conversion.conversion import convert
+from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
+from snnjax.conversion.tracing.tracing import Traced, trace
+from snnjax.networks.ann import ANN
+from snnjax.networks.architecture import NET1, NET2, Network
+from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
+from snnjax.snn.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
+from snnjax.snn.readout import ACCUMULATE, COUNT
+from snnjax.snn.simulation import Simulation, prepare, simulate
 
 __all__ = [
     "ACCUMULATE",

@@ -2,6 +2,6 @@
 
 import sys
 
-from snnjax.cli import main
+from snnjax.app.cli import main
 
 sys.exit(main())

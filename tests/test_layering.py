@@ -1,84 +1,99 @@
 """Imports point one way, and the wheel holds the package and nothing else."""
 
 import ast
+import importlib
 import shutil
 import subprocess
 import sys
 import zipfile
+from graphlib import TopologicalSorter
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import snnjax
 
-ROOT = Path(__file__).resolve().parents[1]
-LEVELS = {
-    0: {"activation", "allocator", "augmentation", "checkpoint", "checks", "compilation"}
-    | {"devices", "encoding", "rate_norm"},
-    1: {"architecture", "datasets", "methods", "neuron", "noise", "plasticity", "training"}
-    | {"convolution", "piecewise", "records", "plots"},
-    2: {"blueprint", "graph", "synapse", "preparation", "readout"},
-    3: {"ann", "signals", "spiking", "settings"},
-    4: {"conversion", "simulation", "stored", "translation"},
-    5: {"calibration", "early_exit", "learning", "lowering", "metrics", "operations"}
-    | {"diagnosis", "robustness", "scaling", "tracing"},
-    6: {"adaptation", "adoption", "converter", "energy", "evaluation", "interchange", "profiles"}
-    | {"reporting"},
-    7: {"exporting", "measurement", "pipeline"},
-    8: {"cli", "comparison"},
-    9: {"__main__"},
-}
+PACKAGE = ROOT / "snnjax"
+ORDER = ("runtime", "networks", "snn", "conversion", "io", "training", "analysis", "app")
+BELOW = dict(zip(ORDER, accumulate(ORDER, lambda a, b: f"{a} {b}", initial=""), strict=False))
+ALLOWED = {room: set(below.split()) for room, below in BELOW.items()}
+ALLOWED["io"] -= {"conversion"}
+ALLOWED["training"] -= {"conversion"}
+ALLOWED["analysis"] -= {"training"}
+"""The rooms that each room may import from."""
+
+
+def modules():
+    """Every module of the package by its dotted name, without the files of the package itself."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return {name: path for name, path in found.items() if name.count(".") > 0}
+
+
+MODULES = modules()
 
 
 def imports(path):
     """Modules of the package that a module imports, at its top or inside a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "snnjax":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("snnjax."):
-            found.add(node.module.split(".")[1])
+        names = []
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "snnjax":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("snnjax.")}
-    return found - {"__version__"}
+            names = [alias.name for alias in node.names if alias.name.startswith("snnjax.")]
+        for name in names:
+            found.add(name if name in MODULES else name.rpartition(".")[0])
+    return found - {"snnjax"}
 
 
-def test_every_module_has_a_level_and_imports_lower_ones_only():
-    modules = {path.stem: path for path in (ROOT / "snnjax").glob("*.py")}
-    modules.pop("__init__")
-    level = {name: number for number, names in LEVELS.items() for name in names}
-    assert set(modules) == set(level)
-    for name, path in modules.items():
+def room(module):
+    return module.split(".")[1]
+
+
+def test_every_room_imports_from_rooms_below_it_only():
+    assert {room(name) for name in MODULES} == {*ORDER, "__main__"}
+    for name, path in MODULES.items():
         for other in imports(path):
-            assert level[other] < level[name], f"{name} imports {other}"
+            if room(name) != "__main__":
+                allowed = ALLOWED[room(name)] | {room(name)}
+                assert room(other) in allowed, f"{name} imports {other}"
 
 
-def test_only_the_pipeline_and_the_command_line_know_the_stages():
-    for name in ("training", "conversion", "simulation", "datasets"):
-        assert not imports(ROOT / "snnjax" / f"{name}.py") & {"pipeline", "cli"}
+def test_no_modules_import_each_other_in_a_circle():
+    tuple(TopologicalSorter({name: imports(path) for name, path in MODULES.items()}).static_order())
+
+
+def test_folders_are_three_levels_deep_at_most():
+    assert max(len(path.relative_to(ROOT).parts) for path in MODULES.values()) <= 4
 
 
 def test_everything_exported_exists():
     for name in snnjax.__all__:
         assert getattr(snnjax, name) is not None
-    for path in (ROOT / "snnjax").glob("[a-z]*.py"):
-        module = __import__(f"snnjax.{path.stem}", fromlist=["x"])
-        assert module.__doc__
-        for name in getattr(module, "__all__", []):
-            assert getattr(module, name).__doc__, f"{path.stem}.{name} has no docstring"
+    for name in sorted(MODULES):
+        if room(name) != "__main__":
+            module = importlib.import_module(name)
+            assert module.__doc__
+            for public in getattr(module, "__all__", []):
+                assert getattr(module, public).__doc__, f"{name}.{public} has no docstring"
 
 
 def test_the_wheel_holds_the_package_and_its_marker_only(tmp_path):
     pytest.importorskip("setuptools")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     source = tmp_path / "source"  # built elsewhere: an old build folder would add to the wheel
-    shutil.copytree(ROOT / "snnjax", source / "snnjax")
+    shutil.copytree(PACKAGE, source / "snnjax")
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command += ["--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    package = {f"snnjax/{path.name}" for path in (ROOT / "snnjax").glob("*.py")}
+    package = {str(Path(path).relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
     info = {name for name in names if ".dist-info/" in name}
     assert names - info == package | {"snnjax/py.typed"}

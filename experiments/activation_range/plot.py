@@ -7,7 +7,9 @@ from pathlib import Path
 
 import cyclopts
 
-from snnjax import comparison, profiles, records
+from snnjax.analysis import layer_plots
+from snnjax.app import comparison
+from snnjax.io import records
 
 HERE = Path(__file__).parent
 
@@ -35,7 +37,7 @@ def main(*, output: Path = HERE) -> None:
     title += "" if record["dataset"]["exact_pixels"] else " (JPEG copy)"
     title += f", {record['images']:,} training images"
     table = records.markdown_table(columns, rows)
-    figure = profiles.largest_outputs(largest, title=title)
+    figure = layer_plots.largest_outputs(largest, title=title)
     comparison.publish(output, {"activation_range": table}, {"activation_range": figure})
 
 

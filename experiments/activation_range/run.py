@@ -15,10 +15,13 @@ import cyclopts
 import numpy as np
 from tqdm import tqdm
 
-from snnjax import checkpoint, comparison, datasets, devices, pipeline, records, scaling
-from snnjax.allocator import keep_freed_memory
-from snnjax.comparison import Line
-from snnjax.settings import TrainConfig
+from snnjax.app import comparison, pipeline
+from snnjax.app.comparison import Line
+from snnjax.app.configurations import TrainConfig
+from snnjax.conversion import threshold_balancing
+from snnjax.io import checkpoint, datasets, records
+from snnjax.runtime import devices
+from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "cifar10_latency"
@@ -37,7 +40,7 @@ def largest(ann: Path, count: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for i in tqdm(range(0, len(images), 500), ann.parent.name, mininterval=1):
         batch = images[i : i + 500].astype(np.float32) / 255
-        reached = scaling.measure_scales(network, variables, batch)
+        reached = threshold_balancing.measure_scales(network, variables, batch)
         found = {path: max(found.get(path, 0.0), reached[path]) for path in reached}
     return found
 

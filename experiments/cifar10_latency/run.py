@@ -17,10 +17,11 @@ import cyclopts
 import jax
 from cyclopts import Parameter
 
-from snnjax import comparison, devices
-from snnjax.allocator import keep_freed_memory
-from snnjax.comparison import Line
-from snnjax.settings import TrainConfig, with_method
+from snnjax.app import comparison
+from snnjax.app.comparison import Line
+from snnjax.app.configurations import TrainConfig, with_method
+from snnjax.runtime import devices
+from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "cifar10_latency"

@@ -8,7 +8,7 @@ from pathlib import Path
 import cyclopts
 import numpy as np
 
-from snnjax import plots
+from snnjax.analysis import plots
 
 HERE = Path(__file__).parent
 

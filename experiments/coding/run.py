@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import datasets, plasticity, records
-from snnjax.encoding import DETERMINISTIC, RATE, temporal
-from snnjax.pipeline import describe
-from snnjax.simulation import frame
+from snnjax.app.pipeline import describe
+from snnjax.io import datasets, records
+from snnjax.snn.encoding import DETERMINISTIC, RATE, temporal
+from snnjax.snn.simulation import frame
+from snnjax.training import stdp
 
 HERE = Path(__file__).parent
 WINDOW = 28
@@ -47,13 +48,13 @@ def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
         ]
         spikes = np.asarray(frames).reshape(WINDOW, -1)
         trains[name] = [np.flatnonzero(step).tolist() for step in spikes]
-    rule = plasticity.make_stdp()
+    rule = stdp.make_stdp()
     delays = list(range(-LONGEST, LONGEST + 1))
     changes = []
     for delay in delays:
         before = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST].set(1.0)
         after = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST + delay].set(1.0)
-        changes.append(float(plasticity.change(rule, before, after)[0, 0]))
+        changes.append(float(stdp.change(rule, before, after)[0, 0]))
     record = {
         "config": {"image": image, "seed": seed, "window": WINDOW},
         "label": int(data.train.labels[image]),

@@ -8,8 +8,9 @@ from pathlib import Path
 import cyclopts
 from matplotlib.figure import Figure
 
-from snnjax import comparison, records
-from snnjax.comparison import Group, Published
+from snnjax.app import comparison
+from snnjax.app.comparison import Group, Published
+from snnjax.io import records
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32)

@@ -15,10 +15,11 @@ from typing import Any
 
 import cyclopts
 
-from snnjax import comparison, methods
-from snnjax.allocator import keep_freed_memory
-from snnjax.comparison import Line
-from snnjax.settings import TrainConfig, with_method
+from snnjax.app import comparison
+from snnjax.app.comparison import Line
+from snnjax.app.configurations import TrainConfig, with_method
+from snnjax.conversion import methods
+from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import cyclopts
 
-from snnjax import plots
-from snnjax.checkpoint import write_whole
-from snnjax.records import markdown_table, spread
+from snnjax.analysis import plots
+from snnjax.io.checkpoint import write_whole
+from snnjax.io.records import markdown_table, spread
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16)

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import cyclopts
 
-from snnjax import checkpoint, pipeline, records
-from snnjax.allocator import keep_freed_memory
-from snnjax.settings import ConvertConfig, SimulateConfig, TrainConfig
+from snnjax.app import pipeline
+from snnjax.app.configurations import ConvertConfig, SimulateConfig, TrainConfig
+from snnjax.io import checkpoint, records
+from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 

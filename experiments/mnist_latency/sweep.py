@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from snnjax import checkpoint, datasets, pipeline, records
-from snnjax.allocator import keep_freed_memory
-from snnjax.evaluation import evaluate
-from snnjax.settings import ConvertConfig, SimulateConfig, TrainConfig
+from snnjax.app import pipeline
+from snnjax.app.configurations import ConvertConfig, SimulateConfig, TrainConfig
+from snnjax.app.evaluation import evaluate
+from snnjax.io import checkpoint, datasets, records
+from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 BASE = TrainConfig(dataset="mnist", network="net2", alpha=0.01, levels=4, mix_levels_to=8, epochs=8)

@@ -24,15 +24,19 @@ from cyclopts import Parameter
 from jax.sharding import Mesh, PartitionSpec
 from tqdm import tqdm
 
-from snnjax import comparison, datasets, devices, learning, pipeline, plots, records
-from snnjax.allocator import keep_freed_memory
-from snnjax.comparison import Line
-from snnjax.encoding import ENCODINGS, RATE
-from snnjax.noise import Noise, make_noise, salt_and_pepper
-from snnjax.readout import CURRENT, LEAKY, leaky_layer, output_spikes
-from snnjax.robustness import correct_under_noise
-from snnjax.settings import ConvertConfig
-from snnjax.simulation import simulate
+from snnjax.analysis import plots
+from snnjax.analysis.robustness import correct_under_noise
+from snnjax.app import comparison, pipeline
+from snnjax.app.comparison import Line
+from snnjax.app.configurations import ConvertConfig
+from snnjax.io import datasets, records
+from snnjax.runtime import devices
+from snnjax.runtime.allocator import keep_freed_memory
+from snnjax.snn.encoding import ENCODINGS, RATE
+from snnjax.snn.noise import Noise, make_noise, salt_and_pepper
+from snnjax.snn.readout import CURRENT, LEAKY, leaky_layer, output_spikes
+from snnjax.snn.simulation import simulate
+from snnjax.training import readout_learning
 
 HERE = Path(__file__).parent
 TRAINED = HERE.parent
@@ -125,15 +129,15 @@ def layers(
         )
 
     def learnt(first: dict[str, Any], rule: str, epochs: int) -> dict[str, Any]:
-        learn = partial(learning.learn, rule=learning.RULES[rule], epochs=epochs)
-        rates = learning.make_rates()
+        learn = partial(readout_learning.learn, rule=readout_learning.RULES[rule], epochs=epochs)
+        rates = readout_learning.make_rates()
         return jax.vmap(lambda layer: learn(layer, spikes, labels, order, rates))(first)
 
     identity = stacked(jnp.eye(classes), jnp.arange(classes))
-    weights = learning.random_weights(start, classes, NEURONS)
+    weights = readout_learning.random_weights(start, classes, NEURONS)
     random = learnt(stacked(weights, jnp.arange(NEURONS) % classes), "stdp", 3)
     named = [
-        learning.labelled(
+        readout_learning.labelled(
             params, jax.tree.map(lambda leaf, i=i: leaf[i], random), currents[:, :LABELLED],
             labels[:LABELLED],
         )
@@ -269,10 +273,12 @@ def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100)
         return [one(density, leak) for density in DENSITIES for leak in LEAKS]
 
     many, told = datasets.first(data.train, LEARN_FROM)
-    showing = partial(learning.show, network, params, many, key, num_steps=given.learning_steps)
+    showing = partial(
+        readout_learning.show, network, params, many, key, num_steps=given.learning_steps
+    )
     learnt = partial(
-        learning.learn_on_images, network, params, leaky_layer(weights), many, jnp.asarray(told),
-        key, learning.make_rates(), num_steps=given.learning_steps,
+        readout_learning.learn_on_images, network, params, leaky_layer(weights), many,
+        jnp.asarray(told), key, readout_learning.make_rates(), num_steps=given.learning_steps,
     )  # fmt: skip
     seconds = {
         "compiled sweep": timed(at_once, 5),

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import architecture as arch
-from snnjax import devices, spiking
-from snnjax.ann import ANN
-from snnjax.conversion import convert
-from snnjax.neuron import NEURONS
-from snnjax.simulation import choose_chunk, prepare, simulate, weights_of
+from snnjax.conversion.conversion import convert
+from snnjax.networks import architecture as arch
+from snnjax.networks.ann import ANN
+from snnjax.runtime import devices
+from snnjax.snn import spiking
+from snnjax.snn.neuron import NEURONS
+from snnjax.snn.simulation import choose_chunk, prepare, simulate, weights_of
 
 NETWORKS = ("net1", "net2", "vgg16", "resnet20")
 BATCHES = (1, 16, 128)

@@ -3,8 +3,8 @@
 `python experiments/throughput/lowering.py` measures XLA's own convolution, patches, pairs of
 pixels, Winograd's algorithm, products of shifted maps or of rows of patches, and, for tiny maps,
 one dense matrix, forward and with the gradient, and writes `results/lowering.json` and
-`results/lowering.md`: which wins, and which one `snnjax.convolution` takes. `way` and `prepare`
-were chosen by such runs; this checks the choice on another machine.
+`results/lowering.md`: which wins, and which one `snnjax.runtime.convolution` takes. `way` and
+`prepare` were chosen by such runs; this checks the choice on another machine.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ import numpy as np
 from cases import Effort, alternate, build, figures, median, timed
 from tqdm.auto import tqdm
 
-from snnjax import architecture as arch
-from snnjax import devices, records, synapse
-from snnjax.allocator import keep_freed_memory
-from snnjax.ann import ANN
-from snnjax.checkpoint import write_whole
-from snnjax.convolution import (
+from snnjax.io import records
+from snnjax.io.checkpoint import write_whole
+from snnjax.networks import architecture as arch
+from snnjax.networks import synapse
+from snnjax.networks.ann import ANN
+from snnjax.runtime import devices
+from snnjax.runtime.allocator import keep_freed_memory
+from snnjax.runtime.convolution import (
     borders,
     from_pairs,
     from_patches,

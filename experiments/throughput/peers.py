@@ -21,13 +21,14 @@ import optax
 from cases import Case, Effort, alternate, figures, median
 from peer.answering import in_a_row
 
-from snnjax import architecture as arch
-from snnjax import devices, training
-from snnjax.ann import ANN
-from snnjax.conversion import convert, fold
-from snnjax.scaling import measure_scales
-from snnjax.settings import TrainConfig
-from snnjax.simulation import Simulation, prepare
+from snnjax.app.configurations import TrainConfig
+from snnjax.conversion.conversion import convert, fold
+from snnjax.conversion.threshold_balancing import measure_scales
+from snnjax.networks import architecture as arch
+from snnjax.networks.ann import ANN
+from snnjax.runtime import devices
+from snnjax.snn.simulation import Simulation, prepare
+from snnjax.training import fitting
 
 HERE = Path(__file__).parent / "peer"
 CHAINS = ("net1", "net2")
@@ -259,13 +260,13 @@ def train(python: Path | None, steps: int, batch: int, effort: Effort) -> dict[s
     model, variables = ANN(network.layers), cases.draw(network)
     batches = np.arange(steps * batch).reshape(steps, batch)
     mesh = devices.make_mesh(batch_size=batch)
-    state = [devices.copied(mesh, training.begin(variables, config, steps))]
+    state = [devices.copied(mesh, fitting.begin(variables, config, steps))]
     on_device = devices.copied(mesh, (images, labels))
 
     def epoch() -> list[Any]:
         losses = []
         for at, places in enumerate(batches):
-            state[0], loss = training.train_step(
+            state[0], loss = fitting.train_step(
                 state[0], *on_device, devices.share(mesh, places), jax.random.key(at),
                 apply=model.apply, config=config, num_steps=steps, mesh=mesh,
             )  # fmt: skip

@@ -10,8 +10,9 @@ from typing import Any
 import cyclopts
 from cases import NETWORKS
 
-from snnjax import plots, records
-from snnjax.checkpoint import write_whole
+from snnjax.analysis import plots
+from snnjax.io import records
+from snnjax.io.checkpoint import write_whole
 
 HERE = Path(__file__).parent
 ORDERS = ("step by step", "chosen", "layer by layer")

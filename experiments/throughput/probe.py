@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from peer.answering import in_a_row, peak_bytes
 
-from snnjax import architecture as arch
-from snnjax import devices
-from snnjax.allocator import keep_freed_memory
-from snnjax.ann import ANN
-from snnjax.conversion import convert
+from snnjax.conversion.conversion import convert
+from snnjax.networks import architecture as arch
+from snnjax.networks.ann import ANN
+from snnjax.runtime import devices
+from snnjax.runtime.allocator import keep_freed_memory
 
 
 def constant(network: arch.Network, images: jax.Array) -> dict[str, Any]:

@@ -25,8 +25,10 @@ import sections
 from cases import Case, Effort
 from tqdm.auto import tqdm
 
-from snnjax import devices, records, simulation
-from snnjax.allocator import keep_freed_memory
+from snnjax.io import records
+from snnjax.runtime import devices
+from snnjax.runtime.allocator import keep_freed_memory
+from snnjax.snn import simulation
 
 HERE = Path(__file__).parent
 NAMES = ("rows", "peers", "memory", "thresholds", "cores", "training", "profile", "whole")

@@ -16,11 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from cases import Case, Effort, alternate, build, figures, median, timed
 
-from snnjax import architecture as arch
-from snnjax import devices, operations, readout, simulation
-from snnjax.conversion import convert
-from snnjax.neuron import NEURONS, NeuronModel, NeuronParams
-from snnjax.simulation import simulate
+from snnjax.analysis import synaptic_operations
+from snnjax.conversion.conversion import convert
+from snnjax.networks import architecture as arch
+from snnjax.runtime import devices
+from snnjax.snn import readout, simulation
+from snnjax.snn.neuron import NEURONS, NeuronModel, NeuronParams
+from snnjax.snn.simulation import simulate
 
 HERE = Path(__file__).parent
 ARRAYS = {"exact-charge": 3, "double-threshold": 4}
@@ -193,7 +195,7 @@ def profile(
         effort,
     )
     took = {name: median(found) for name, found in seconds.items()}
-    found = operations.trace(network, params, images.shape[1:])
+    found = synaptic_operations.trace(network, params, images.shape[1:])
     macs = case.batch * sum(s.dense * (1 if s.in_stem else case.num_steps) for s in found.values())
     shapes = simulate(network, params, images, num_steps=1).neurons
     cells = case.batch * case.num_steps * sum(int(count) for count in shapes.values())

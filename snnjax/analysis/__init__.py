@@ -1,0 +1,1 @@
+"""Metrics, conversion error, synaptic operations, energy and plots."""

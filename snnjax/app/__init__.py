@@ -1,0 +1,1 @@
+"""The command line, its configurations and stages, and comparisons of methods."""

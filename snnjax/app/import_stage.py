@@ -1,0 +1,82 @@
+"""A network that was trained elsewhere, as the file that every later stage reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snnjax.app.configurations import DatasetName
+from snnjax.app.run_files import describe
+from snnjax.conversion import threshold_balancing
+from snnjax.io import checkpoint, datasets
+from snnjax.networks import architecture as arch
+from snnjax.networks import serialisation
+
+__all__ = ["adopt"]
+
+MEASURED = 10_000
+"""Training images on which the largest logit is measured, as after a training of ours."""
+
+
+def adopt(
+    network: arch.Network, variables: Mapping[str, Any], output: Path, *, dataset: DatasetName
+) -> Path:
+    """Write `ann.safetensors` for a network and its parameters, such as `tracing.trace` returns.
+
+    Of the training the file says only what is known: the data, the architecture as JSON, and the
+    activation.
+
+    Args:
+      network: the architecture.
+      variables: its parameters.
+      output: folder for the file.
+      dataset: whose images the network takes, divided by 255; the later stages load them.
+
+    Returns:
+      The path of the file.
+
+    Raises:
+      ValueError: if the data set is unknown, its images do not fit the network, or a layer is
+        none that can be written.
+      FileNotFoundError: if the data set is not prepared.
+      OSError: if `output` cannot be written.
+    """
+    data = datasets.load(dataset)
+    images = data.train.images[:MEASURED].astype(np.float32) / 255
+    try:
+        largest = threshold_balancing.measure_output_scale(network, dict(variables), images)
+    except Exception as error:  # Flax has several for shapes
+        raise ValueError(
+            f"images of {dataset}, {images.shape[1:]}, do not fit network {network.name!r}"
+            f" ({str(error).splitlines()[0]}); want the data set that it was trained on"
+        ) from error
+    layers = [layer for _, layer in arch.walk(network.layers)]
+    metadata = {
+        "config": {
+            "dataset": dataset,
+            "network": network.name,
+            "activation": _activation(network),
+            "bias_free": not any(getattr(layer, "use_bias", False) for layer in layers),
+            "levels": 0,
+            "blueprint": serialisation.write(network),
+        },
+        "dataset": describe(data),
+        "output_scale": largest,
+    }
+    path = Path(output) / "ann.safetensors"
+    checkpoint.save(path, dict(variables), kind="ann", metadata=metadata)
+    return path
+
+
+def _activation(network: arch.Network) -> str:
+    """The name in `settings.TrainConfig` of the widest activation that is there."""
+    active = arch.activations(network).values()
+    if any(x.step for x in active):
+        return "step_relu"
+    bounded = all(np.isfinite(x.theta) for x in active)
+    if any(x.alpha for x in active):
+        return "sth_leaky_relu" if bounded else "leaky_relu"
+    return "th_relu" if bounded else "relu"

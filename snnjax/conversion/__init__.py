@@ -1,0 +1,1 @@
+"""From an ANN to a spiking network: folding, scales, methods, calibration, tracing."""

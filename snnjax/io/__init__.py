@@ -1,0 +1,1 @@
+"""Files: checkpoints, records, data sets and NIR graphs."""

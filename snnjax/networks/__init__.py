@@ -1,0 +1,1 @@
+"""Architectures: layers, activations, known networks, their Flax module and their JSON."""

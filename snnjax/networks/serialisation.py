@@ -1,0 +1,56 @@
+"""An architecture as text, in JSON, and back: what a file needs of a network that has no name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from snnjax.networks.architecture import Layer, Network, type_names
+
+__all__ = ["read", "write"]
+
+KINDS = {kind.__name__: kind for kind in type_names}
+
+
+def write(network: Network) -> str:
+    """The name and the layers, each as its kind and fields; inf is a string, which JSON lacks."""
+    return json.dumps({"name": network.name, "layers": _plain(network.layers)}, allow_nan=False)
+
+
+def read(text: str) -> Network:
+    """What `write` wrote.
+
+    Raises:
+      ValueError: if it is no architecture, of a layer or field that is not known, or of numbers
+        that a layer refuses.
+    """
+    try:
+        found = json.loads(text)
+        return Network(found["name"], _layers(found["layers"]))
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"the architecture {text[:60]!r}... is none of this version of snnjax"
+            f" ({type(error).__name__}: {error}); make the file again"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    value = value.item() if hasattr(value, "item") else value  # a number of NumPy
+    return "inf" if value == math.inf else value
+
+
+def _layers(value: Any) -> Any:
+    if isinstance(value, dict):
+        fields = {name: _layers(part) for name, part in value.items() if name != "kind"}
+        layer: Layer = KINDS[value["kind"]](**fields)
+        return layer
+    if isinstance(value, list):
+        return tuple(map(_layers, value))
+    return math.inf if value == "inf" else value

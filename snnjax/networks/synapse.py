@@ -1,0 +1,216 @@
+"""The linear layers of a spiking network: what stands between one neuron and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.networks import architecture as arch
+from snnjax.runtime.convolution import borders, conv_general_dilated, one_by_one, prepare
+
+__all__ = ["apply", "in_parts", "in_rows", "join", "of_each", "prepared", "rows"]
+
+FEW = 32
+"""Channels of a map from which XLA's loops over neurons are as fast as they are over rows."""
+
+
+def rows(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape in which a simulation keeps a layer's neurons: on a CPU, `(H, W * C)` for a map
+    `(H, W, C)` of fewer than FEW channels; otherwise as it is.
+
+    Choice: XLA's loops over 12 or 16 channels take up to 7 times as long as those over whole rows,
+    those over 32 as long as they. With more, XLA adds biases in the convolution itself.
+    """
+    if len(shape) == 3 and shape[2] < FEW and jax.default_backend() == "cpu":
+        return (shape[0], shape[1] * shape[2])
+    return tuple(shape)
+
+
+def in_rows(values: ArrayLike, shape: Sequence[int]) -> jax.Array:
+    """Numbers of a layer of that shape, laid out to go with arrays `[..., *rows(shape)]`.
+
+    Args:
+      values: one number, one for each channel, or one for each neuron.
+      shape: of the layer for one image.
+
+    Raises:
+      ValueError: from JAX, if they do not fit the shape.
+    """
+    values = jnp.asarray(values)
+    if values.ndim == 0 or rows(shape) == tuple(shape):
+        return values
+    if values.ndim == 1:
+        # Behind a barrier a loop is given them, and does not look up the channel of each neuron.
+        return jax.lax.optimization_barrier(jnp.tile(jnp.broadcast_to(values, shape[2:]), shape[1]))
+    return jnp.broadcast_to(values, shape).reshape(rows(shape))
+
+
+def in_parts(layer: arch.Conv | arch.Dense, params: dict[str, Any], count: int) -> dict[str, Any]:
+    """The parameters with the kernel as a sum of so many bfloat16 numbers, "parts".
+
+    Three of them are the float32 kernel, to the bit; each fewer leaves 8 bits less of it. They lie
+    behind each other along the inputs, so that one product of whole numbers that bfloat16 holds,
+    with sums in float32, takes all. A kernel of groups stays as it is.
+
+    Args:
+      layer: the specification.
+      params: as `apply` takes them.
+      count: how many, at least 1.
+
+    Raises:
+      KeyError: if there is no kernel.
+    """
+    if isinstance(layer, arch.Conv) and layer.groups != 1:
+        return params
+    rest, parts = params["kernel"], []
+    for _ in range(count):
+        # A plain conversion there and back is what XLA may leave out.
+        part = jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=7)
+        parts.append(part.astype(jnp.bfloat16))
+        rest = rest - part
+    return {**params, "parts": jnp.concatenate(parts, -2)}
+
+
+def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with what of the kernel is worth computing once for many images, "prepared",
+    unless they have it.
+
+    Args:
+      layer: the specification.
+      params: as `apply` takes them.
+
+    Raises:
+      KeyError: if there is no kernel.
+    """
+    if "prepared" in params:
+        return params
+    found = prepare(params["kernel"], layer.strides, dilation=layer.dilation, groups=layer.groups)
+    return params if found is None else {**params, "prepared": found}
+
+
+def apply(
+    layer: arch.Layer,
+    params: dict[str, Any],
+    x: jax.Array,
+    *,
+    elapsed: ArrayLike = 1.0,
+    by_rows: bool = False,
+) -> jax.Array:
+    """Current that spikes `x` cause through a Dense, Conv, Scale, AvgPool or Flatten.
+
+    Products are in full float32 precision on every platform: a threshold turns a rounding
+    error into a whole spike.
+
+    Args:
+      layer: the specification.
+      params: "kernel", or "scale", and, where there is one, "bias", which flows at every
+        timestep, and "border", the input of each channel beyond the image, where otherwise it is 0;
+        and what `prepared` or `in_parts` adds.
+      x: `[B, N]` or `[B, H, W, C]`, of one timestep or the sum of several.
+      elapsed: how many, a number or `[B]`; as often flows what flows at every timestep.
+      by_rows: add biases in the layout of `rows`, for neurons that are kept so.
+
+    Raises:
+      ValueError: if `layer` is of another kind, or a window larger than the image.
+      TypeError: from JAX, if shapes do not fit.
+    """
+    times = jnp.reshape(elapsed, (-1, *[1] * (x.ndim - 1)))
+    match layer:
+        case arch.Dense():
+            if "parts" in params:
+                x, parts = _repeated(x, params)
+                x = jnp.dot(x, parts, preferred_element_type=jnp.float32)
+            else:
+                x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
+        case arch.Conv():
+            padding: Any = layer.padding
+            if "border" in params:
+                padding, x = "VALID", _framed(layer, times * params["border"], x)
+            convolve = partial(
+                conv_general_dilated,
+                window_strides=layer.strides,
+                padding=padding,
+                rhs_dilation=layer.dilation,
+                feature_group_count=layer.groups,
+                precision=jax.lax.Precision.HIGHEST,
+            )
+            if "parts" in params:
+                x, parts = _repeated(x, params)
+                x = jax.lax.conv_general_dilated(
+                    x, parts, layer.strides, padding, rhs_dilation=layer.dilation,
+                    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                    preferred_element_type=jnp.float32,
+                )  # fmt: skip
+            elif "prepared" in params:
+                x = convolve(x, params["kernel"], prepared=params["prepared"])
+            else:
+                x = one_by_one(convolve)(x, params["kernel"])
+        case arch.Scale():
+            x = x * params["scale"]
+        case arch.AvgPool(window, strides):
+            if x.shape[1] < window[0] or x.shape[2] < window[1]:
+                raise ValueError(
+                    f"a map of {x.shape[1]}x{x.shape[2]} pixels is smaller than the window"
+                    f" {window[0]}x{window[1]} of a pooling; want larger images for this network"
+                )
+            sums = jax.lax.reduce_window(
+                x, 0.0, jax.lax.add, (1, *window, 1), (1, *(strides or window), 1), "VALID"
+            )
+            return sums / (window[0] * window[1])
+        case arch.Flatten():
+            return x.reshape(x.shape[0], -1)
+        case _:
+            raise ValueError(
+                f"{layer!r} is no synapse; want a Dense, Conv, Scale, AvgPool or Flatten"
+            )
+    if "bias" not in params:
+        return x
+    if not by_rows:
+        return x + times * params["bias"]
+    shape = x.shape[1:]
+    bias = in_rows(params["bias"], shape)
+    x = x.reshape(-1, *rows(shape))
+    return (x + times.reshape(-1, *[1] * (x.ndim - 1)) * bias).reshape(-1, *shape)
+
+
+def _repeated(x: jax.Array, params: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+    """Whole numbers in bfloat16, once for each part of the kernel, and the parts."""
+    parts = params["parts"]
+    count = parts.shape[-2] // params["kernel"].shape[-2]
+    return jnp.concatenate([x.astype(jnp.bfloat16)] * count, -1), parts
+
+
+def join(layer: arch.Block, parts: Sequence[jax.Array]) -> jax.Array:
+    """What a block makes of the outputs of its branches: their sum, or all of their channels.
+
+    Raises:
+      TypeError: from JAX, if shapes do not fit.
+    """
+    match layer:
+        case arch.Residual():
+            return parts[0] + parts[1]
+        case arch.Concat():
+            return jnp.concatenate(parts, -1)
+
+
+def of_each(values: jax.Array, x: jax.Array) -> jax.Array:
+    """One value, or one for each channel, for the last axis of `x`, where channels may repeat
+    pixel by pixel behind a Flatten.
+    """
+    return jnp.tile(values, x.shape[-1] // len(values)) if jnp.ndim(values) else values
+
+
+def _framed(layer: arch.Conv, border: jax.Array, x: jax.Array) -> jax.Array:
+    """The input with its padding around it."""
+    reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
+    pads = borders(x.shape[1:3], reach, layer.strides, layer.padding)
+    width = (*pads, (0, 0))
+    frame = border - jnp.pad(
+        jnp.broadcast_to(border, (len(border), *x.shape[1:])), ((0, 0), *width)
+    )
+    return jnp.pad(x, ((0, 0), *width)) + frame

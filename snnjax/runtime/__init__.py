@@ -1,0 +1,1 @@
+"""Algorithms of products, devices, memory, compiled programs and checks of arguments."""

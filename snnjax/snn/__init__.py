@@ -1,0 +1,1 @@
+"""Spiking networks: neurons, encodings, noise, readouts, simulation and early exit."""

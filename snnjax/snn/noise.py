@@ -1,0 +1,113 @@
+"""Noise on images, pure and keyed: on a whole image, or on some of its timesteps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.runtime.checks import check_value
+
+__all__ = ["Noise", "corrupt", "make_noise", "salt_and_pepper"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Noise:
+    """Salt and pepper in `steps` of every `out_of` timesteps; `make_noise` checks the numbers.
+
+    density and steps are traced; out_of and fresh are static.
+    """
+
+    density: ArrayLike
+    """share of the pixels that are hit, in [0, 1]"""
+    steps: ArrayLike = 1
+    """k: how many timesteps of a block are noisy, drawn for each image and block"""
+    out_of: int = field(default=1, metadata={"static": True})
+    """n: timesteps of a block"""
+    fresh: bool = field(default=True, metadata={"static": True})
+    """hit other pixels in each noisy timestep; False hits the same ones all along"""
+
+
+def make_noise(
+    density: ArrayLike, *, steps: ArrayLike = 1, out_of: int = 1, fresh: bool = True
+) -> Noise:
+    """Noise for `simulation.simulate`; by default in every timestep, drawn anew in each.
+
+    Source: He et al. 2024, section 5.2, which corrupts 2 of every 5 timesteps.
+    Choice: the paper does not say whether the noisy steps share their pixels; `fresh` does.
+
+    Args:
+      density: share of the pixels, in [0, 1].
+      steps: k, from 0 to `out_of`.
+      out_of: n, at least 1.
+      fresh: whether each noisy timestep draws its own pixels.
+
+    Raises:
+      ValueError: if a number that is not traced is out of its range.
+    """
+    if out_of < 1:
+        raise ValueError(f"out_of is {out_of}; want a block of at least 1 timestep")
+    _check_density(density)
+    check_value(
+        "steps", steps, lambda k: (k >= 0) & (k <= out_of), f"from 0 to all {out_of} of a block"
+    )
+    return Noise(density, steps, out_of, fresh)
+
+
+def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> jax.Array:
+    """Set a share of the pixels to 0 or 1, either with equal chance.
+
+    Source: He et al. 2024, section 5.2; the rule for a pixel is that of Wang et al. 2023.
+    Choice: the paper's signal-to-noise ratio is read as the density, 0 for a clean image;
+    all channels of a pixel change together. With one key, the pixels of a lower density
+    are among those of a higher one.
+
+    Args:
+      key: one draw for all of `images`.
+      images: `[..., H, W, C]` in [0, 1].
+      density: share of the pixels, in [0, 1]; may be traced.
+
+    Raises:
+      ValueError: if a density that is not traced is outside [0, 1].
+    """
+    _check_density(density)
+    where, which = jax.random.split(key)
+    pixels = (*images.shape[:-1], 1)
+    value = jax.random.bernoulli(which, 0.5, pixels).astype(images.dtype)
+    return jnp.where(jax.random.uniform(where, pixels) < density, value, images)
+
+
+def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> jax.Array:
+    """The images as they are seen at timestep t.
+
+    Each image draws for itself: which timesteps of a block are noisy from its key and the
+    block, and which pixels from its key and, where noise is fresh, the timestep.
+
+    Args:
+      keys: one key for each image, `[B]`.
+      images: `[B, H, W, C]` in [0, 1].
+      noise: the numbers.
+      t: the timestep, from 0; may be traced.
+
+    Raises:
+      Nothing.
+    """
+    block, place = jnp.divmod(jnp.asarray(t), noise.out_of)
+
+    def one(key: jax.Array, image: jax.Array) -> jax.Array:
+        times, pixels = jax.random.split(key)
+        draws = jax.random.uniform(jax.random.fold_in(times, block), (noise.out_of,))
+        noisy = jnp.sum(draws < draws[place]) < noise.steps  # its rank among the block's draws
+        pixels = jax.random.fold_in(pixels, t if noise.fresh else 0)
+        return jnp.where(noisy, salt_and_pepper(pixels, image, noise.density), image)
+
+    return jax.vmap(one)(keys, images)
+
+
+def _check_density(density: ArrayLike) -> None:
+    check_value(
+        "density", density, lambda x: (x >= 0) & (x <= 1), "a share of the pixels in [0, 1]"
+    )

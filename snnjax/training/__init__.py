@@ -1,0 +1,1 @@
+"""Training of ANNs, and of readouts by STDP."""

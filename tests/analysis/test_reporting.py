@@ -1,0 +1,68 @@
+"""The tables say what conversion made of each layer, in a terminal and in a notebook."""
+
+import json
+
+import numpy as np
+import pytest
+from examples import branching_network, random_images, random_variables, residual_network
+from paths import EXPERIMENTS
+
+from snnjax import convert
+from snnjax.analysis.conversion_error import PARTS, diagnose
+from snnjax.analysis.reporting import as_html, diagnosis_table, structure, structure_table
+from snnjax.app import cli
+
+NET2 = EXPERIMENTS / "mnist_latency/parameters/net2-seed0.safetensors"
+SHAPE = (8, 8, 3)
+
+
+def test_every_layer_has_a_row_with_its_own_numbers():
+    network = residual_network("channel")
+    variables = random_variables(network, SHAPE)
+    scales = {"02_activation": 0.75}
+    rows = {row.path: row for row in structure(network, variables, SHAPE, scales=scales)}
+    assert len(rows) == 26
+    assert rows["01_norm"].remark == "folded into 00_conv"
+    assert rows["03_residual/body/04_norm"].remark == "folded into 03_residual/body/03_conv"
+    assert rows["00_conv"].parameters == 3 * 3 * 3 * 8 + 8
+    assert (rows["00_conv"].kind, rows["00_conv"].weights) == ("Conv", (3, 3, 3, 8))
+    assert rows["03_residual/body/03_conv"].weights == (3, 3, 4, 8)  # two groups
+    assert rows["11_dense"].weights == (4 * 4 // 4 * 16, 12)
+    assert {rows[path].weights for path in ("01_norm", "02_activation", "09_pool")} == {()}
+    active = rows["02_activation"]
+    theta = np.exp(variables["params"]["02_activation"]["log_theta"])
+    assert active.shape == (8, 8, 8)
+    assert active.theta == pytest.approx((theta.min(), theta.max()))
+    assert active.scale == (0.75, 0.75)
+    assert rows["04_activation"].scale == pytest.approx(rows["04_activation"].theta)
+    assert active.remark == "neurons, v_n = v_p / 0.25"
+
+
+def test_the_tables_are_html_in_a_notebook():
+    network = branching_network()
+    variables, images = random_variables(network, SHAPE), random_images(2, SHAPE)
+    rows = structure(network, variables, SHAPE, sources={"00_conv": ("mine/kernel",)})
+    found = diagnose(network, convert(network, variables), images, num_steps=2)
+    tables = [structure_table(rows, "layers"), diagnosis_table(found, "errors")]
+    assert "text/html" in tables[1]._repr_mimebundle_([], [])
+    page = as_html(tables)
+    assert "mine/kernel" in page
+    assert "3 x 3 x 3 x 8" in page
+    assert "counts are too coarse" in page
+    for path in found.layers:
+        assert path in page
+
+
+def test_the_command_prints_and_writes_the_report(tmp_path, capsys):
+    options = ["--dataset", "mnist5k", "--images", "20", "--num-steps", "3"]
+    assert cli.main(["report", str(NET2), "--output", str(tmp_path), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "04_activation" in printed
+    record = json.loads((tmp_path / "report.json").read_text())
+    layer = record["layers"]["04_activation"]
+    assert set(layer["parts"]) == set(PARTS)
+    assert f"{layer['error']:.3f}" in printed
+    assert "04_activation" in (tmp_path / "report.html").read_text()
+    assert cli.main(["report", str(NET2), "--output", str(tmp_path), *options[:2], "--images",
+                     "1001"]) == 2  # fmt: skip
+    assert "images is 1001; want 1 to 1000" in capsys.readouterr().err

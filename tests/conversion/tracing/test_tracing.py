@@ -1,0 +1,357 @@
+"""Functions that were not written for this package, converted or refused."""
+
+from functools import partial
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from snnjax import convert, measure_scales, simulate, trace
+from snnjax.networks import architecture as arch
+from snnjax.networks.activations import sth_leaky_relu
+from snnjax.networks.ann import ANN
+from snnjax.snn import spiking
+
+KEY = jax.random.key(0)
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(0, 1, (4, *shape)).astype(np.float32)
+
+
+def shaken(tree, seed=0):
+    """Parameters away from their initial values, so that nothing is neutral."""
+    draw = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(draw.uniform(0, 0.2, leaf.shape), jnp.float32), tree
+    )
+
+
+class Block(nn.Module):
+    features: int
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        norm = partial(nn.BatchNorm, use_running_average=True)
+        y = norm()(nn.Conv(self.features, (3, 3), strides=self.strides, use_bias=False)(x))
+        y = norm()(nn.Conv(self.features, (3, 3))(nn.leaky_relu(y, 0.1)))
+        if x.shape != y.shape:
+            x = norm()(nn.Conv(self.features, (1, 1), strides=self.strides)(x))
+        return jnp.clip(x + y, 0, 2.5)
+
+
+class ResNet(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = (x - jnp.array([0.4, 0.5, 0.6])) / 0.25
+        x = nn.relu(nn.Conv(8, (3, 3))(x))
+        x = Block(12, 2)(Block(8)(x))  # Flax counts the outer one first
+        x = nn.avg_pool(x, (2, 2), (2, 2))
+        x = nn.Dropout(0.5, deterministic=True)(nn.Dense(12)(x))
+        x = jax.jit(nn.relu6)(x)
+        return nn.Dense(5)(x.mean((1, 2)))
+
+
+def linen_resnet():
+    x = images(8, 8, 3)
+    return ResNet().apply, shaken(ResNet().init(KEY, x)), x
+
+
+class CNN(nnx.Module):
+    def __init__(self, rngs):
+        self.first = nnx.Conv(1, 6, (3, 3), padding="VALID", rngs=rngs)
+        self.norm = nnx.BatchNorm(6, use_running_average=True, rngs=rngs)
+        self.second = nnx.Conv(6, 8, (3, 3), strides=2, feature_group_count=2, rngs=rngs)
+        self.last = nnx.Linear(72, 4, rngs=rngs)
+
+    def __call__(self, x):
+        x = jax.nn.leaky_relu(self.norm(self.first(x)), 0.25)
+        x = jnp.minimum(jax.nn.relu(self.second(x)), 1.0)
+        return self.last(x.reshape(len(x), -1))
+
+
+def nnx_cnn():
+    graphdef, state = nnx.split(CNN(nnx.Rngs(0)))
+
+    def apply(state, x):
+        return nnx.merge(graphdef, state)(x)
+
+    return apply, shaken(state), images(8, 8, 1)
+
+
+def equinox_mlp():
+    model = eqx.nn.MLP(12, 3, 16, 2, activation=jax.nn.hard_tanh, key=KEY)
+    params, static = eqx.partition(model, eqx.is_array)
+
+    def apply(params, x):
+        return jax.vmap(eqx.combine(params, static))(x)
+
+    return apply, params, images(12)
+
+
+def equinox_cnn():
+    class Model(eqx.Module):
+        layers: list
+
+        def __init__(self, key):
+            keys = jax.random.split(key, 3)
+            self.layers = [
+                eqx.nn.Conv2d(2, 4, 3, padding=1, key=keys[0]),
+                jax.nn.relu,
+                eqx.nn.AvgPool2d(2, 2),
+                eqx.nn.Conv2d(4, 6, 3, dilation=2, padding=2, key=keys[1]),
+                jax.nn.leaky_relu,
+                jnp.ravel,
+                eqx.nn.Linear(96, 3, key=keys[2]),
+            ]
+
+        def __call__(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    params, static = eqx.partition(Model(KEY), eqx.is_array)
+    return (
+        lambda params, x: jax.vmap(eqx.combine(params, static))(x),
+        params,
+        images(2, 8, 8),
+    )
+
+
+def unknown_origin():
+    """Channels first, its own activation, joined channels, and a normalisation behind neurons."""
+    draw = np.random.default_rng(0)
+
+    def weights(*shape):
+        return jnp.asarray(draw.normal(0, 0.4, shape), jnp.float32)
+
+    params = {
+        "a": weights(6, 3, 3, 3), "b": weights(4, 6, 3, 3), "c": weights(160, 7),
+        "d": weights(7, 4),
+        "theta": jnp.abs(weights(7)) + 0.5, "mean": weights(10), "slope": weights(10) + 1,
+    }  # fmt: skip
+
+    @jax.jit
+    def conv(x, w):
+        padded = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        return jax.lax.conv_general_dilated(padded, w, (1, 1), "VALID")
+
+    def apply(p, x):
+        x = conv(x, p["a"])
+        x = 1.5 * jnp.clip(jnp.where(x > 0, x, 0.125 * x), -1.0, 1.0)
+        y = conv(x, p["b"])
+        x = jnp.concatenate([x, jnp.abs(y) * 0.5 + y * 0.5], axis=1)
+        x = (x - p["mean"][:, None, None]) * p["slope"][:, None, None]
+        x = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 1, 2, 2), (1, 1, 2, 2), "VALID") / 4
+        x = jnp.transpose(x, (0, 2, 3, 1)).reshape(len(x), -1)
+        x = sth_leaky_relu(jnp.einsum("bi,io->bo", x, p["c"]), theta=p["theta"], alpha=0.5)
+        return x @ p["d"]
+
+    return apply, params, images(3, 8, 8)
+
+
+def before_activation():
+    """Blocks whose sums are normalised, and a convolution whose mean over pixels is the answer."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(6, (3, 3))(x)
+            for _ in range(2):
+                y = nn.relu(nn.BatchNorm(use_running_average=True)(x))
+                x = x + nn.Conv(6, (3, 3))(y)
+            x = nn.relu(nn.BatchNorm(use_running_average=True)(x))
+            x = nn.avg_pool(x, (3, 3), (2, 2), padding="SAME")
+            return nn.Conv(4, (1, 1))(x).mean((1, 2))
+
+    x = images(8, 8, 3)
+    return Net().apply, shaken(Net().init(KEY, x)), x
+
+
+MODELS = [
+    linen_resnet, nnx_cnn, equinox_mlp, equinox_cnn, unknown_origin, before_activation,
+]  # fmt: skip
+
+
+def as_images(x):
+    """What the traced network takes."""
+    if x.ndim == 2:
+        return x[:, None, None]
+    return x.transpose(0, 2, 3, 1) if x.shape[1] < x.shape[3] else x
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_rates_of_a_traced_network_approach_its_ann_as_one_over_time(model):
+    apply, params, x = model()
+    traced = trace(apply, params, x[:2])
+    logits = apply(params, x)
+    shown = as_images(x)
+    np.testing.assert_allclose(
+        ANN(traced.network.layers).apply(traced.variables, shown), logits, rtol=1e-4, atol=1e-4
+    )
+    scales = measure_scales(traced.network, traced.variables, shown)
+    snn = convert(traced.network, traced.variables, scales=scales)
+    np.testing.assert_allclose(
+        spiking.limit(traced.network, snn, shown), logits, rtol=1e-3, atol=1e-3
+    )
+    values = simulate(traced.network, snn, shown, num_steps=512).values
+    error = jnp.abs(values - logits).mean((1, 2))
+    assert error[511] < error[7] / 6
+    assert error[511] < 0.02 * float(jnp.abs(logits).max())
+
+
+def test_a_residual_network_is_read_layer_by_layer():
+    apply, params, x = linen_resnet()
+    network, _, sources = trace(apply, params, x, name="mine")
+    assert network.name == "mine"
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert kinds == [
+        "Normalise", "Conv", "Activation", "Residual", "Activation", "Residual", "Activation",
+        "AvgPool", "Conv", "Activation", "AvgPool", "Flatten", "Dense",
+    ]  # fmt: skip
+    plain, projected = network.layers[3], network.layers[5]
+    assert plain.shortcut == ()
+    assert [type(layer).__name__ for layer in projected.body] == ["Conv", "Activation", "Conv"]
+    assert projected.shortcut == (arch.Conv(12, (1, 1), (2, 2), "VALID"),)
+    assert network.layers[2] == arch.Activation(0.0, float("inf"))
+    assert network.layers[4] == arch.Activation(0.0, 2.5)
+    assert plain.body[1] == arch.Activation(0.1, float("inf"))
+    assert sources["03_residual/body/00_conv"] == (
+        "batch_stats/Block_1/BatchNorm_0/mean", "batch_stats/Block_1/BatchNorm_0/var",
+        "params/Block_1/BatchNorm_0/bias", "params/Block_1/BatchNorm_0/scale",
+        "params/Block_1/Conv_0/kernel",
+    )  # fmt: skip
+    assert sources["12_dense"] == ("params/Dense_1/bias", "params/Dense_1/kernel")
+
+
+@pytest.mark.parametrize(
+    ("function", "alpha", "theta"),
+    [
+        (lambda z: jnp.maximum(z, 0.3 * z), 0.3, np.inf),
+        (lambda z: jnp.where(z >= 0, z, 0.25 * z), 0.25, np.inf),
+        (lambda z: z * (z > 0), 0.0, np.inf),
+        (lambda z: jax.nn.relu(z) - 0.25 * jax.nn.relu(-z), 0.25, np.inf),
+        (lambda z: 0.6 * z + 0.4 * jnp.abs(z), 0.2, np.inf),
+        (jax.nn.relu6, 0.0, 6.0),
+        (jax.nn.hard_tanh, 1.0, 1.0),
+        (partial(jax.lax.clamp, 0.0, max=0.75), 0.0, 0.75),
+        (partial(sth_leaky_relu, theta=0.5, alpha=0.1), 0.1, 0.5),
+        (lambda z: jnp.clip(jax.nn.leaky_relu(z, 0.1), -2, 2), 0.1, 2.0),
+    ],
+)
+def test_an_activation_is_known_by_what_it_does(function, alpha, theta):
+    weights = {"a": jax.random.normal(KEY, (5, 6)), "b": jax.random.normal(KEY, (6, 3))}
+    x = images(5)
+    apply = lambda p, x: function(x @ p["a"]) @ p["b"]  # noqa: E731
+    found = arch.activations(trace(apply, weights, x).network)
+    if len(found) == 1:
+        (only,) = found.values()
+        assert (only.alpha, only.theta) == (pytest.approx(alpha), pytest.approx(theta))
+    else:  # a difference of two ReLUs may stay one
+        assert {(a.alpha, a.theta) for a in found.values()} == {(0.0, np.inf)}
+
+
+def dense(p, x):
+    return x.reshape(len(x), -1) @ p["in"]
+
+
+def last(p, x):
+    return x.reshape(len(x), -1) @ p["out"]
+
+
+def attention(p, x):
+    h = jax.nn.relu(dense(p, x)).reshape(-1, 4, 4)
+    return last(p, h @ h.transpose(0, 2, 1))
+
+
+def layer_norm(p, x):
+    h = dense(p, x)
+    h = (h - h.mean(-1, keepdims=True)) / jnp.sqrt(h.var(-1, keepdims=True) + 1e-5)
+    return last(p, jax.nn.relu(h))
+
+
+def dropout(p, x):
+    h = jax.nn.relu(jax.lax.conv(x.transpose(0, 3, 1, 2), p["kernel"], (1, 1), "SAME"))
+    h = h * jax.random.bernoulli(KEY, 0.5, h.shape)
+    return last(p, jax.lax.conv(h, p["back"], (1, 1), "SAME"))
+
+
+def looped(p, x):
+    return last(p, jax.lax.while_loop(lambda h: h.sum() > 1e6, jax.nn.relu, dense(p, x)))
+
+
+def recurrent(p, x):
+    return last(p, jax.lax.scan(lambda h, _: (jax.nn.relu(h), None), dense(p, x), None, 3)[0])
+
+
+REFUSED = [
+    (lambda p, x: last(p, nn.max_pool(x, (2, 2), (1, 1), "SAME")), "reduce_window_max.*average"),
+    (lambda p, x: last(p, jax.nn.softmax(dense(p, x))), "reduce_max, in softmax,|exp, in softmax"),
+    (attention, "dot_general.*multiplies two activations"),
+    (lambda p, x: last(p, jax.nn.gelu(dense(p, x))), "in gelu"),
+    (lambda p, x: last(p, jnp.tanh(dense(p, x))), "tanh.*sthLeakyReLU"),
+    (lambda p, x: last(p, jax.nn.relu(dense(p, x)) * dense(p, 2 * x)), "mul.*two activations"),
+    (layer_norm, "reduce_sum.*only pixels can be pooled"),
+    (dropout, "mul.*differ from pixel to pixel"),
+    (looped, "while.*write the layers out"),
+    (recurrent, "scan.*write the layers out"),
+    (lambda p, x: last(p, jnp.floor(dense(p, x))), "floor.*without levels"),
+    (lambda p, x: last(p, dense(p, x)[:, ::-1][:, :8].repeat(2, 1)), "part, a padding or copies"),
+    (lambda p, x: last(p, jnp.clip(dense(p, x), -0.5, 1)), "bounded by 1 above and -0.5 below"),
+    (lambda p, x: last(p, jnp.maximum(dense(p, x), 1.0)), "is not 0 at 0"),
+    (lambda p, x: last(p, jnp.sort(dense(p, x))), "sort.*no spiking layer"),
+    (lambda p, x: jax.nn.relu(dense(p, x)), "behind the last weights"),
+]
+
+
+@pytest.mark.parametrize(("function", "message"), REFUSED)
+def test_what_has_no_spiking_counterpart_is_refused_by_name_and_line(function, message):
+    weights = {
+        "in": jnp.ones((16, 16)), "out": jnp.ones((16, 3)),
+        "kernel": jnp.ones((2, 1, 3, 3)), "back": jnp.ones((1, 2, 3, 3)),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=message) as caught:
+        trace(function, weights, images(4, 4, 1))
+    assert "test_tracing.py:" in str(caught.value)
+
+
+def test_functions_and_examples_that_do_not_fit_get_one_message():
+    weights = {"in": jnp.ones((16, 16)), "out": jnp.ones((16, 3))}
+    x = images(4, 4, 1)
+    with pytest.raises(ValueError, match="float"):
+        trace(dense, weights, (255 * x).astype(np.uint8))
+    with pytest.raises(ValueError, match="NaN"):
+        trace(dense, weights, x * np.nan)
+    with pytest.raises(ValueError, match=r"shape \(4, 4\)|shape \(4, 4, 1\)"):
+        trace(dense, weights, x[0])
+    with pytest.raises(ValueError, match="apply fails on images of shape"):
+        trace(dense, weights, images(5, 5, 1))
+    with pytest.raises(ValueError, match="decides by what the images are"):
+        trace(lambda p, x: dense(p, x) if x.sum() > 0 else last(p, x), weights, x)
+    with pytest.raises(ValueError, match="want logits"):
+        trace(lambda p, x: (dense(p, x), x), weights, x)
+    with pytest.raises(ValueError, match="does not depend on the images"):
+        trace(lambda p, x: jnp.ones((len(x), 3)), weights, x)
+
+
+def test_an_unbounded_activation_asks_for_images_to_calibrate_on():
+    weights = {"in": jnp.ones((16, 16)), "out": jnp.ones((16, 3))}
+    found = trace(lambda p, x: last(p, jax.nn.relu(dense(p, x))), weights, images(4, 4, 1))
+    with pytest.raises(ValueError, match="measure_scales"):
+        convert(found.network, found.variables)
+
+
+def test_an_activation_used_twice_is_one_layer_of_neurons():
+    weights = {"a": jax.random.normal(KEY, (5, 6)), "b": jax.random.normal(KEY, (6, 6))}
+
+    def apply(p, x):
+        h = jax.nn.relu(x @ p["a"])
+        return (h + 2 * jax.nn.relu(h @ p["b"])) @ p["b"]
+
+    network = trace(apply, weights, images(5)).network
+    assert len(arch.activations(network)) == 2

@@ -1,0 +1,53 @@
+"""What the README prints runs as printed, and its table is the one in the results."""
+
+import re
+
+import numpy as np
+import pytest
+from paths import ROOT
+
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_examples_run_as_printed(monkeypatch, capsys):
+    pytest.importorskip("mlxtend")
+    monkeypatch.chdir(ROOT)
+    first, second, third = EXAMPLES
+    assert len([line for line in first.splitlines() if line.strip()]) <= 10
+    names = {}
+    exec(first, names)
+    curve = names["snnjax"].accuracy(names["result"].values, names["labels"])
+    assert curve.shape == (8,)
+    assert curve[7] > 0.98
+    capsys.readouterr()
+    exec(second, names)
+    printed = np.fromstring(re.sub(r"[\[\]]", " ", capsys.readouterr().out), sep=" ")
+    assert printed.shape == (64,)
+    at_one = np.asarray(names["curve"](1.0))
+    np.testing.assert_allclose(printed.reshape(8, 8)[3], at_one, atol=0.006)
+    exec(third, names)
+    logits = names["Mine"]().apply(names["mine"], names["images"][:100])
+    error = np.abs(np.asarray(names["values"]) - np.asarray(logits)).mean((1, 2))
+    assert error[31] < error[3] / 4
+
+
+@pytest.mark.parametrize(
+    ("mark", "file"),
+    [
+        ("table2", "mnist_latency/results/table2.md"),
+        ("paper", "method_comparison/results/paper.md"),
+        ("table3", "cifar10_latency/results/vgg16_quarter.md"),
+        ("paper3", "cifar10_latency/results/paper.md"),
+        ("resnet20", "cifar10_latency/results/resnet20.md"),
+        ("figure7", "activation_range/results/activation_range.md"),
+    ],
+)
+def test_the_tables_are_those_of_the_results(mark, file):
+    table = README.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
+    assert table.strip() == (ROOT / "experiments" / file).read_text().strip()
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / link).exists(), link

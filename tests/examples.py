@@ -1,0 +1,110 @@
+"""Small networks with every kind of layer, for the tests."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.networks import architecture as arch
+from snnjax.networks.ann import ANN
+
+
+def residual_network(learn="nothing"):
+    """Batch norm, groups, strides, an identity shortcut and a projected one."""
+    active = arch.Activation(0.25, 1.5, learn)
+    plain = arch.Residual(
+        (
+            arch.Conv(8, (3, 3), use_bias=False),
+            arch.BatchNorm(),
+            active,
+            arch.Conv(8, (3, 3), groups=2),
+            arch.BatchNorm(),
+        )
+    )
+    projected = arch.Residual(
+        (
+            arch.Conv(16, (3, 3), (2, 2)),
+            arch.BatchNorm(),
+            active,
+            arch.Conv(16, (3, 3)),
+            arch.BatchNorm(),
+        ),
+        (arch.Conv(16, (1, 1), (2, 2)), arch.BatchNorm()),
+    )
+    ends_in_neurons = arch.Residual((arch.Conv(16, (3, 3)), active))
+    return arch.Network(
+        "residual",
+        (
+            arch.Conv(8, (3, 3)),
+            arch.BatchNorm(),
+            active,
+            plain,
+            active,
+            projected,
+            active,
+            ends_in_neurons,
+            active,
+            arch.AvgPool((2, 2)),
+            arch.Flatten(),
+            arch.Dense(12),
+            arch.Dense(20),
+            active,
+            arch.Dense(5),
+        ),
+    )
+
+
+def branching_network(learn="nothing"):
+    """Joined channels, an activation of a sum, dilation, borders, and vectors that are joined."""
+    active = arch.Activation(0.25, 1.5, learn)
+    grown = arch.Concat(((), (arch.Conv(4, (3, 3), dilation=(2, 2)), active)))
+    before = arch.Residual((arch.Scale(12), active, arch.Conv(12, (3, 3))))
+    split = (
+        (arch.Conv(3, (3, 3), padding="VALID"), active, arch.Flatten()),
+        (arch.Conv(6, (3, 3), (2, 2), ((1, 0), (0, 1))), active, arch.AvgPool((2, 2))),
+    )
+    return arch.Network(
+        "branching",
+        (
+            arch.Conv(8, (3, 3), dilation=(1, 2), padding="SAME"),
+            active,
+            grown,
+            before,
+            arch.Scale(12),
+            active,
+            arch.Concat(((), (arch.Conv(5, (1, 1)),))),
+            active,
+            arch.Concat((split[0], (*split[1], arch.Flatten()))),
+            arch.Dense(5),
+        ),
+    )
+
+
+def dense_network(alpha=0.25, theta=1.0):
+    active = arch.Activation(alpha, theta)
+    layers = (arch.Flatten(), arch.Dense(8), active, arch.Dense(8), active, arch.Dense(3))
+    return arch.Network("dense", layers)
+
+
+def random_variables(network, shape, seed=0):
+    """Parameters and statistics away from their initial values, so that nothing is neutral."""
+    variables = ANN(network.layers).init(jax.random.key(seed), jnp.zeros((1, *shape)))
+    draw = np.random.default_rng(seed)
+    variables = jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(draw.normal(0, 0.2, leaf.shape), jnp.float32), variables
+    )
+    if "batch_stats" in variables:
+        variables["batch_stats"] = jax.tree.map(
+            lambda leaf: jnp.abs(leaf) + 0.2, variables["batch_stats"]
+        )
+    return variables
+
+
+def random_images(count, shape, seed=0):
+    return np.random.default_rng(seed).uniform(0, 1, (count, *shape)).astype(np.float32)
+
+
+def spike_train(model, params, currents):
+    """Spikes `[T, ...]` of a neuron at rest that is sent `currents` `[T, ...]`."""
+    currents = jnp.asarray(currents, jnp.float32)
+    state = model.init(params, currents.shape[1:])
+    return jax.lax.scan(lambda s, j: model.step(params, s, j), state, currents)[1]

@@ -1,0 +1,280 @@
+"""The experiments' whole path on small data, and their committed results hold together."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from paths import EXPERIMENTS, SHARED
+
+from snnjax.app import comparison, pipeline
+from snnjax.app.comparison import Line
+from snnjax.app.configurations import ConvertConfig, SimulateConfig, recorded
+from snnjax.conversion.methods import METHODS
+from snnjax.io import checkpoint
+
+FOLDER = EXPERIMENTS / "mnist_latency"
+COMPARISON = EXPERIMENTS / "method_comparison"
+CIFAR10 = EXPERIMENTS / "cifar10_latency"
+RANGE = EXPERIMENTS / "activation_range"
+NOISE = EXPERIMENTS / "noise_robustness"
+CODING = EXPERIMENTS / "coding"
+THROUGHPUT = EXPERIMENTS / "throughput"
+PEERS = EXPERIMENTS.parent / ".venv-peers" / "bin" / "python"
+
+
+def smoke(folder, output, *options, small=("--smoke",)):
+    """Run an experiment's whole path on small data."""
+    pytest.importorskip("mlxtend")
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    for script, more in (("run.py", [*small, *options]), ("plot.py", [])):
+        command = [sys.executable, str(folder / script), *more, "--output", str(output)]
+        subprocess.run(command, check=True, capture_output=True, cwd=output, env=environment)
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """The folder of prepared data, or the reason why there is none."""
+    if not os.environ.get("TFDS_DATA_DIR"):
+        shared = SHARED / "tfds"
+        if not shared.is_dir():
+            pytest.skip("no prepared data: set TFDS_DATA_DIR")
+        monkeypatch.setenv("TFDS_DATA_DIR", str(shared))
+
+
+@pytest.mark.parametrize("folder", [CIFAR10, NOISE], ids=["table 3", "noise"])
+def test_several_networks_may_be_named_and_an_unknown_one_is_refused(folder):
+    command = [sys.executable, str(folder / "run.py"), "--networks", "resnet20", "resnet21"]
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, capture_output=True, text=True, env=wide)
+    assert done.returncode
+    assert 'Invalid value "resnet21" for --networks. Choose from:' in done.stdout + done.stderr
+
+
+def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
+    smoke(CIFAR10, tmp_path, "--networks", "resnet20")
+    (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
+    assert (row["network"], row["method"], row["images"]) == ("resnet20", "sth_exact", 512)
+    assert row["training"]["max_images"] == 512
+    assert row["simulation"]["shown_steps"] == row["training"]["levels"] == 6
+    kept = {path.stem: path for path in (tmp_path / "parameters").glob("*.safetensors")}
+    before, after = (f"resnet20-sth_leaky_relu-levels{n}-seed0" for n in (5, 6))
+    assert set(kept) == {before, after}
+    assert kept[after].stat().st_size < 1_300_000
+    record = json.loads(kept[after].with_suffix(".json").read_text())
+    assert record["images"] == {"train": 502, "validation": 10, "test": 512}
+    begun = checkpoint.load_metadata(kept[after], kind="ann")["start"]
+    assert begun["sha256"] == hashlib.sha256(kept[before].read_bytes()).hexdigest()
+    assert len((tmp_path / "results" / "resnet20.md").read_text().splitlines()) == 2 + 1
+    assert (tmp_path / "figures" / "resnet20.png").stat().st_size > 10_000
+
+
+def test_smoke_of_figure_7(tmp_path, prepared):
+    smoke(RANGE, tmp_path)
+    record = json.loads((tmp_path / "results" / "activation_range.json").read_text())
+    assert {len(layers) for layers in record["largest"].values()} == {15}
+    assert record["test_images"] == 512
+    table = (tmp_path / "results" / "activation_range.md").read_text().splitlines()
+    assert [line.split("`")[1] for line in table[2:]] == ["sthLeakyReLU", "LeakyReLU"]
+    assert (tmp_path / "figures" / "activation_range.png").stat().st_size > 10_000
+
+
+def test_smoke_of_figures_8_and_9(tmp_path):
+    smoke(NOISE, tmp_path)
+    (row,) = json.loads((tmp_path / "results" / "noise.json").read_text())["rows"]
+    accuracy = row["accuracy"]
+    assert np.shape(accuracy["ann"]) == (7,)
+    assert np.shape(accuracy["STDP + WTA from random"]) == (7, 5)
+    assert accuracy["ann"][0] > accuracy["ann"][-1] + 0.3
+    assert accuracy["count"][0] > accuracy["count"][-1]
+    table = (tmp_path / "results" / "net2-2_of_5_steps.md").read_text()
+    assert len(table.splitlines()) == 2 + 3 + 5 * 5
+    for name in ("net2", "net2-images"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_figures_4_and_5_are_drawn_from_spikes_and_the_rule(tmp_path):
+    smoke(CODING, tmp_path, small=())
+    record = json.loads((tmp_path / "results" / "coding.json").read_text())
+    counts = {name: sum(map(len, steps)) for name, steps in record["spikes"].items()}
+    bright = sum(value > 0 for value in record["values"])
+    assert counts["temporal"] == bright
+    assert counts["rate"] == pytest.approx(28 * sum(record["values"]), rel=0.05)
+    assert record["changes"][record["delays"].index(0)] == pytest.approx(record["stdp"]["a_plus"])
+    for name in ("coding", "stdp"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def measured(output, *options, script="run.py"):
+    """The JSON that a tiny run of the benchmark writes."""
+    command = [sys.executable, str(THROUGHPUT / script), "--smoke", "--output", str(output)]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([*command, *options], check=True, capture_output=True, env=environment)
+    (path,) = (output / "results").glob("*.json")
+    return path
+
+
+def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
+    path = measured(tmp_path)
+    record = json.loads(path.read_text())
+    kinds = ("rows", "memory", "thresholds", "cores", "training", "profile")
+    assert [len(record[kind]) for kind in kinds] == [8, 1, 1, 1, 1, 2]
+    assert {row["chunk_steps"] for row in record["rows"] if row["batch"] == 2} == {1, 4}
+    for row in record["rows"]:
+        assert row["seconds"]["repeats"] == 2
+        assert row["to_ann"] > 0 < row["memory_bytes"]
+        assert row["answers_to_steps_of_ann"] > 0
+        assert row["spike_rate"] > 0
+    (at_once,) = record["thresholds"]
+    assert at_once["largest_difference"] < 1e-4
+    (alone,) = record["cores"]
+    assert alone["one_to"] == {"1": 1.0} and alone["seconds"]["1"]["median"] > 0
+    for part in record["profile"]:
+        assert part["macs"] == 2 * (24**2 * 12 * 25 + 4 * (8**2 * 64 * 25 * 12 + 1024 * 10))
+    for name in ("throughput", *kinds[1:]):
+        assert (tmp_path / "results" / f"{name}.md").read_text().startswith("| ")
+    assert (tmp_path / "figures" / "throughput.png").stat().st_size > 10_000
+
+    gone = record["memory"].pop()
+    path.write_text(json.dumps(record))
+    measured(tmp_path)
+    after = json.loads(path.read_text())
+    assert after["rows"] == record["rows"]  # what was there is not measured again
+    assert after["memory"][0]["memory_bytes"] == gone["memory_bytes"]
+
+
+def test_smoke_of_the_benchmark_beside_peers(tmp_path):
+    """Every peer computes what we compute; a peer that does not would be a row that says so."""
+    if not PEERS.is_file():
+        pytest.skip("no other simulators here: `make peers` installs them")
+    record = json.loads(measured(tmp_path, "--peers", str(PEERS)).read_text())
+    found = {(row["peer"], row["network"]): row for row in record["peers"]}
+    modes = {"SpikingJelly, step by step", "SpikingJelly, layer by layer"}
+    deep = {(mode, "resnet20") for mode in modes}
+    assert set(found) == {(peer, "net2") for peer in (*modes, "Spyx", "jaxpike")} | deep
+    for row in found.values():
+        assert row.get("reason") is None
+        assert row["agreement"]["agrees"]
+        assert row["peer_seconds"]["repeats"] == row["seconds"]["repeats"] == 2
+    (training,) = record["training"]
+    assert training["first_losses_difference"] < 1e-3
+
+
+def test_an_environment_of_peers_that_is_not_there_is_refused_at_once(tmp_path):
+    command = [sys.executable, str(THROUGHPUT / "run.py"), "--smoke", "--peers", "nowhere/python"]
+    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode
+    assert "nowhere/python, which is no file; run `make peers`" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_smoke_of_the_lowerings(tmp_path):
+    path = measured(tmp_path, script="lowering.py")
+    entries = json.loads(path.read_text())["entries"]
+    assert [entry["gradient"] for entry in entries] == [False, True] * 2
+    ways = {"xla", "patches", "pairs", "shifts", "rows", "matrix", "winograd"}
+    assert set(entries[0]["seconds"]) == ways | {"matrix, made before", "winograd, made before"}
+    assert [entry["taken"] for entry in entries] == ["patches"] * 4
+    assert entries[2]["groups"] == 64
+    assert len((tmp_path / "results" / "lowering.md").read_text().splitlines()) == 2 + 4
+
+
+def test_smoke_of_the_comparison_and_its_plots(tmp_path):
+    smoke(COMPARISON, tmp_path)
+    path = tmp_path / "results" / "comparison.json"
+    rows = json.loads(path.read_text())["rows"]
+    found = {(row["method"], row["encoding"]) for row in rows}
+    assert found == {
+        ("sth_exact", "constant"), ("sth_exact", "rate"), ("cao", "constant"), ("cao", "rate"),
+        ("th_relu", "constant"), ("cos", "constant"),
+    }  # fmt: skip
+    by_name = {row["method"]: row for row in rows}
+    assert by_name["th_relu"]["steps"] == [1, 2, 4, 8]
+    assert by_name["cos"]["uncounted_steps"] == 8
+    assert len((tmp_path / "results" / "net2.md").read_text().splitlines()) == 2 + 6
+    assert (tmp_path / "figures" / "net2.png").stat().st_size > 10_000
+    before = path.read_text()
+    subprocess.run(  # all rows are there: nothing is done again
+        [sys.executable, str(COMPARISON / "run.py"), "--smoke", "--output", str(tmp_path)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert path.read_text() == before
+
+
+def test_smoke_of_table_2_and_its_plots(tmp_path):
+    smoke(FOLDER, tmp_path)
+    rows = json.loads((tmp_path / "results" / "table2.json").read_text())["rows"]
+    assert len(rows) == 12
+    assert {row["training"]["network"] for row in rows} == {"net1", "net2"}
+    assert len((tmp_path / "results" / "table2.md").read_text().splitlines()) == 2 + 12 + 2
+    assert (tmp_path / "parameters" / "net2-seed0.safetensors").stat().st_size < 150_000
+    for name in ("net1-constant", "net1-rate", "net2-constant", "net2-rate"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def committed():
+    return json.loads((FOLDER / "results" / "table2.json").read_text())["rows"]
+
+
+def test_committed_rows_have_three_seeds_and_every_test_image():
+    rows = committed()
+    groups = {}
+    for row in rows:
+        name = (row["training"]["network"], row["config"]["encoding"], row["label"])
+        groups.setdefault(name, set()).add(row["training"]["seed"])
+        assert row["images"] == 10_000
+        assert row["dataset"]["exact_pixels"]
+        assert row["commit"]
+    assert set(map(len, groups.values())) == {3}
+
+
+def test_committed_rows_of_the_comparison_are_whole():
+    groups = comparison.read(COMPARISON / "results" / "comparison.json")
+    net1, net2 = groups["net1"], groups["net2"]
+    assert {name for name, _ in net1} == set(METHODS) - {"sth_half"}
+    assert {row["images"] for group in net1.values() for row in group.rows} == {10_000}
+    assert {name for name, _ in net2} == set(METHODS) - {"sth_half"}
+    assert {group.rows[0]["dataset"]["name"] for group in net2.values()} == {"mnist"}
+    for group in net2.values():
+        assert [row["seed"] for row in group.rows] == [0, 1, 2]
+        assert {row["images"] for row in group.rows} == {10_000}
+        assert all(row["commit"] and "dirty" not in row["commit"] for row in group.rows)
+    for network in (net1, net2):
+        soonest = network["sth_exact", "constant"].latency
+        others = [g for (name, _), g in network.items() if name not in ("sth_exact", "wang2023")]
+        assert all((group.latency or 1000) >= soonest for group in others)
+
+
+def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
+    path = CIFAR10 / "results" / "comparison.json"
+    config = comparison.recipe(path, Line("resnet20", "sth_exact", "constant", 0))
+    kept = CIFAR10 / "parameters" / f"{comparison.label(config)}.safetensors"
+    assert kept.stat().st_size < 1_300_000
+    assert recorded(checkpoint.load_metadata(kept, kind="ann")) == config
+    group = comparison.read(path)["resnet20"]["sth_exact", "constant"]
+    (row,) = group.rows
+    assert row["ann_smooth"] >= 0.86
+    late = [group.accuracy(steps)[0] for steps in group.steps if steps >= 8]
+    assert min(late) >= max(row["ann"], row["ann_smooth"]) - 0.003
+    with pytest.raises(ValueError, match="no row of resnet20, cos, constant, 0; run"):
+        comparison.recipe(path, Line("resnet20", "cos", "constant", 0))
+
+
+def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):
+    """To the image on the machine of the record, and to three images elsewhere."""
+    (wanted,) = [
+        row for row in committed()
+        if row["label"] == "exact-charge" and row["config"]["encoding"] == "constant"
+        and row["training"]["network"] == "net2" and row["training"]["seed"] == 0
+    ]  # fmt: skip
+    snn = pipeline.convert(
+        FOLDER / "parameters" / "net2-seed0.safetensors", ConvertConfig(), tmp_path
+    )
+    found = pipeline.simulate(
+        snn, SimulateConfig(), tmp_path, dataset="mnist", batch_size=500, progress=False
+    )
+    for name in ("snn", "ann"):
+        assert found[name] == pytest.approx(wanted[name], abs=3e-4)

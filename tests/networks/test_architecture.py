@@ -1,0 +1,89 @@
+"""Specifications: names, checks, and the two networks of the paper."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from examples import residual_network
+
+from snnjax.conversion.conversion import convert
+from snnjax.networks import architecture as arch
+from snnjax.networks.ann import ANN
+from snnjax.snn import spiking
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [(arch.NET1, 784 * 1200 + 1200 * 1200 + 1200 * 10 + 2410), (arch.NET2, 29_826)],
+)
+def test_the_papers_networks_have_their_parameters(network, parameters):
+    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    assert sum(np.size(leaf) for leaf in jax.tree.leaves(variables)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters", "weighted", "neurons"),
+    [
+        (arch.VGG16, 15_249_354, 16, 277_504),
+        (arch.VGG16_QUARTER, 956_154, 16, 69_376),
+        (arch.RESNET20, 272_474, 22, 188_416),
+        (arch.RESNET20_WIDE, 4_327_754, 22, 753_664),
+        (arch.RESNET18, 11_173_962, 21, 557_056),
+    ],
+)
+def test_the_networks_for_cifar10_have_their_size(network, parameters, weighted, neurons):
+    module = ANN(network.layers)
+    variables = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])) == parameters
+    layers = [layer for _, layer in arch.walk(network.layers)]
+    assert sum(isinstance(layer, arch.Dense | arch.Conv) for layer in layers) == weighted
+    variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), variables)
+    shapes = spiking.neurons(network, convert(network, variables)["layers"], (32, 32, 3))
+    assert sum(map(math.prod, shapes.values())) == neurons
+
+
+def test_names_sort_in_network_order_and_paths_reach_inside():
+    network = residual_network()
+    names = [name for name, _ in arch.named(network.layers)]
+    assert names == sorted(names)
+    assert names[:4] == ["00_conv", "01_norm", "02_activation", "03_residual"]
+    assert "03_residual/body/02_activation" in arch.activations(network)
+
+
+def test_activations_are_replaced_inside_residuals_too():
+    other = arch.Activation(0.5, 3.0)
+    network = arch.with_activation(residual_network(), other)
+    assert set(arch.activations(network).values()) == {other}
+
+
+def test_theta_stays_positive_whatever_is_learnt():
+    network = arch.with_activation(arch.NET2, arch.Activation(0.1, 2.0, "channel"))
+    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    theta = variables["params"]["01_activation"]["log_theta"]
+    assert theta.shape == (12,)
+    np.testing.assert_allclose(jnp.exp(theta), 2.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: arch.Activation(alpha=1.5), r"alpha is 1.5; want a slope in \(0, 1\]"),
+        (lambda: arch.Activation(alpha=float("nan")), "alpha is nan"),
+        (lambda: arch.Activation(theta=0.0), "theta is 0.0; want a bound above 0"),
+        (lambda: arch.Activation(learn="pixel"), "learn is 'pixel'; want 'nothing', 'layer'"),
+        (lambda: arch.Activation(theta=float("inf"), learn="layer"), "theta is inf and cannot"),
+        (lambda: arch.Network("x", ("relu",)), "layer 00_unknown is 'relu'; want one of Dense"),
+        (lambda: arch.find("net3"), "unknown network 'net3': want one of net1, net2, .*mean"),
+        (lambda: arch.Normalise((0.5,), (0.1, 0.2)), "want one mean and one deviation above 0"),
+        (lambda: arch.Normalise((0.5,), (0.0,)), "want one mean and one deviation above 0"),
+        (
+            lambda: arch.Network("x", (arch.Flatten(), arch.CIFAR10)),
+            "layer 01_normalise normalises; want that as the first layer only",
+        ),
+    ],
+)
+def test_bad_specifications_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
