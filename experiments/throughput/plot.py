@@ -126,14 +126,13 @@ def thresholds(entries: Entries) -> Table:
 def whole(entries: Entries) -> Table:
     lines = [
         [
-            *map(str, case_of(entry)), str(entry["count"]), entry["products"],
+            *map(str, case_of(entry)), str(entry["count"]),
             milliseconds(entry["seconds"]), f"{entry['images_per_second']:g}",
-            f"{100 * entry['moved_spikes']:.2g}",
         ]
         for entry in entries
     ]  # fmt: skip
     return (
-        "network", "B", "T", "images", "products", "all (ms)", "images / s", "moved spikes (%)",
+        "network", "B", "T", "images", "all (ms)", "images / s",
     ), lines  # fmt: skip
 
 

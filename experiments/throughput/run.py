@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,6 @@ from tqdm.auto import tqdm
 from snnjax.io import records
 from snnjax.runtime import devices
 from snnjax.runtime.allocator import keep_freed_memory
-from snnjax.snn import simulation
 
 HERE = Path(__file__).parent
 NAMES = ("rows", "peers", "memory", "thresholds", "cores", "training", "profile", "whole")
@@ -85,10 +84,9 @@ def on_cores(chosen: list[Case], counts: list[int], repeats: int) -> Iterator[Ta
         yield Task("cores", key, partial(sections.cores, case, "exact-charge", counts, repeats))
 
 
-def splits(case: Case, count: int, names: Sequence[str], effort: Effort) -> Iterator[Task]:
-    for products in names:
-        key = {**case._asdict(), "count": count, "products": products}
-        yield Task("whole", key, partial(sections.whole, case, count, products, effort))
+def split(case: Case, count: int, effort: Effort) -> Iterator[Task]:
+    key = {**case._asdict(), "count": count}
+    yield Task("whole", key, partial(sections.whole, case, count, effort))
 
 
 def training(steps: int, batch: int, python: Path | None, effort: Effort) -> Iterator[Task]:
@@ -124,8 +122,8 @@ def everything(python: Path | None) -> list[Task]:
         *memory(probes), *at_once(Case("net2", 16, 16), 16, effort), *on_cores(deep, [1, 2], 5),
         *training(50, 128, python, effort), *parts([*deep, Case("net2", 1, 16)], 2048, effort),
     ]  # fmt: skip
-    if jax.default_backend() != "cpu":  # minutes on a CPU, and bfloat16 is no faster there
-        tasks += splits(Case("vgg16", 1000, 16), 10_000, tuple(simulation.PRODUCTS), effort)
+    if jax.default_backend() != "cpu":  # minutes on a CPU
+        tasks += split(Case("vgg16", 1000, 16), 10_000, effort)
     for steps in sorted(cases.STEPS, key=lambda steps: steps != 16):
         if python:
             tasks += beside_peers(all_cases(steps), python, effort)
@@ -140,7 +138,7 @@ def tiny(python: Path | None) -> list[Task]:
         *rows(list(TINY), effort), *memory([("net2", 2, 2, "step by step")]),
         *at_once(TINY[0], 3, effort), *on_cores([TINY[0]], [1], 1),
         *training(3, 8, python, effort), *parts([TINY[0]], 128, effort),
-        *splits(TINY[0], 4, ("float32", "bfloat16x3"), effort),
+        *split(TINY[0], 4, effort),
     ]  # fmt: skip
     beside = [TINY[0], Case("resnet20", 1, 2)]
     return tasks + list(beside_peers(beside, python, effort)) if python else tasks

@@ -20,7 +20,7 @@ from snnjax.analysis import synaptic_operations
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.runtime import devices
-from snnjax.snn import readout, simulation
+from snnjax.snn import readout
 from snnjax.snn.neuron import NEURONS, NeuronModel, NeuronParams
 from snnjax.snn.simulation import simulate
 
@@ -91,7 +91,7 @@ def thresholds(case: Case, count: int, effort: Effort) -> dict[str, Any]:
     }
 
 
-def whole(case: Case, count: int, products: str, effort: Effort) -> dict[str, Any]:
+def whole(case: Case, count: int, effort: Effort) -> dict[str, Any]:
     """A whole split, from pixels in the memory of the host to answers there, batch by batch.
 
     No batch waits for the one before it: the next is on its way while one is computed.
@@ -107,7 +107,7 @@ def whole(case: Case, count: int, products: str, effort: Effort) -> dict[str, An
     @jax.jit
     def answer(params: Any, shown: jax.Array) -> jax.Array:
         images = shown.astype(jnp.float32) / 255
-        run = simulate(network, params, images, num_steps=case.num_steps, products=products)
+        run = simulate(network, params, images, num_steps=case.num_steps)
         return jnp.argmax(run.values[-1], -1)
 
     def score() -> Any:
@@ -117,13 +117,10 @@ def whole(case: Case, count: int, products: str, effort: Effort) -> dict[str, An
         ]
         return np.concatenate(devices.fetch(answers))
 
-    few = pixels[:16].astype(np.float32) / 255
-    moved = simulation.moved_spikes(network, params, few, products, num_steps=case.num_steps)
     seconds = alternate({"whole": partial(timed, score)}, effort)["whole"]
     return {
         "seconds": figures(seconds),
         "images_per_second": float(f"{count / median(seconds):.4g}"),
-        "moved_spikes": float(f"{moved:.3g}"),
     }
 
 

@@ -224,9 +224,6 @@ class SimulateConfig:
     shown_steps: int = 0
     """timesteps for which the input is shown; the exact-charge neuron then settles to what the ANN
     says at so many levels; 0 for all"""
-    products: Literal["float32", "bfloat16x3", "bfloat16x2", "bfloat16"] = "float32"
-    """how spikes are multiplied by weights: in float32, or by three, two or one bfloat16 numbers
-    for each, of which three are exact; refused where that moves too many spikes"""
     exit_margin: float | None = None
     """also score with early exit: an image stops when its largest value is so far above the
     second"""
@@ -271,7 +268,6 @@ class SimulateConfig:
             "readout": READOUTS[self.readout],
             "pre_steps": self.pre_steps or 0,
             "shown_steps": self.shown_steps,
-            "products": self.products,
         }
 
 

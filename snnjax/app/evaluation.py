@@ -21,20 +21,13 @@ from snnjax.runtime import devices
 from snnjax.snn import early_exit, simulation, spiking
 from snnjax.snn.encoding import Encoding
 
-__all__ = ["WITHIN", "check_products", "evaluate", "evaluate_exits"]
+__all__ = ["WITHIN", "evaluate", "evaluate_exits"]
 
 WITHIN = 0.0005
 """An SNN has reached its ANN when it is at most 0.05 points below it."""
 
 CURVE = 50
 """Points of a curve that a record keeps."""
-
-MOVED = 0.05
-"""Share of the spikes that other products may move; another order of float32 sums moves up to 0.02
-in the deepest networks."""
-
-TRIED = 16
-"""Images on which they are tried."""
 
 HELD = 2**32 - 2
 """Folded into the key of held-out images; no other image has this place."""
@@ -65,12 +58,10 @@ def evaluate(
     depend on the devices, up to rounding.
 
     Raises:
-      ValueError: if the split is empty, the images do not fit the network, or `check_products`
-        refuses how spikes are multiplied.
+      ValueError: if the split is empty, or the images do not fit the network.
     """
     images, labels = split
     key, mesh = jax.random.key(seed), mesh or devices.make_mesh()
-    check_products(network, params, images, config, key)
     params, size = devices.copied(mesh, params), devices.at_once(mesh, batch_size)
     scores = (
         _score(network, params, *_batch(mesh, images, labels, first, size), config,
@@ -96,31 +87,6 @@ def evaluate(
         },
         "ceiling": (total["ceiling"] / count).tolist() if "ceiling" in total else None,
     }
-
-
-def check_products(
-    network: architecture.Network,
-    params: dict[str, Any],
-    images: np.ndarray,
-    config: SimulateConfig,
-    key: jax.Array,
-) -> None:
-    """Refuse products that are not in float32 and move too many of the spikes of a few images.
-
-    Raises:
-      ValueError: if they move more than MOVED, or as `simulation.moved_spikes`.
-    """
-    how = {name: value for name, value in config.arguments.items() if name != "products"}
-    if config.products == "float32":
-        return
-    shown = images[:TRIED].astype(np.float32) / 255
-    moved = simulation.moved_spikes(network, params, shown, config.products, key=key, **how)
-    if moved > MOVED:
-        raise ValueError(
-            f"products is {config.products!r}, which moves {100 * moved:.1f} % of the spikes of"
-            f" {len(shown)} images; want at most {100 * MOVED:g} %, so give --products bfloat16x3,"
-            " which is exact, or float32"
-        )
 
 
 def evaluate_exits(
@@ -158,7 +124,6 @@ def evaluate_exits(
     """
     key, margin, found = jax.random.key(seed), config.exit_margin, {}
     mesh = mesh or devices.make_mesh()
-    check_products(network, params, split.images, config, key)
     params, size = devices.copied(mesh, params), devices.at_once(mesh, batch_size)
     if config.exit_tolerance is not None and held is not None:
         chosen, curve = _calibrated(

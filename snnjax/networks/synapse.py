@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.networks import architecture as arch
 from snnjax.runtime.convolution import borders, conv_general_dilated, one_by_one, prepare
 
-__all__ = ["apply", "in_parts", "in_rows", "join", "of_each", "prepared", "rows"]
+__all__ = ["apply", "in_rows", "join", "of_each", "prepared", "rows"]
 
 FEW = 32
 """Channels of a map from which XLA's loops over neurons are as fast as they are over rows."""
@@ -50,32 +50,6 @@ def in_rows(values: ArrayLike, shape: Sequence[int]) -> jax.Array:
     return jnp.broadcast_to(values, shape).reshape(rows(shape))
 
 
-def in_parts(layer: arch.Conv | arch.Dense, params: dict[str, Any], count: int) -> dict[str, Any]:
-    """The parameters with the kernel as a sum of so many bfloat16 numbers, "parts".
-
-    Three of them are the float32 kernel, to the bit; each fewer leaves 8 bits less of it. They lie
-    behind each other along the inputs, so that one product of whole numbers that bfloat16 holds,
-    with sums in float32, takes all. A kernel of groups stays as it is.
-
-    Args:
-      layer: the specification.
-      params: as `apply` takes them.
-      count: how many, at least 1.
-
-    Raises:
-      KeyError: if there is no kernel.
-    """
-    if isinstance(layer, arch.Conv) and layer.groups != 1:
-        return params
-    rest, parts = params["kernel"], []
-    for _ in range(count):
-        # A plain conversion there and back is what XLA may leave out.
-        part = jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=7)
-        parts.append(part.astype(jnp.bfloat16))
-        rest = rest - part
-    return {**params, "parts": jnp.concatenate(parts, -2)}
-
-
 def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
     """The parameters with what of the kernel is worth computing once for many images, "prepared",
     unless they have it.
@@ -110,7 +84,7 @@ def apply(
       layer: the specification.
       params: "kernel", or "scale", and, where there is one, "bias", which flows at every
         timestep, and "border", the input of each channel beyond the image, where otherwise it is 0;
-        and what `prepared` or `in_parts` adds.
+        and what `prepared` adds.
       x: `[B, N]` or `[B, H, W, C]`, of one timestep or the sum of several.
       elapsed: how many, a number or `[B]`; as often flows what flows at every timestep.
       by_rows: add biases in the layout of `rows`, for neurons that are kept so.
@@ -122,11 +96,7 @@ def apply(
     times = jnp.reshape(elapsed, (-1, *[1] * (x.ndim - 1)))
     match layer:
         case arch.Dense():
-            if "parts" in params:
-                x, parts = _repeated(x, params)
-                x = jnp.dot(x, parts, preferred_element_type=jnp.float32)
-            else:
-                x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
+            x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
         case arch.Conv():
             padding: Any = layer.padding
             if "border" in params:
@@ -139,14 +109,7 @@ def apply(
                 feature_group_count=layer.groups,
                 precision=jax.lax.Precision.HIGHEST,
             )
-            if "parts" in params:
-                x, parts = _repeated(x, params)
-                x = jax.lax.conv_general_dilated(
-                    x, parts, layer.strides, padding, rhs_dilation=layer.dilation,
-                    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                    preferred_element_type=jnp.float32,
-                )  # fmt: skip
-            elif "prepared" in params:
+            if "prepared" in params:
                 x = convolve(x, params["kernel"], prepared=params["prepared"])
             else:
                 x = one_by_one(convolve)(x, params["kernel"])
@@ -176,13 +139,6 @@ def apply(
     bias = in_rows(params["bias"], shape)
     x = x.reshape(-1, *rows(shape))
     return (x + times.reshape(-1, *[1] * (x.ndim - 1)) * bias).reshape(-1, *shape)
-
-
-def _repeated(x: jax.Array, params: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """Whole numbers in bfloat16, once for each part of the kernel, and the parts."""
-    parts = params["parts"]
-    count = parts.shape[-2] // params["kernel"].shape[-2]
-    return jnp.concatenate([x.astype(jnp.bfloat16)] * count, -1), parts
 
 
 def join(layer: arch.Block, parts: Sequence[jax.Array]) -> jax.Array:

@@ -82,7 +82,6 @@ def simulate_until(
     noise: Noise | None = None,
     pre_steps: int = 0,
     shown_steps: int = 0,
-    products: str = "float32",
 ) -> Answer:
     """As `simulation.simulate`, but an image stops when its margin reaches a threshold.
 
@@ -108,7 +107,6 @@ def simulate_until(
       noise: what corrupts the images.
       pre_steps: timesteps before the first answer; no image stops in them.
       shown_steps: timesteps for which the input is shown; 0 for all.
-      products: how kernels are multiplied.
 
     Raises:
       ValueError: if `margin` is negative or NaN, or as `simulate`.
@@ -122,7 +120,6 @@ def simulate_until(
         params, images, margin, key, first, noise, network=network, num_steps=int(num_steps),
         neuron=neuron, encoding=encoding, readout=readout, pre_steps=int(pre_steps),
         shown_steps=min(shown_steps, num_steps),
-        parts=simulation.parts_of(products, neuron, num_steps),
     )  # fmt: skip
 
 
@@ -130,7 +127,6 @@ def simulate_until(
     jax.jit,
     static_argnames=(
         "network", "num_steps", "neuron", "encoding", "readout", "pre_steps", "shown_steps",
-        "parts",
     ),
 )  # fmt: skip
 def _simulate_until(
@@ -146,10 +142,9 @@ def _simulate_until(
     neuron: NeuronModel,
     pre_steps: int,
     shown_steps: int,
-    parts: int,
     **how: Any,
 ) -> Answer:
-    params = simulation.ready(network, params, images.shape[0], num_steps, parts)
+    params = simulation.ready(network, params, images.shape[0], num_steps)
     run = simulation.course(
         params, images, key, first, noise, network=network, neuron=neuron,
         shown_steps=shown_steps, **how,

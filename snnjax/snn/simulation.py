@@ -18,15 +18,13 @@ from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
 from snnjax.networks import synapse
-from snnjax.runtime.checks import check_name
 from snnjax.snn import spiking
 from snnjax.snn.encoding import CONSTANT, Encoding
-from snnjax.snn.neuron import AUGMENTED, EXACT_CHARGE, NeuronModel
+from snnjax.snn.neuron import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise, corrupt
 from snnjax.snn.readout import ACCUMULATE, Readout
 
 __all__ = [
-    "PRODUCTS",
     "Course",
     "Observer",
     "Simulation",
@@ -38,8 +36,6 @@ __all__ = [
     "frame",
     "image_keys",
     "light_until",
-    "moved_spikes",
-    "parts_of",
     "prepare",
     "ready",
     "simulate",
@@ -63,9 +59,6 @@ HEAVY = 2**20
 
 MANY = 128
 """Frames in all from which it pays to prepare the layers for them."""
-
-PRODUCTS = {"float32": 0, "bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
-"""In how many bfloat16 numbers a kernel is multiplied, by name; 0 for one float32."""
 
 Body = Callable[[Any, jax.Array], tuple[Any, Any]]
 
@@ -109,7 +102,6 @@ def simulate(
     shown_steps: int = 0,
     record: bool | Observer = False,
     chunk_steps: int | None = None,
-    products: str = "float32",
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
@@ -144,17 +136,13 @@ def simulate(
         memory. The spikes are the same, but where rounding decides. Static; None for
         `choose_chunk`, and for the layers before `light_until` one by one where there are more than
         two images.
-      products: a name of PRODUCTS. A layer that hears counts of spikes, or their means over 2, 4 or
-        more pixels, may multiply them by its kernel as so many bfloat16 numbers, summed in
-        float32: what hardware for that is fast at. Three are the kernel itself; fewer are not, so
-        measure with `moved_spikes` what they do. Static.
 
     Raises:
       ValueError: if `num_steps` is below 1 or no step is left behind the pre-steps, these are
         asked of a neuron that revises nothing, `shown_steps` of one that does not settle,
         `params` are not converted, images are no finite floats of four axes or do not fit the
-        parameters, a key is missing, the readout lacks its scale, `chunk_steps` is below 1, or
-        `products` is no name, or cannot hold the counts.
+        parameters, a key is missing, the readout lacks its scale, or `chunk_steps` is
+        below 1.
     """
     check(
         network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding, key=key,
@@ -172,66 +160,7 @@ def simulate(
         network=network, num_steps=int(num_steps), neuron=neuron, encoding=encoding,
         readout=readout, pre_steps=int(pre_steps), shown_steps=min(shown_steps, num_steps),
         chunk_steps=int(chunk_steps), first_alone=first_alone,
-        parts=parts_of(products, neuron, num_steps),
     )  # fmt: skip
-
-
-def parts_of(products: str, neuron: NeuronModel, num_steps: int) -> int:
-    """In how many bfloat16 numbers a kernel is to be multiplied; 0 for one float32.
-
-    Raises:
-      ValueError: if `products` is no name of PRODUCTS, or counts of spikes may pass what bfloat16
-        holds.
-    """
-    check_name("products", products, PRODUCTS)
-    parts = PRODUCTS[products]
-    if parts and num_steps > spiking.WHOLE:
-        raise ValueError(
-            f"products is {products!r} and num_steps {num_steps}; bfloat16 holds counts up to"
-            f" {spiking.WHOLE} spikes, so want fewer timesteps, or float32"
-        )
-    if parts and neuron is AUGMENTED:
-        raise ValueError(
-            f"products is {products!r}, but the spikes of the augmented neuron have no bound; want"
-            " float32, or another neuron"
-        )
-    return parts
-
-
-def moved_spikes(
-    network: arch.Network,
-    params: Params,
-    images: ArrayLike,
-    products: str,
-    *,
-    num_steps: int,
-    **how: Any,
-) -> float:
-    """The share of all spikes that come at another place or timestep, or not, than with products
-    in float32.
-
-    Every spike is kept, so a few images are enough: `num_steps` times the neurons for each.
-
-    Args:
-      network: as in `simulate`, like all but `products`.
-      params: what `conversion.convert` returned.
-      images: floats `[B, H, W, C]`.
-      products: a name of PRODUCTS.
-      num_steps: T.
-      how: further arguments of `simulate`.
-
-    Raises:
-      ValueError: as `simulate`.
-    """
-    one, other = (
-        simulate(
-            network, params, images, num_steps=num_steps, **how, record=True, products=name
-        ).recording
-        for name in ("float32", products)
-    )
-    sent = sum(float(jnp.abs(spikes).sum()) for spikes in one.values())
-    moved = sum(float(jnp.abs(one[path] - other[path]).sum()) for path in one)
-    return moved / max(sent, 1.0)
 
 
 def prepare(network: arch.Network, params: Params) -> Params:
@@ -252,11 +181,8 @@ def prepare(network: arch.Network, params: Params) -> Params:
     return {**params, "layers": spiking.prepared(network.layers, params["layers"])}
 
 
-def ready(network: arch.Network, params: Params, batch: Any, num_steps: int, parts: int) -> Params:
+def ready(network: arch.Network, params: Params, batch: Any, num_steps: int) -> Params:
     """The parameters with their layers as `batch` images for `num_steps` timesteps want them."""
-    if parts:
-        layers = spiking.in_parts(network.layers, params["layers"], parts, num_steps)
-        return {**params, "layers": layers}
     if isinstance(batch, int) and batch * num_steps >= MANY:  # not known yet in an export
         return prepare(network, params)
     return params
@@ -440,7 +366,6 @@ def _check_images(images: ArrayLike) -> None:
         "shown_steps",
         "chunk_steps",
         "first_alone",
-        "parts",
     ),
 )
 def _simulate(
@@ -460,9 +385,8 @@ def _simulate(
     shown_steps: int,
     chunk_steps: int,
     first_alone: bool,
-    parts: int,
 ) -> Simulation:
-    params = ready(network, params, images.shape[0], num_steps, parts)
+    params = ready(network, params, images.shape[0], num_steps)
     run = course(
         params, images, key, first, noise, network=network, neuron=neuron, encoding=encoding,
         readout=readout, shown_steps=shown_steps, observe=observe, first_alone=first_alone,

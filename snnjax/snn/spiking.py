@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,7 +19,6 @@ __all__ = [
     "activate",
     "bounded",
     "goes_by_counts",
-    "in_parts",
     "init",
     "inside",
     "laid_out",
@@ -36,9 +34,6 @@ __all__ = [
     "steps",
     "steps_by_counts",
 ]
-
-WHOLE = 256
-"""The largest whole number up to which bfloat16 holds all."""
 
 Params = dict[str, Any]
 State = dict[str, Any]
@@ -322,52 +317,6 @@ def prepared(layers: tuple[arch.Layer, ...], params: Params) -> Params:
                 }
             case arch.Conv():
                 found[name] = synapse.prepared(layer, params[name])
-    return found
-
-
-def in_parts(
-    layers: tuple[arch.Layer, ...],
-    params: Params,
-    count: int,
-    num_steps: int,
-    *,
-    heard: float = math.inf,
-) -> Params:
-    """The layers with their kernels in bfloat16 parts, where what they hear is exact in bfloat16:
-    counts of spikes, or means of these over 2, 4 or more pixels; see `synapse.in_parts`.
-
-    Args:
-      layers: of the architecture.
-      params: the "layers" of `conversion.convert`.
-      count: of parts.
-      num_steps: the largest net count of a neuron.
-      heard: the largest whole number that the first layer hears, in the unit of its smallest;
-        infinite where it hears none, as of images.
-
-    Raises:
-      KeyError: if the parameters are of other layers.
-    """
-    found = dict(params)
-    for name, layer in arch.named(layers):
-        match layer:
-            case arch.Activation():
-                heard = num_steps
-            case arch.AvgPool(window):
-                pixels = window[0] * window[1]
-                heard = heard * pixels if pixels & (pixels - 1) == 0 else math.inf
-            case arch.Residual() | arch.Concat():
-                found[name] = params[name] | {
-                    branch: in_parts(inside, params[name][branch], count, num_steps, heard=heard)
-                    for branch, inside in layer.branches.items()
-                    if branch in params[name]
-                }
-                heard = math.inf
-            case arch.Conv() | arch.Dense():
-                if heard <= WHOLE:
-                    found[name] = synapse.in_parts(layer, params[name], count)
-                heard = math.inf
-            case arch.Scale():
-                heard = math.inf
     return found
 
 

@@ -1,7 +1,6 @@
 """The scan over time: against a slow loop, under jit and vmap, in bounded memory."""
 
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +15,12 @@ from examples import (
 )
 
 from snnjax.analysis import metrics
-from snnjax.app import evaluation
-from snnjax.app.configurations import SimulateConfig
 from snnjax.conversion.conversion import convert
-from snnjax.io import datasets
 from snnjax.networks import architecture as arch
 from snnjax.networks import synapse
 from snnjax.networks.ann import ANN
 from snnjax.runtime import convolution
 from snnjax.snn import noise, simulation, spiking
-from snnjax.snn.early_exit import simulate_until
 from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
 from snnjax.snn.neuron import DOUBLE_THRESHOLD, EXACT_CHARGE, INTEGRATE_AND_FIRE, NEURONS
 from snnjax.snn.readout import ACCUMULATE, COUNT
@@ -350,104 +345,6 @@ def test_a_leak_goes_by_charges(dense):
         there.spikes, simulate(network, wanted, images, num_steps=9).spikes
     )
     assert (there.spikes[-1] < simulate(network, kept, images, num_steps=9).spikes[-1]).all()
-
-
-def test_three_bfloat16_numbers_are_a_kernel_and_fewer_are_not():
-    layer, kernel = arch.Dense(7), jax.random.normal(jax.random.key(0), (5, 7)) * 1e-3
-    for count, left in ((3, 0.0), (2, 2.0**-16), (1, 2.0**-8)):
-        parts = synapse.in_parts(layer, {"kernel": kernel}, count)["parts"]
-        assert parts.dtype == jnp.bfloat16 and parts.shape == (5 * count, 7)
-        whole = sum(np.split(np.asarray(parts, np.float64), count))
-        error = np.abs(whole - np.asarray(kernel, np.float64)) / np.abs(kernel)
-        assert error.max() <= left and (count == 3 or error.max() > left / 8)
-
-
-@pytest.mark.parametrize("kind", [dense_network, residual_network, branching_network])
-@pytest.mark.parametrize("how", [{}, {"neuron": DOUBLE_THRESHOLD}], ids=["counts", "spikes"])
-def test_products_of_three_bfloat16_numbers_send_the_spikes_of_float32(kind, how):
-    network, shape = kind(), (8, 8, 3)
-    params, images = convert(network, random_variables(network, shape)), random_images(3, shape)
-    run = {"num_steps": 7, "record": True, **how}
-    wanted = simulate(network, params, images, **run)
-    exact = simulate(network, params, images, products="bfloat16x3", **run)
-    jax.tree.map(np.testing.assert_array_equal, exact.recording, wanted.recording)
-    np.testing.assert_allclose(exact.values, wanted.values, rtol=1e-5, atol=1e-5)
-    margin = 0.2
-    early = simulate_until(
-        network, params, images, margin=margin, num_steps=7, products="bfloat16x3", **how
-    )
-    np.testing.assert_array_equal(
-        early.steps,
-        simulate_until(network, params, images, margin=margin, num_steps=7, **how).steps,
-    )
-    rough = simulate(network, params, images, products="bfloat16", **run)
-    assert float(jnp.abs(rough.values - wanted.values).max()) > 1e-3
-    moved = simulation.moved_spikes(network, params, images, "bfloat16", num_steps=7, **how)
-    apart = sum(
-        np.abs(a - b).sum()
-        for a, b in zip(rough.recording.values(), wanted.recording.values(), strict=True)
-    )
-    assert moved == pytest.approx(apart / float(wanted.spikes[-1].sum()), rel=1e-6)
-
-
-def test_only_what_hears_whole_numbers_is_multiplied_in_parts():
-    active, conv = arch.Activation(0.5, 1.0), arch.Conv(4, (3, 3))
-    layers = (
-        conv, active, conv, active, arch.AvgPool((2, 2)), conv, active,
-        arch.AvgPool((3, 3), (1, 1)), conv, active, arch.Scale(4), active,
-        arch.Conv(4, (3, 3), groups=2), active,
-        arch.Residual((conv, active, conv)), conv, active, arch.Flatten(), arch.Dense(3),
-    )  # fmt: skip
-    network = arch.Network("heard", layers)
-    params = convert(network, random_variables(network, (16, 16, 3)))["layers"]
-    split = spiking.in_parts(layers, params, 2, 16)
-    found = {name for name, inner in split.items() if "parts" in inner}
-    assert found == {"02_conv", "05_conv", "18_dense"}
-    body = split["14_residual"]["body"]
-    assert "parts" in body["00_conv"] and "parts" in body["02_conv"]
-    many = spiking.in_parts(layers, params, 2, 100)  # 400 quarters are no bfloat16 numbers
-    assert {name for name, inner in many.items() if "parts" in inner} == {"02_conv", "18_dense"}
-
-
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ({"products": "bfloat16x4"}, "unknown products 'bfloat16x4': want one of float32"),
-        ({"products": "bfloat16x3", "num_steps": 300}, "holds counts up to 256 spikes"),
-        ({"products": "bfloat16", "neuron": NEURONS["augmented"]}, "augmented neuron have no"),
-    ],
-)
-def test_products_that_cannot_hold_the_counts_are_refused(dense, how, message):
-    network, variables = dense
-    params, images = convert(network, variables), random_images(2, SHAPE)
-    with pytest.raises(ValueError, match=message):
-        simulate(network, params, images, **{"num_steps": 3, **how})
-    with pytest.raises(ValueError, match=message):
-        simulate_until(network, params, images, margin=0.1, **{"num_steps": 3, **how})
-
-
-def test_products_that_move_too_many_spikes_are_refused_before_a_split_is_scored(monkeypatch):
-    network, shape = residual_network(), (8, 8, 3)
-    params = convert(network, random_variables(network, shape))
-    images = (255 * random_images(4, shape)).astype(np.uint8)
-    split = datasets.Split(images, np.zeros(4, np.int64))
-    rough = SimulateConfig(num_steps=7, products="bfloat16")
-    moved = simulation.moved_spikes(
-        network, params, images.astype(np.float32) / 255, "bfloat16", num_steps=7
-    )
-    monkeypatch.setattr(evaluation, "MOVED", 0.9 * moved)
-    for score in (evaluation.evaluate, partial(evaluation.evaluate_exits, held=None)):
-        with pytest.raises(
-            ValueError, match=f"moves {100 * moved:.1f} % of the spikes of 4 images"
-        ):
-            score(network, params, split, config=rough, progress=False)
-    exact = SimulateConfig(num_steps=7, products="bfloat16x3")
-    plain = SimulateConfig(num_steps=7)
-    found, wanted = (
-        evaluation.evaluate(network, params, split, config, progress=False)
-        for config in (exact, plain)
-    )
-    assert found == wanted
 
 
 def test_many_timesteps_at_once_through_branches_and_what_an_observer_sees():
