@@ -13,7 +13,7 @@ from snnjax.runtime.checks import check_name
 from snnjax.snn.encoding import ENCODINGS
 from snnjax.snn.neuron import NEURONS
 from snnjax.snn.readout import READOUTS
-from snnjax.training import fitting
+from snnjax.training.training_config import TrainingConfig
 
 __all__ = [
     "DEFAULT_ENCODING",
@@ -50,7 +50,7 @@ DEFAULT_ENCODING: EncodingName = "constant"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(fitting.TrainingConfig):
+class TrainConfig(TrainingConfig):
     """Everything that decides the trained parameters.
 
     Raises:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,10 @@ from tqdm import trange
 from snnjax.io import checkpoint
 from snnjax.runtime import devices
 from snnjax.training.augmentation import augment
+from snnjax.training.training_config import TrainingConfig
 
 __all__ = [
     "Fitted",
-    "TrainingConfig",
     "check_resumable",
     "count_correct",
     "fit",
@@ -31,84 +31,6 @@ __all__ = [
 
 Variables = dict[str, Any]
 ApplyFn = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train; every default is a choice, since the paper states none.
-
-    Raises:
-      ValueError: naming the field that is out of its range.
-    """
-
-    epochs: int = 30
-    """passes over the training images"""
-    keep: Literal["best", "last"] = "best"
-    """which epoch: the best by validation accuracy, or the last, where the rate ends at 0"""
-    batch_size: int = 128
-    """images at a time"""
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or stochastic gradient descent with Nesterov's momentum of 0.9"""
-    learning_rate: float = 5e-3
-    """peak of the one-cycle schedule, per step"""
-    weight_decay: float = 1e-4
-    """of weights, not of biases, normalisations and thetas"""
-    label_smoothing: float = 0.05
-    """share of a label's weight that is spread over all classes"""
-    max_shift: int = 2
-    """augmentation: translate by up to so many pixels, uniformly"""
-    flip: bool = False
-    """augmentation: mirror half of the images left to right"""
-    colour: float = 0.0
-    """augmentation: change brightness, contrast and saturation by up to this share"""
-    cutout: int = 0
-    """augmentation: hide a grey square of so many pixels a side"""
-    levels: int = 4
-    """quantise the activations to so many levels; 0 leaves them smooth"""
-    mix_levels_to: int = 0
-    """draw the levels of each step from `levels` up to this, for a network that is good at
-    all those T; 0 keeps `levels`"""
-    smooth_epochs: int = 0
-    """leave the activations smooth in the first epochs, and then quantise them"""
-    average: float = 0.0
-    """share that a running mean of the parameters keeps at each step, such as 0.999; the
-    mean is then what is judged and kept; 0 for none"""
-    bfloat16: bool = False
-    """compute products in 16 bits while training; parameters stay in 32"""
-    seed: int = 0
-    """of initial weights, order of images, augmentation, dropout and drawn spikes"""
-
-    def __post_init__(self) -> None:
-        at_least = {"epochs": 1, "batch_size": 1, "max_shift": 0, "levels": 0, "cutout": 0}
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; want at least {least}")
-        if self.mix_levels_to and not 0 < self.levels < self.mix_levels_to:
-            raise ValueError(
-                f"mix_levels_to is {self.mix_levels_to}; want it above levels, which is"
-                f" {self.levels} and must be above 0"
-            )
-        for name in ("learning_rate", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; want at least 0")
-        for name in ("label_smoothing", "colour", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; want it in [0, 1)")
-        if not 0 <= self.smooth_epochs < self.epochs:
-            raise ValueError(
-                f"smooth_epochs is {self.smooth_epochs}; want it in [0, {self.epochs}), so that"
-                " some of the epochs are quantised"
-            )
-        if self.smooth_epochs and not self.levels:
-            raise ValueError(
-                f"smooth_epochs is {self.smooth_epochs}, but levels is 0, so all epochs are smooth;"
-                " leave one out"
-            )
-
-    @property
-    def finest_levels(self) -> int:
-        """The levels by which the trained network is judged; 0 where it is smooth."""
-        return self.mix_levels_to or self.levels
 
 
 class TrainState(NamedTuple):

@@ -17,11 +17,12 @@ from snnjax.networks.ann import ANN
 from snnjax.runtime import devices
 from snnjax.snn.simulation import simulate
 from snnjax.training import fitting
+from snnjax.training.training_config import TrainingConfig
 
 SHAPE = (4, 4, 1)
 NETWORK = dense_network()
 PARAMS = convert(NETWORK, random_variables(NETWORK, SHAPE), output_scale=4.0)
-CONFIG = fitting.TrainingConfig(
+CONFIG = TrainingConfig(
     epochs=1, batch_size=24, max_shift=1, levels=2, mix_levels_to=4, average=0.9
 )
 
@@ -89,7 +90,7 @@ if __name__ == "__main__":
             {},
             labelled(30, 0),
             labelled(9, 0),
-            fitting.TrainingConfig(batch_size=12),
+            TrainingConfig(batch_size=12),
             mesh=devices.make_mesh(),
         ),
     ):

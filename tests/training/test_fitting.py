@@ -12,7 +12,8 @@ from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 from snnjax.training import fitting
-from snnjax.training.fitting import TrainingConfig, count_correct, fit
+from snnjax.training.fitting import count_correct, fit
+from snnjax.training.training_config import TrainingConfig
 
 SHAPE = (4, 4, 1)
 CONFIG = TrainingConfig(epochs=4, batch_size=16, max_shift=1, levels=4, learning_rate=0.02)

@@ -13,6 +13,7 @@ from snnjax.snn import spiking
 from snnjax.snn.neuron import DOUBLE_THRESHOLD
 from snnjax.snn.simulation import simulate
 from snnjax.training import fitting, rate_norm
+from snnjax.training.training_config import TrainingConfig
 
 SHAPE = (4, 4, 1)
 RATE = arch.Activation(0.0, 1.0, "rate")
@@ -28,7 +29,7 @@ def first_stage():
     start = MODULE.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
     images = (random_images(64, SHAPE) * 255).astype(np.uint8)
     labels = np.random.default_rng(0).integers(0, 3, 64).astype(np.int32)
-    config = fitting.TrainingConfig(epochs=3, batch_size=16, levels=0, max_shift=0)
+    config = TrainingConfig(epochs=3, batch_size=16, levels=0, max_shift=0)
     split = (images, labels)
     return (
         start,
