@@ -8,8 +8,7 @@ from pathlib import Path
 import cyclopts
 
 from snnjax.analysis import layer_plots
-from snnjax.app import comparison
-from snnjax.io import records
+from snnjax.app import comparison, printing
 
 HERE = Path(__file__).parent
 
@@ -36,7 +35,7 @@ def main(*, output: Path = HERE) -> None:
     title = f"{record['training']['LeakyReLU']['network']} on {record['dataset']['name']}"
     title += "" if record["dataset"]["exact_pixels"] else " (JPEG copy)"
     title += f", {record['images']:,} training images"
-    table = records.markdown_table(columns, rows)
+    table = printing.markdown_table(columns, rows)
     figure = layer_plots.largest_outputs(largest, title=title)
     comparison.publish(output, {"activation_range": table}, {"activation_range": figure})
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import cyclopts
 from matplotlib.figure import Figure
 
-from snnjax.app import comparison
+from snnjax.app import comparison, printing
 from snnjax.app.comparison import Group, Published
-from snnjax.io import records
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32)
@@ -29,7 +28,8 @@ def trained_longer() -> str:
         if row["label"] == "double threshold, v(0) = 0" and row["config"]["encoding"] == "rate"
         and row["training"]["network"] == "net2"
     ]  # fmt: skip
-    return f"{records.spread(found)} on a network quantised in training, 40 epochs (mnist_latency)"
+    accuracy = printing.mean_and_deviation(found)
+    return f"{accuracy} on a network quantised in training, 40 epochs (mnist_latency)"
 
 
 PAPER = (

@@ -10,8 +10,8 @@ from typing import Any
 import cyclopts
 
 from snnjax.analysis import plots
+from snnjax.app.printing import markdown_table, mean_and_deviation
 from snnjax.io.checkpoint import write_whole
-from snnjax.io.records import markdown_table, spread
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16)
@@ -41,13 +41,24 @@ def table(groups: Groups) -> str:
     text: list[list[str]] = []
     for (network, encoding), lines in groups.items():
         for label, seeds in lines.items():
-            text.append([network.capitalize(), encoding, label, spread([r["ann"] for r in seeds])])
-            text[-1] += [spread([row["snn"][t - 1] for row in seeds]) for t in steps]
-            text[-1] += [spread([row["loss"][t - 1] for row in seeds], "+") for t in losses]
+            text.append(
+                [
+                    network.capitalize(),
+                    encoding,
+                    label,
+                    mean_and_deviation([r["ann"] for r in seeds]),
+                ]
+            )
+            text[-1] += [mean_and_deviation([row["snn"][t - 1] for row in seeds]) for t in steps]
+            text[-1] += [
+                mean_and_deviation([row["loss"][t - 1] for row in seeds], "+") for t in losses
+            ]
             text[-1] += [f"{mean(row['spike_rate'][-1] for row in seeds):.3f}"]
         if seeds[0]["ceiling"]:  # the same for every neuron
             text.append([network.capitalize(), encoding, f"*{CEILING}*", text[-1][3]])
-            text[-1] += [spread([row["ceiling"][t - 1] for row in seeds]) for t in steps]
+            text[-1] += [
+                mean_and_deviation([row["ceiling"][t - 1] for row in seeds]) for t in steps
+            ]
             text[-1] += [""] * (len(head) - len(text[-1]))
     return markdown_table(head, text)
 

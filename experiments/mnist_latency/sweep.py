@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from snnjax.app import pipeline
+from snnjax.app import pipeline, printing
 from snnjax.app.configurations import ConvertConfig, SimulateConfig, TrainConfig
 from snnjax.app.evaluation import evaluate
 from snnjax.io import checkpoint, datasets, records
@@ -119,7 +119,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         cells += [" / ".join(f"{100 * row[run]['snn'][t - 1]:.2f}" for t in (4, 8)) for run in runs]
         text.append(cells)
-    return records.markdown_table(head, text)
+    return printing.markdown_table(head, text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import cyclopts
 
 from snnjax.analysis import plots
-from snnjax.io import records
+from snnjax.app import printing
 from snnjax.io.checkpoint import write_whole
 
 HERE = Path(__file__).parent
@@ -40,8 +40,14 @@ def table(rows: Rows) -> str:
         for i, leak in enumerate([None] if single else rows[0]["leaks"]):
             at = values(rows, name, None if single else i)
             label = ANN.get(name, name)
-            lines.append([label, "" if single else f"{leak:g}", *(records.spread(v) for v in at)])
-    return records.markdown_table(head, lines)
+            lines.append(
+                [
+                    label,
+                    "" if single else f"{leak:g}",
+                    *(printing.mean_and_deviation(v) for v in at),
+                ]
+            )
+    return printing.markdown_table(head, lines)
 
 
 def main(*, output: Path = HERE) -> None:

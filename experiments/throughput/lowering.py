@@ -23,6 +23,7 @@ import numpy as np
 from cases import Effort, alternate, build, figures, median, timed
 from tqdm.auto import tqdm
 
+from snnjax.app import printing
 from snnjax.io import records
 from snnjax.io.checkpoint import write_whole
 from snnjax.networks import architecture as arch
@@ -283,7 +284,7 @@ def table(entries: list[dict[str, Any]]) -> str:
         "input", "kernel", "strides", "groups", "B", "direction", *(f"{n} (ms)" for n in names),
         "fastest", "taken", "taken / fastest",
     )  # fmt: skip
-    return records.markdown_table(columns, lines)
+    return printing.markdown_table(columns, lines)
 
 
 def main(*, smoke: bool = False, output: Path = HERE) -> None:

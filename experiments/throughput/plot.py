@@ -11,7 +11,7 @@ import cyclopts
 from cases import NETWORKS
 
 from snnjax.analysis import plots
-from snnjax.io import records
+from snnjax.app import printing
 from snnjax.io.checkpoint import write_whole
 
 HERE = Path(__file__).parent
@@ -232,7 +232,7 @@ def main(*, output: Path = HERE) -> None:
     record = json.loads((output / "results" / "throughput.json").read_text())
     for section, (name, table) in TABLES.items():
         if record.get(section):
-            text = records.markdown_table(*table(sorted(record[section], key=place)))
+            text = printing.markdown_table(*table(sorted(record[section], key=place)))
             write_whole(output / "results" / f"{name}.md", text.encode())
             print(f"{name}\n{text}")
     figure = plots.against_steps(

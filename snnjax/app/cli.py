@@ -15,7 +15,7 @@ import jax
 from cyclopts import App, Group, Parameter
 
 from snnjax import __version__
-from snnjax.app import pipeline, program_export, report_stages, run_files
+from snnjax.app import pipeline, printing, program_export, report_stages, run_files
 from snnjax.app.configurations import (
     ConvertConfig,
     DatasetName,
@@ -25,7 +25,7 @@ from snnjax.app.configurations import (
     recorded,
 )
 from snnjax.app.evaluation import WITHIN
-from snnjax.io import checkpoint, nir_import, preparation, records
+from snnjax.io import checkpoint, nir_import, preparation
 from snnjax.runtime import devices
 from snnjax.runtime.allocator import keep_freed_memory
 from snnjax.runtime.compilation import keep_compiled
@@ -126,7 +126,7 @@ def learn(
     output = output or snn.parent
     record = pipeline.learn(snn, config, output, how=simulation, seed=seed)
     names = {"count": "counting, no layer", "before": "layer, before", "after": "layer, after"}
-    records.print_table(
+    printing.print_table(
         f"accuracy on {record['images']['validation']:,} validation images",
         ["readout", "%"],
         [[names[k], f"{100 * v:.2f}"] for k, v in record["validation_accuracy"].items()],
@@ -270,7 +270,7 @@ def report(
         ann, conversion, config, output, dataset=dataset, images=images, seed=seed
     )
     for table in tables:
-        records.show(table)
+        printing.print_rich_table(table)
     print(f"results: {output / 'report.json'}, {output / 'report.html'}")
 
 
@@ -388,7 +388,7 @@ def _show(record: dict[str, Any], output: Path) -> None:
         f" ANN {100 * record['ann']:.2f} % ({form}), {record['images']:,} test images,"
         f" {record['config']['neuron']}, {record['config']['encoding']} input"
     )
-    records.print_table(title, columns, rows)
+    printing.print_table(title, columns, rows)
     reached = record["latency"]
     print(
         f"within {100 * WITHIN:.2f} points of the ANN: "
@@ -412,7 +412,7 @@ def _show_energy(record: dict[str, Any]) -> None:
         **record["layers"],
         "all": {name: sum(row[name] for row in record["layers"].values()) for name in names},
     }
-    records.print_table(
+    printing.print_table(
         f"{record['training']['network']} on {record['dataset']['name']}: operations for an image"
         f" in T = {steps}, mean of {record['images']:,}; accuracy {100 * record['accuracy']:.2f} %",
         columns,
@@ -433,7 +433,7 @@ def _show_energy(record: dict[str, Any]) -> None:
          *(f"{row[key]:.3f}" for key in ("spike_rate", "break_even_rate"))]
         for name, row in record["energy_nj"].items()
     ]  # fmt: skip
-    records.print_table(
+    printing.print_table(
         "energy of operations in 45 nm, nJ an image, without memory and movement of data",
         ["in", "SNN", "graded as MACs", "ANN", "spikes / step", "break-even"],
         rows,

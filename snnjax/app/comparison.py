@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from snnjax.analysis import metrics, plots
-from snnjax.app import pipeline
+from snnjax.app import pipeline, printing
 from snnjax.app.configurations import (
     DEFAULT_NEURON,
     ConvertConfig,
@@ -249,7 +249,7 @@ class Group(NamedTuple):
         found = self.accuracy(steps)
         if steps <= self.uncounted:
             return "--"
-        return records.spread(found) if found else ""
+        return printing.mean_and_deviation(found) if found else ""
 
     @property
     def steps(self) -> list[int]:
@@ -322,7 +322,7 @@ def table(groups: Iterable[Group], steps: Iterable[int]) -> str:
             [
                 f"`{group.method}`",
                 group.encoding,
-                records.spread(group.ann),
+                printing.mean_and_deviation(group.ann),
                 *(group.shown(t) for t in shown),
                 f"{group.shown(last)} (T={last})" if last > shown[-1] else "",
                 str(latency or "--"),
@@ -330,7 +330,7 @@ def table(groups: Iterable[Group], steps: Iterable[int]) -> str:
                 f"{mean(row['spike_rate'][-1] for row in group.rows):.3f}",
             ]
         )
-    return records.markdown_table(head, lines)
+    return printing.markdown_table(head, lines)
 
 
 class Published(NamedTuple):
@@ -372,16 +372,16 @@ def beside(published: Iterable[Published], groups: dict[str, dict[tuple[str, str
                 f"{row.snn:.2f}",
                 f"{row.loss:.2f}",
                 str(row.steps or "--"),
-                records.spread(group.ann),
-                records.spread(found),
-                records.spread(losses, "+"),
+                printing.mean_and_deviation(group.ann),
+                printing.mean_and_deviation(found),
+                printing.mean_and_deviation(losses, "+"),
                 str(steps),
                 group.encoding,
                 f"{difference:+.2f}",
                 "; ".join(filter(None, (row.remark, verdict))),
             ]
         )
-    return records.markdown_table(head, lines)
+    return printing.markdown_table(head, lines)
 
 
 def figure(groups: Iterable[Group], *, title: str, lowest: float) -> Figure:

@@ -1,27 +1,21 @@
-"""What a run leaves behind: a JSON that says where its figures come from, and a table."""
+"""JSON files of results, and the provenance of their figures."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import platform
-import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
-from rich.console import Console
-from rich.table import Table
 
 from snnjax.io.checkpoint import write_whole
 
-__all__ = ["markdown_table", "print_table", "provenance", "show", "spread", "write_json"]
-
-
-WIDE = 160
+__all__ = ["provenance", "write_json"]
 
 
 def provenance() -> dict[str, Any]:
@@ -73,35 +67,3 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """
     text = json.dumps(record, indent=2, allow_nan=False)
     write_whole(path, (text + "\n").encode())
-
-
-def spread(values: Sequence[float], sign: str = "") -> str:
-    """Mean and standard deviation of shares, in % or, with a `sign` of "+", in points.
-
-    Raises:
-      StatisticsError: if there are no values.
-    """
-    text = f"{100 * statistics.mean(values):{sign}.2f}"
-    return f"{text} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else text
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as markdown, a line for each row."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of right-aligned cells to standard output."""
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    show(table)
-
-
-def show(table: Table) -> None:
-    """Print a table to standard output, as wide as it is where that is no terminal."""
-    console = Console(soft_wrap=True)
-    (console if console.is_terminal else Console(soft_wrap=True, width=WIDE)).print(table)
