@@ -1,19 +1,26 @@
-# make run: the main job on data that need no download.  make test: checks and tests.
+# make run: the main job on data that need no download.
+# make test: style, types and the tests that take less than six minutes together on two cores.
+# make test-all: the same checks and every test, full-size networks and whole experiments too.
 # make peers: other simulators in an environment of their own, for experiments/throughput.
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := data,export,mnist5k,nir,test
 
-.PHONY: run test check docs peers clean
+.PHONY: run test test-all check docs peers clean
 
 run: .venv/.installed
 	$(BIN)/snnjax run $(ARGS)
 
-test: .venv/.installed
+test: check
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: check
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
 
 docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
@@ -38,4 +45,4 @@ peers: .venv-peers/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peers build docs/_build *.egg-info
+	rm -rf .venv .venv-peers .jax_cache build docs/_build *.egg-info
