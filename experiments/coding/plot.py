@@ -8,7 +8,7 @@ from pathlib import Path
 import cyclopts
 import numpy as np
 
-from snnjax.analysis import plots
+from snnjax.analysis import figures, plots
 
 HERE = Path(__file__).parent
 
@@ -31,14 +31,14 @@ def main(*, output: Path = HERE) -> None:
             spikes[t, pixels] = 1
         trains[name] = spikes[:, brightest_first]
     title = f"A digit {record['label']} in {record['config']['window']} timesteps"
-    picture = plots.raster(trains, title=title, order="pixel, the brightest first")
-    plots.save(picture, output / "figures" / "coding.png")
+    picture = plots.spike_raster(trains, title=title, order="pixel, the brightest first")
+    figures.save(picture, output / "figures" / "coding.png")
     rule = record["stdp"]
     numbers = f"A+ {rule['a_plus']:g}, A- {rule['a_minus']:g}, tau {rule['tau_plus']:g}"
     picture = plots.stdp_window(
         record["delays"], record["changes"], title=f"Measured from the rule: {numbers}"
     )
-    plots.save(picture, output / "figures" / "stdp.png")
+    figures.save(picture, output / "figures" / "stdp.png")
     for path in sorted((output / "figures").glob("*.png")):
         print(path)
 

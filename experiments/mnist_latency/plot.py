@@ -9,7 +9,7 @@ from typing import Any
 
 import cyclopts
 
-from snnjax.analysis import plots
+from snnjax.analysis import figures, plots
 from snnjax.app.printing import markdown_table, mean_and_deviation
 from snnjax.io.checkpoint import write_whole
 
@@ -96,7 +96,7 @@ def main(*, output: Path = HERE) -> None:
     write_whole(output / "results" / "table2.md", table(groups).encode())
     for (network, encoding), lines in groups.items():
         path = output / "figures" / f"{network}-{encoding}.png"
-        plots.save(figure(network, encoding, lines), path)
+        figures.save(figure(network, encoding, lines), path)
         print(path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import cyclopts
 
-from snnjax.analysis import plots
+from snnjax.analysis import figures, plots
 from snnjax.app import printing
 from snnjax.io.checkpoint import write_whole
 
@@ -94,7 +94,7 @@ def main(*, output: Path = HERE) -> None:
             f"{TITLES[network]} on {data}, T = {first['num_steps']}, {INPUTS[first['encoding']]}"
         )
         figure = plots.accuracy_under_noise(panels, densities=first["densities"], title=title)
-        plots.save(figure, output / "figures" / f"{network}.png")
+        figures.save(figure, output / "figures" / f"{network}.png")
         print(output / "figures" / f"{network}.png")
 
 

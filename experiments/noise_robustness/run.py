@@ -24,8 +24,8 @@ from cyclopts import Parameter
 from jax.sharding import Mesh, PartitionSpec
 from tqdm import tqdm
 
-from snnjax.analysis import plots
-from snnjax.analysis.robustness import correct_under_noise
+from snnjax.analysis import figures, plots
+from snnjax.analysis.robustness import correct_answers_under_noise
 from snnjax.app import comparison, pipeline
 from snnjax.app.comparison import Line
 from snnjax.app.configurations import ConvertConfig
@@ -198,7 +198,7 @@ def score(
     mesh = devices.make_mesh()
     params, batch = devices.copied(mesh, params), given.batch * mesh.size
     count = counting(mesh, partial(
-        correct_under_noise, network, num_steps=given.num_steps,
+        correct_answers_under_noise, network, num_steps=given.num_steps,
         levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding],
     ))  # fmt: skip
     rows = []
@@ -240,7 +240,7 @@ def examples(images: np.ndarray, path: Path) -> None:
     for density in (0.0, 0.1, 0.2, 0.3):
         noisy = salt_and_pepper(key, jnp.asarray(images), density)
         rows[f"{100 * density:.0f} %"] = list(np.asarray(noisy))
-    plots.save(plots.pictures(rows), path)
+    figures.save(plots.image_grid(rows), path)
 
 
 def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100) -> None:
@@ -257,7 +257,7 @@ def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100)
     )
 
     def at_once() -> Any:
-        return correct_under_noise(
+        return correct_answers_under_noise(
             network, params, {"leaky": stacked}, x, labels, make_noise(np.array(DENSITIES)), key,
             num_steps=given.num_steps, levels=config.finest_levels,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import cyclopts
 from cases import NETWORKS
 
-from snnjax.analysis import plots
+from snnjax.analysis import figures, plots
 from snnjax.app import printing
 from snnjax.io.checkpoint import write_whole
 
@@ -235,10 +235,10 @@ def main(*, output: Path = HERE) -> None:
             text = printing.markdown_table(*table(sorted(record[section], key=place)))
             write_whole(output / "results" / f"{name}.md", text.encode())
             print(f"{name}\n{text}")
-    figure = plots.against_steps(
+    figure = plots.values_against_time(
         curves(record), label="images per second", title="Compiled simulation, constant input"
     )
-    plots.save(figure, output / "figures" / "throughput.png")
+    figures.save(figure, output / "figures" / "throughput.png")
     print(output / "figures" / "throughput.png")
 
 

@@ -1,1 +1,1 @@
-"""Metrics, conversion error, synaptic operations, energy and plots."""
+"""Measurements of simulations: metrics, conversion error, operations, energy; tables and plots."""

@@ -1,18 +1,7 @@
-"""Why a spiking network says something else than its ANN: the error of every layer, in parts.
+"""Conversion error of every layer: firing rates against the ANN's activations, with advice.
 
-A neuron's rate is its net count of spikes over T. It misses the ANN's activation, in spikes per
-timestep, for five reasons, which add up:
-
-| part | what | from ... to |
-| --- | --- | --- |
-| inherited | the layers before it err, so its mean current is another | f(z) to f(z') |
-| clipping | a neuron sends one spike a timestep at most | f(z') to c = clip(f(z'), -1, 1) |
-| quantisation | counts are whole | c to e, the rate under the mean current at every step |
-| unevenness | the current comes in another order | e to g(sent) / T |
-| mixed signs | a pair of opposite spikes does not cancel | g(sent) / T to the rate |
-
-Here z is the ANN's pre-activation and z' the mean current, in units of v_p, f the ANN's
-activation, and g(Q) = Q / v_p above zero and Q / v_n below the count that a charge Q is worth.
+`error_decomposition` defines the five parts of the error; this module sums them over images,
+summarises each layer and names a remedy where the error is large.
 """
 
 from __future__ import annotations
@@ -22,37 +11,34 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.analysis.error_decomposition import OWN_PARTS, BatchSums, LayerSums, Moments, sum_batch
 from snnjax.networks import architecture as arch
-from snnjax.snn import simulation, spiking
 from snnjax.snn.encoding import CONSTANT, Encoding
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, EXACT_CHARGE, NeuronModel, NeuronParams
+from snnjax.snn.neuron import DOUBLE_THRESHOLD, EXACT_CHARGE, NeuronModel
 
-__all__ = ["OWN", "PARTS", "Diagnosis", "LayerDiagnosis", "diagnose"]
+__all__ = ["ErrorReport", "LayerErrorReport", "measure_conversion_error"]
 
 Params = dict[str, Any]
 
-OWN = ("clipping", "quantisation", "unevenness", "mixed_signs")
-"""The parts that are a layer's own."""
 
-PARTS = ("inherited", *OWN)
+class LayerErrorReport(NamedTuple):
+    """Conversion error of one layer over all of its neurons and all images.
 
+    Activations, rates and errors are in spikes per timestep.
 
-class LayerDiagnosis(NamedTuple):
-    """One layer of neurons, over all of its neurons and images.
-
-    neurons: how many for an image; ann: mean activation in spikes per timestep; size: its root
-    mean square; rate: mean net count over T; spikes: of either sign, per neuron and timestep.
-    correlation: between ANN and rates; NaN where one of them does not vary.
-    error: root of the mean square of rate less ANN.
-    parts: by name, root mean square and mean of each part of that error.
+    neurons: number of neurons for an image.
+    ann: mean activation; size: root mean square of the activations.
+    rate: mean firing rate, net count over T; spikes: mean number of spikes of either sign over T.
+    correlation: between activations and rates; NaN where one of them is constant.
+    error: root mean square of rate minus activation.
+    parts: root mean square and mean of each part of the error, by its name in ERROR_PARTS.
     residue: largest difference between the error and the sum of its parts.
-    silent: share of the neurons that sent nothing for any image; saturated: share of neurons
-    and images that sent a spike at every timestep.
-    advice: what to change, or "".
+    silent: share of the neurons without a spike for any image.
+    saturated: share of neurons and images with a spike at every timestep.
+    advice: a remedy, or "".
     """
 
     neurons: int
@@ -69,16 +55,20 @@ class LayerDiagnosis(NamedTuple):
     advice: str
 
 
-class Diagnosis(NamedTuple):
-    """layers: by path; agreement: share of the images with the ANN's answer; images, num_steps."""
+class ErrorReport(NamedTuple):
+    """Conversion error of a network.
 
-    layers: dict[str, LayerDiagnosis]
+    layers: report of each layer of neurons, by path; agreement: share of the images for which
+    SNN and ANN give the same class; images: their number; num_steps: T.
+    """
+
+    layers: dict[str, LayerErrorReport]
     agreement: float
     images: int
     num_steps: int
 
 
-def diagnose(
+def measure_conversion_error(
     network: arch.Network,
     params: Params,
     images: ArrayLike,
@@ -88,27 +78,28 @@ def diagnose(
     encoding: Encoding = CONSTANT,
     key: jax.Array | None = None,
     batch_size: int = 100,
-) -> Diagnosis:
-    """Compare every layer of a spiking network with its ANN.
+) -> ErrorReport:
+    """Compare every layer of a spiking network with the same layer of its ANN.
 
-    Source: clipping and quantisation as in Li et al. 2021, unevenness as in Bu et al. 2022; the
-    part of mixed signs from the charge balance of a neuron with two thresholds,
-    sum of currents = `v_p n_+ - v_n n_-` + change of the potential.
-    Choice: the ANN has its smooth activation, so levels it was trained with count as error.
+    Source: clipping and quantisation error as in Li et al. 2021, unevenness error as in Bu et
+    al. 2022; mixed signs from the charge balance of a neuron with two thresholds,
+    sum of currents = `v_p n_+ - v_n n_-` + change of the membrane potential.
+    Choice: the ANN has its smooth activation, so the levels that it was trained with count as
+    error.
 
     Args:
       network: the architecture.
       params: what `conversion.convert` returned.
       images: floats `[N, H, W, C]`.
       num_steps: T.
-      neuron: DOUBLE_THRESHOLD or EXACT_CHARGE; others have no balance of charge and count.
-      encoding: how images become input.
+      neuron: DOUBLE_THRESHOLD or EXACT_CHARGE; for others, counts do not determine the charge.
+      encoding: of the images.
       key: for an encoding that draws.
       batch_size: images at a time.
 
     Raises:
       ValueError: if there are no images, `num_steps` or `batch_size` is below 1, the neuron is
-        another, or a key is missing.
+        another one, or a key is missing.
     """
     images = np.asarray(images)
     if neuron not in (DOUBLE_THRESHOLD, EXACT_CHARGE):
@@ -121,194 +112,95 @@ def diagnose(
         )
     if encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
-    sums: Any = None
+    sums: BatchSums | None = None
     for first in range(0, len(images), batch_size):
-        found = _compared(
+        of_batch = sum_batch(
             params, images[first : first + batch_size], key, first,
             network=network, num_steps=num_steps, neuron=neuron, encoding=encoding,
         )  # fmt: skip
-        found = jax.tree.map(partial(np.asarray, dtype=np.float64), found)
-        sums = found if sums is None else _merged(sums, found)
+        of_batch = jax.tree.map(partial(np.asarray, dtype=np.float64), of_batch)
+        sums = of_batch if sums is None else _add_batches(sums, of_batch)
+    assert sums is not None
     layers = {
-        path: _layer(values, sums["most"][path], num_steps)
-        for path, values in sums["layers"].items()
-    }
-    layers = _advised(layers)
-    return Diagnosis(layers, float(sums["agree"] / len(images)), len(images), num_steps)
-
-
-class _Watched(NamedTuple):
-    """inner: state of the neuron; up, down: counts; charge: all that came in."""
-
-    inner: Any
-    up: jax.Array
-    down: jax.Array
-    charge: jax.Array
-
-
-def _watched(model: NeuronModel) -> NeuronModel:
-    """The same neuron, with counts of either sign and its charge kept."""
-
-    def init(params: NeuronParams, shape: tuple[int, ...]) -> _Watched:
-        nothing = jnp.zeros(shape)
-        return _Watched(model.init(params, shape), nothing, nothing, nothing)
-
-    def step(params: NeuronParams, state: _Watched, current: jax.Array) -> Any:
-        inner, spikes = model.step(params, state.inner, current)
-        up, down = state.up + (spikes > 0), state.down + (spikes < 0)
-        return _Watched(inner, up, down, state.charge + current), spikes
-
-    return NeuronModel(init, step)
-
-
-@partial(jax.jit, static_argnames=("network", "num_steps", "neuron", "encoding"))
-def _compared(
-    params: Params,
-    images: jax.Array,
-    key: jax.Array | None,
-    first: ArrayLike,
-    *,
-    network: arch.Network,
-    num_steps: int,
-    neuron: NeuronModel,
-    encoding: Encoding,
-) -> dict[str, Any]:
-    """Sums over the neurons and images of a batch, by path, and under "most" what is largest."""
-    layers, watched = params["layers"], _watched(neuron)
-    shapes = spiking.neurons(network, layers, images.shape[1:])
-    wanted, logits = spiking.rates(network, params, images)
-
-    def body(carry: Any, t: jax.Array) -> tuple[Any, None]:
-        state, total = carry
-        x = simulation.frame(key, images, params["gain"], t, encoding=encoding, first=first)
-        state, current, _ = spiking.step(network, layers, watched, state, x)
-        return (state, total + current), None
-
-    start = (spiking.init(shapes, layers, watched, len(images)), jnp.zeros_like(logits))
-    (state, total), _ = jax.lax.scan(body, start, jnp.arange(num_steps))
-    specs = arch.activations(network)
-    compared = {}
-    for path, rates in wanted.items():
-        seen = jax.tree.map(lambda x, rates=rates: x.reshape(rates.shape), state[path])
-        compared[path] = _parts(
-            specs[path], spiking.inside(layers, path), rates, seen, num_steps, neuron
+        path: _summarise(
+            layer, np.asarray(sums.most_spikes[path]), float(sums.residue[path]), num_steps
         )
-    return {
-        "layers": {path: values for path, (values, _) in compared.items()},
-        "most": {path: most for path, (_, most) in compared.items()},
-        "agree": jnp.sum(jnp.argmax(total, -1) == jnp.argmax(logits, -1)),
+        for path, layer in sums.layers.items()
     }
+    agreement = float(sums.agreeing / len(images))
+    return ErrorReport(_with_advice(layers), agreement, len(images), num_steps)
 
 
-def _parts(
-    spec: arch.Activation,
-    layer: Params,
-    ann: jax.Array,
-    seen: _Watched,
-    num_steps: int,
-    neuron: NeuronModel,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sums of one layer, and what is largest."""
-    numbers = spiking.neuron_params(layer)
-    rate, mean = (seen.up - seen.down) / num_steps, seen.charge / num_steps
-    at_mean = spiking.activate(spec, layer, mean)
-    kept = jnp.clip(at_mean, -1.0, 1.0)
-    even = _even(numbers, mean, num_steps, neuron)
-    if neuron is DOUBLE_THRESHOLD:
-        sent = numbers.positive * seen.up - _charge_of(numbers.negative, seen.down)
-        worth = jnp.where(sent >= 0, sent / numbers.positive, sent / numbers.negative) / num_steps
-    else:  # keeps the count apart from the charge
-        worth = rate
-    parts = {
-        "inherited": at_mean - ann,
-        "clipping": kept - at_mean,
-        "quantisation": even - kept,
-        "unevenness": worth - even,
-        "mixed_signs": rate - worth,
-    }
-    error = rate - ann
-    whole = jnp.stack(list(parts.values())).sum(0)
-    count = seen.up + seen.down
-    sums = {
-        "samples": jnp.float32(rate.size),
-        "moments": jnp.stack(
-            [jnp.sum(x) for x in (ann, rate, ann**2, rate**2, ann * rate, error**2, count)]
-        ),
-        "parts": {name: jnp.stack([jnp.sum(x**2), jnp.sum(x)]) for name, x in parts.items()},
-        "saturated": jnp.sum(count >= num_steps),
-    }
-    return sums, {"residue": jnp.max(jnp.abs(error - whole)), "sent": jnp.max(count, 0)}
+def _add_batches(a: BatchSums, b: BatchSums) -> BatchSums:
+    """Return the sums and the maxima over both batches."""
+    return BatchSums(
+        layers=jax.tree.map(np.add, a.layers, b.layers),
+        residue=jax.tree.map(np.maximum, a.residue, b.residue),
+        most_spikes=jax.tree.map(np.maximum, a.most_spikes, b.most_spikes),
+        agreeing=np.add(a.agreeing, b.agreeing),
+    )
 
 
-def _charge_of(negative: jax.Array, down: jax.Array) -> jax.Array:
-    """The charge of spikes of -1; there are none where the threshold is infinite."""
-    return jnp.where(down > 0, negative, 0.0) * down
-
-
-def _even(numbers: NeuronParams, mean: jax.Array, num_steps: int, neuron: NeuronModel) -> jax.Array:
-    """The rate under the mean current at every timestep."""
-
-    def body(carry: Any, _: None) -> tuple[Any, None]:
-        state, total = carry
-        state, spikes = neuron.step(numbers, state, mean)
-        return (state, total + spikes), None
-
-    start = (neuron.init(numbers, mean.shape), jnp.zeros_like(mean))
-    return jax.lax.scan(body, start, None, num_steps)[0][1] / num_steps
-
-
-def _merged(a: Any, b: Any) -> Any:
-    """Sums of both, and the larger of each "most"."""
-    added = jax.tree.map(np.add, {**a, "most": 0}, {**b, "most": 0})
-    return {**added, "most": jax.tree.map(np.maximum, a["most"], b["most"])}
-
-
-def _layer(sums: dict[str, Any], most: dict[str, Any], num_steps: int) -> LayerDiagnosis:
-    n = float(sums["samples"])
-    ann, rate, ann2, rate2, both, error2, count = sums["moments"] / n
-    spread = (ann2 - ann**2) * (rate2 - rate**2)
-    return LayerDiagnosis(
-        neurons=most["sent"].size,
-        ann=float(ann),
-        size=math.sqrt(ann2),
-        rate=float(rate),
-        spikes=float(count / num_steps),
-        correlation=float((both - ann * rate) / math.sqrt(spread)) if spread > 0 else math.nan,
-        error=math.sqrt(error2),
-        parts={name: (math.sqrt(s / n), float(m / n)) for name, (s, m) in sums["parts"].items()},
-        residue=float(most["residue"]),
-        silent=float(np.mean(most["sent"] == 0)),
-        saturated=float(sums["saturated"] / n),
+def _summarise(
+    sums: LayerSums, most_spikes: np.ndarray, residue: float, num_steps: int
+) -> LayerErrorReport:
+    """Return means, root mean squares and shares of a layer, without advice."""
+    n = float(sums.samples)
+    mean = Moments(*(float(x) / n for x in sums.moments))
+    covariance = mean.product - mean.activation * mean.rate
+    variances = (mean.squared_activation - mean.activation**2) * (mean.squared_rate - mean.rate**2)
+    return LayerErrorReport(
+        neurons=most_spikes.size,
+        ann=mean.activation,
+        size=math.sqrt(mean.squared_activation),
+        rate=mean.rate,
+        spikes=mean.spikes / num_steps,
+        correlation=covariance / math.sqrt(variances) if variances > 0 else math.nan,
+        error=math.sqrt(mean.squared_error),
+        parts={
+            name: (math.sqrt(square / n), float(value / n))
+            for name, (square, value) in sums.parts.items()
+        },
+        residue=residue,
+        silent=float(np.mean(most_spikes == 0)),
+        saturated=float(sums.saturated / n),
         advice="",
     )
 
 
-CURES = {
-    "clipping": "activations pass what one spike a timestep can carry; convert with a larger scale"
-    " for it, such as --scales largest",
+REMEDIES = {
+    "clipping": "activations exceed one spike per timestep; convert with a larger scale for this"
+    " layer, such as --scales largest",
     "quantisation": "counts are too coarse; give more timesteps, or train with as many levels as"
     " timesteps",
     "unevenness": "spikes come too late or too early; give more timesteps, an initial potential of"
-    " 0.5, or show the input for as many timesteps as the network has levels and let it settle",
+    " 0.5, or stop the input after as many timesteps as the network has levels and go on without"
+    " it (--shown-steps)",
     "mixed_signs": "opposite spikes do not cancel; use the exact-charge neuron, or a smaller alpha",
 }
-BAD, QUIET = 0.1, 0.5
-"""Errors as a share of the activations' size, and shares of silent neurons, worth a word."""
+"""Advice by the largest part that a layer causes itself."""
+
+LARGE_ERROR = 0.1
+"""Choice: an error above this share of the activations' root mean square needs advice."""
+
+MANY_SILENT = 0.5
+"""Choice: a share of silent neurons above this needs advice."""
 
 
-def _advised(layers: dict[str, LayerDiagnosis]) -> dict[str, LayerDiagnosis]:
-    """Each layer with one sentence, where its error is large."""
-    advised, worst = {}, ""
+def _with_advice(layers: dict[str, LayerErrorReport]) -> dict[str, LayerErrorReport]:
+    """Return the reports with one sentence of advice for each layer that needs it."""
+    advised, worst = {}, ""  # worst: path of the layer with the largest error so far
     for path, layer in layers.items():
-        own = max(OWN, key=lambda part: layer.parts[part][0])
+        largest = max(OWN_PARTS, key=lambda part: layer.parts[part][0])
         advice = ""
-        if layer.error > BAD * layer.size:
-            if layer.parts["inherited"][0] > layer.parts[own][0]:
-                advice = f"its input is wrong already; look at {worst}" if worst else ""
-            else:
-                advice = CURES[own]
-        elif layer.silent > QUIET:
+        if layer.error > LARGE_ERROR * layer.size:
+            if layer.parts["inherited"][0] <= layer.parts[largest][0]:
+                advice = REMEDIES[largest]
+            elif worst:
+                advice = f"most of its error comes from earlier layers; start with {worst}"
+        elif layer.silent > MANY_SILENT:
             advice = "most neurons never fire; a smaller scale would use the timesteps better"
         advised[path] = layer._replace(advice=advice)
-        worst = path if not worst or layer.error > layers[worst].error else worst
+        if not worst or layer.error > layers[worst].error:
+            worst = path
     return advised

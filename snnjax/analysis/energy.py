@@ -1,4 +1,4 @@
-"""Energy of the operations of a spiking network beside its ANN's; NeuroBench's static metrics."""
+"""Energy of the operations of a spiking network and of its ANN; NeuroBench's static metrics."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ Params = dict[str, Any]
 
 
 class Costs(NamedTuple):
-    """pJ of an operation in 45 nm: `mac` of a product in the ANN, `image_mac` of one with a
-    pixel, `ac` of an addition.
+    """Energy of one operation in pJ, in 45 nm.
+
+    mac: multiply-accumulate in the ANN; image_mac: multiply-accumulate with a pixel;
+    ac: accumulate (addition) in the SNN.
     """
 
     mac: float
@@ -35,16 +37,16 @@ class Costs(NamedTuple):
 
 
 FLOAT32 = Costs(mac=4.6, image_mac=4.6, ac=0.9)
-"""Floats of 32 bits: product 3.7 pJ, addition 0.9 pJ (Horowitz 2014, ISSCC, 45 nm)."""
+"""32-bit floats: multiplication 3.7 pJ, addition 0.9 pJ (Horowitz 2014, ISSCC, 45 nm)."""
 
 
 def activation_bits(num_steps: int) -> int:
-    """Bits of an activation that tells as many values apart as a count of T spikes.
+    """Return the bits of an activation with as many values as a spike count over T timesteps.
 
-    Source: ceil(log2(T + 1)), Yan et al. 2024, arXiv 2409.08290. The sign is not counted.
+    Source: ceil(log2(T + 1)), Yan et al. 2024, arXiv 2409.08290. The sign bit is not included.
 
     Raises:
-      ValueError: if there is no timestep.
+      ValueError: if `num_steps` is below 1.
     """
     if num_steps < 1:
         raise ValueError(f"num_steps is {num_steps}; want at least 1 timestep")
@@ -52,27 +54,30 @@ def activation_bits(num_steps: int) -> int:
 
 
 def integer_costs(num_steps: int) -> Costs:
-    """Integers: weights and pixels of 8 bits, sums of 32, `activation_bits` in the ANN.
+    """Return the costs of integer arithmetic.
 
-    Source: a product of 8 bits 0.2 pJ, an addition of 32 bits 0.1 pJ (Horowitz 2014).
-    Choice: a product costs in proportion to the bits of the activation. Memory and the movement
-    of data are left out; with them Yan et al. want spikes rarer still than the break-even rate
-    here, below 5.7 % of the neurons in a step at T = 5.
+    Weights and pixels have 8 bits, sums 32 bits, and the ANN's activations `activation_bits`.
+
+    Source: an 8-bit multiplication 0.2 pJ, a 32-bit addition 0.1 pJ (Horowitz 2014).
+    Choice: the cost of a multiplication is proportional to the bits of the activation. Memory
+    and data movement are not included. With them, Yan et al. find a lower break-even rate than
+    `compare` does: at T = 5, fewer than 5.7 % of the neurons may spike in a timestep.
 
     Raises:
-      ValueError: if there is no timestep.
+      ValueError: if `num_steps` is below 1.
     """
     return Costs(mac=0.2 * activation_bits(num_steps) / 8 + 0.1, image_mac=0.2 + 0.1, ac=0.1)
 
 
 class Comparison(NamedTuple):
-    """An SNN and its ANN in nJ an image, with the same costs.
+    """Energy of an SNN and of its ANN in nJ per image, with the same costs of an operation.
 
-    snn: a graded spike of coefficient c costs |c| additions.
-    snn_graded_products: a spike with |c| > 1 costs a product at each neuron that it reaches.
-    ann: its dense products, and an addition for each value of a residual branch.
-    spike_rate: spikes of a neuron in a step, each neuron weighted with its synapses.
-    break_even_rate: the spike rate at which `snn` equals `ann`; 0 where products alone cost more.
+    snn: SNN in which a graded spike of coefficient c costs |c| accumulates at each target neuron.
+    snn_graded_products: SNN in which a spike with |c| > 1 costs one multiply-accumulate instead.
+    ann: dense multiply-accumulates, and one addition for each value of a residual branch.
+    spike_rate: mean spikes per neuron and timestep, each neuron weighted by its fan-out.
+    break_even_rate: the `spike_rate` at which `snn` equals `ann`; 0 where the SNN's
+    multiply-accumulates alone cost more than the ANN.
     """
 
     snn: float
@@ -89,16 +94,18 @@ def compare(
     *,
     num_steps: int,
 ) -> Comparison:
-    """Energy of operations alone: no memory, movement of data, biases or resets.
+    """Return the energy of all operations of an SNN and of its ANN.
+
+    Memory accesses, data movement, biases and resets are not included.
 
     Args:
-      found: from `operations.trace`.
-      counts: from `operations.count`.
+      found: synapses by path, from `synaptic_operations.trace`.
+      counts: operations by path, from `synaptic_operations.count`.
       costs: FLOAT32, or from `integer_costs`.
       num_steps: T of the simulation.
 
     Raises:
-      KeyError: if the two are of different networks.
+      KeyError: if `found` and `counts` belong to different networks.
     """
     products = ann = senders = 0.0
     for path, bundle in found.items():
@@ -121,11 +128,14 @@ def compare(
 
 
 def static_metrics(params: Params) -> dict[str, float]:
-    """NeuroBench's metrics of a network at rest.
+    """Return NeuroBench's metrics that need no simulation.
 
-    "footprint" is in bytes, of every array in the parameters: NeuroBench counts the numbers of
-    neurons too, as buffers. "parameter_count" is weights and biases. "connection_sparsity" is the
-    share of weights of Dense and Conv that are 0, here not rounded.
+    "footprint": bytes of all arrays in `params`; NeuroBench includes the parameters of neurons,
+    as buffers. "parameter_count": number of weights and biases. "connection_sparsity": share of
+    the weights of Dense and Conv layers that are 0, not rounded.
+
+    Args:
+      params: what `conversion.convert` returned.
 
     Raises:
       ValueError: if there are no weights.

@@ -1,4 +1,4 @@
-"""Pictures of the inside of a network: potentials, rates and errors, by neuron and by layer."""
+"""Plots of neurons and layers: membrane potentials, firing rates, errors and activations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from snnjax.analysis.conversion_error import PARTS, Diagnosis
-from snnjax.analysis.plots import COLOURS, MARKERS, Picture, make_panels
+from snnjax.analysis.conversion_error import ErrorReport
+from snnjax.analysis.error_decomposition import ERROR_PARTS
+from snnjax.analysis.figures import COLOURS, MARKERS, NotebookFigure, make_panels
 
 __all__ = [
     "error_parts",
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 POINTS = 2000
-"""Points of a layer in a scatter plot; more would hide each other."""
+"""Choice: at most this many points of a layer in a scatter plot, since more hide each other."""
 
 GREY = "#444444"
 
@@ -33,18 +34,18 @@ def membrane_traces(
     positive: float,
     negative: float,
     title: str,
-) -> Picture:
-    """Potentials of single neurons against time, side by side, with thresholds and spikes.
+) -> NotebookFigure:
+    """Plot membrane potential, thresholds and spikes of single neurons, one neuron a panel.
 
     Args:
-      membranes: by title of a panel, the potential `[T]` after each timestep.
+      membranes: by title of a panel, membrane potential `[T]` after each timestep.
       spikes: by the same titles, -1, 0 or 1 at each timestep, `[T]`.
-      positive: threshold v_p, in membrane units.
-      negative: magnitude of the threshold below zero, v_n; inf is not drawn.
-      title: above all.
+      positive: positive threshold v_p, in membrane units.
+      negative: magnitude of the negative threshold, v_n; inf is not drawn.
+      title: above the panels.
 
     Raises:
-      ValueError: if there are no panels, or potentials and spikes differ in names or lengths.
+      ValueError: if there are no panels, or `membranes` and `spikes` differ in names or shapes.
     """
     trains = {name: np.asarray(train) for name, train in spikes.items()}
     traces = {name: np.asarray(trace) for name, trace in membranes.items()}
@@ -52,7 +53,7 @@ def membrane_traces(
     if shapes[0] != shapes[1] or any(len(shape) != 1 for shape in shapes[0].values()):
         raise ValueError(
             f"potentials have shapes {shapes[0]} and spikes {shapes[1]}; want [T] of the same"
-            " neurons, so choose single ones"
+            " single neurons in both"
         )
     figure, axes = make_panels(len(traces), (3.6 * len(traces) + 0.8, 3.2), sharey=True)
     for ax, (name, trace) in zip(axes, traces.items(), strict=True):
@@ -75,28 +76,28 @@ def membrane_traces(
     return figure
 
 
-def error_parts(found: Diagnosis, *, title: str) -> Picture:
-    """The parts of every layer's error on each other, and the error itself.
+def error_parts(report: ErrorReport, *, title: str) -> NotebookFigure:
+    """Plot the parts of every layer's conversion error as stacked bars, and the error as a mark.
 
-    Choice: roots of mean squares, which are never negative. Parts of opposite sign cancel, so
-    the error may be less than the whole bar.
+    Choice: root mean squares, which are never negative. Parts of opposite sign cancel, so the
+    error may be smaller than the height of its bar.
 
     Args:
-      found: what `diagnosis.diagnose` returned.
+      report: what `conversion_error.measure_conversion_error` returned.
       title: above the plot.
 
     Raises:
       ValueError: if the network has no layer of neurons.
     """
-    if not found.layers:
-        raise ValueError("the diagnosis has no layer to draw; want a network with neurons")
-    figure, (axes,) = make_panels(1, (max(6.4, 0.5 * len(found.layers) + 2), 4.0))
-    names, bottom = list(found.layers), np.zeros(len(found.layers))
-    for part, colour in zip(PARTS, COLOURS, strict=False):
-        heights = np.array([layer.parts[part][0] for layer in found.layers.values()])
+    if not report.layers:
+        raise ValueError("the report has no layer to draw; want a network with neurons")
+    figure, (axes,) = make_panels(1, (max(6.4, 0.5 * len(report.layers) + 2), 4.0))
+    names, bottom = list(report.layers), np.zeros(len(report.layers))
+    for part, colour in zip(ERROR_PARTS, COLOURS, strict=False):
+        heights = np.array([layer.parts[part][0] for layer in report.layers.values()])
         axes.bar(names, heights, 0.7, bottom, color=colour, label=part.replace("_", " "))
         bottom += heights
-    errors = [layer.error for layer in found.layers.values()]
+    errors = [layer.error for layer in report.layers.values()]
     axes.plot(names, errors, "D", color="black", markersize=5, label="the error")
     axes.set_ylim(bottom=0)
     axes.set_ylabel("root mean square (spikes per timestep)")
@@ -109,18 +110,20 @@ def error_parts(found: Diagnosis, *, title: str) -> Picture:
 
 def rates_against_activations(
     activations: Mapping[str, ArrayLike], rates: Mapping[str, ArrayLike], *, title: str
-) -> Picture:
-    """Rates of a spiking network against its ANN's activations; on the diagonal they agree.
+) -> NotebookFigure:
+    """Plot the firing rates of a spiking network against its ANN's activations.
 
-    Of a layer at most POINTS points are drawn, evenly spaced; correlations are of all.
+    A neuron without error lies on the diagonal. At most POINTS evenly spaced points of a layer
+    are drawn; its correlation coefficient r in the legend is that of all points.
 
     Args:
-      activations: by layer, in spikes per timestep, as `spiking.rates` gives them.
-      rates: by the same layers, mean spikes over T, of the same shapes.
+      activations: by layer, in spikes per timestep, as `spiking.rates` returns them.
+      rates: by the same layers, net spike counts over T, of the same shapes.
       title: above the plot.
 
     Raises:
-      ValueError: if there are no layers or more than colours, or the two do not go together.
+      ValueError: if there are no layers, more layers than colours, or a layer without rates of
+        the shape of its activations.
     """
     _check_count("layers", activations)
     figure, (axes,) = make_panels(1, (6.4, 4.6))
@@ -146,16 +149,17 @@ def rates_against_activations(
     return figure
 
 
-def histograms(values: Mapping[str, ArrayLike], *, quantity: str, title: str) -> Picture:
-    """How numbers are spread in each layer, such as thetas or activations, in common bins.
+def histograms(values: Mapping[str, ArrayLike], *, quantity: str, title: str) -> NotebookFigure:
+    """Plot a histogram of each layer, for example of thetas or activations, with common bins.
 
     Args:
       values: by layer, of any shape.
-      quantity: what the numbers are, with their unit.
+      quantity: name and unit of the values, below the horizontal axis.
       title: above the plot.
 
     Raises:
-      ValueError: if there are no layers or more than colours, or one has no or no finite numbers.
+      ValueError: if there are no layers, more layers than colours, or a layer without values or
+        with values that are not finite.
     """
     _check_count("layers", values)
     flat = {name: np.ravel(np.asarray(numbers)) for name, numbers in values.items()}
@@ -175,15 +179,16 @@ def histograms(values: Mapping[str, ArrayLike], *, quantity: str, title: str) ->
     return figure
 
 
-def largest_outputs(largest: Mapping[str, Sequence[float]], *, title: str) -> Picture:
-    """The largest output of every layer of neurons, on a logarithmic axis.
+def largest_outputs(largest: Mapping[str, Sequence[float]], *, title: str) -> NotebookFigure:
+    """Plot the largest output of every layer of activations, on a logarithmic axis.
 
     Args:
-      largest: by name of a network, magnitudes from the first layer on.
+      largest: by name of a network, magnitude of the largest output from first to last layer.
       title: above the plot.
 
     Raises:
-      ValueError: if there are no networks or more than colours, or a magnitude is not above 0.
+      ValueError: if there are no networks, more networks than colours, or a magnitude that is
+        not above 0.
     """
     _check_count("networks", largest)
     figure, (axes,) = make_panels(1, (6.4, 4.0))
@@ -201,11 +206,13 @@ def largest_outputs(largest: Mapping[str, Sequence[float]], *, title: str) -> Pi
 
 
 def _number_layers(axes: Axes) -> None:
+    """Label the horizontal axis with the numbers of the layers."""
     axes.set_xlabel("layer of neurons")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _check_count(what: str, given: Mapping[str, object]) -> None:
+    """Raise ValueError unless there is a colour for each of the given items."""
     if not 0 < len(given) <= len(COLOURS):
         raise ValueError(
             f"there are {len(given)} {what} to draw; want 1 to {len(COLOURS)}, each in its colour"

@@ -1,4 +1,4 @@
-"""Numbers about a simulation, from arrays to arrays."""
+"""Metrics of a simulation: accuracy, conversion loss, latency and spike rate."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from jax.typing import ArrayLike
 
 from snnjax.snn.simulation import Simulation
 
-__all__ = ["accuracy", "conversion_loss", "correct", "latency", "spike_rate"]
+__all__ = ["accuracy", "conversion_loss", "correct_answers", "latency", "spike_rate"]
 
 
-def correct(values: jax.Array, labels: ArrayLike) -> jax.Array:
-    """Where the answer after each timestep is right, bool `[T, B]`.
+def correct_answers(values: jax.Array, labels: ArrayLike) -> jax.Array:
+    """Return bools `[T, B]`: True where the class answered after a timestep is the label.
+
+    The answer is the class with the largest readout value.
 
     Args:
-      values: readout values `[T, B, K]`.
-      labels: `[B]`.
+      values: readout values `[T, B, K]`, where entry t is the readout after timestep t.
+      labels: ints `[B]`.
 
     Raises:
-      ValueError: if there is not one label for each image.
+      ValueError: if the shape of `labels` is not `[B]`.
     """
     if jnp.shape(labels) != values.shape[1:2]:
         raise ValueError(f"labels have shape {jnp.shape(labels)}; want {values.shape[1:2]}")
@@ -29,33 +31,54 @@ def correct(values: jax.Array, labels: ArrayLike) -> jax.Array:
 
 
 def accuracy(values: jax.Array, labels: ArrayLike) -> jax.Array:
-    """Share of right answers after each timestep, `[T]`, in [0, 1].
+    """Return the share of correct answers after each timestep, `[T]`, in [0, 1].
+
+    Args:
+      values: readout values `[T, B, K]`.
+      labels: ints `[B]`.
 
     Raises:
-      ValueError: if there is not one label for each image.
+      ValueError: if the shape of `labels` is not `[B]`.
     """
-    return correct(values, labels).mean(axis=1)
+    return correct_answers(values, labels).mean(axis=1)
 
 
 def conversion_loss(ann: float, snn: ArrayLike) -> jax.Array:
-    """What conversion cost after each timestep, in the unit of the accuracies; below 0 a gain."""
+    """Return ANN accuracy minus SNN accuracy after each timestep, `[T]`; negative is a gain.
+
+    Args:
+      ann: accuracy of the ANN.
+      snn: accuracy of the SNN after each timestep, `[T]`, in the unit of `ann`.
+
+    Raises:
+      TypeError: from JAX, if `snn` is not numeric.
+    """
     return ann - jnp.asarray(snn)
 
 
 def latency(ann: float, snn: Sequence[float], *, within: float) -> int | None:
-    """The first timestep, from 1, whose accuracy is at most `within` below the ANN's.
+    """Return the first timestep whose accuracy is at most `within` below the ANN's, or None.
+
+    Args:
+      ann: accuracy of the ANN.
+      snn: accuracy of the SNN after timesteps 1 to T, in the unit of `ann`.
+      within: allowed loss of accuracy, in the same unit.
 
     Raises:
       ValueError: if `within` is negative.
     """
     if within < 0:
         raise ValueError(f"within is {within}; want at least 0")
-    # Accuracies are counts over one number of images; the slack only absorbs rounding.
+    # Accuracies are multiples of 1 / number of images; 1e-9 only absorbs rounding.
     return next((t for t, a in enumerate(snn, 1) if a >= ann - within - 1e-9), None)
 
 
 def spike_rate(simulation: Simulation) -> jax.Array:
-    """Spikes of either sign per hidden neuron per step up to each timestep, `[T]`."""
+    """Return the mean number of spikes of either sign per neuron and timestep, `[T]`.
+
+    Entry t is the mean over timesteps 1 to t, all hidden neurons and all images; NaN if the
+    network has no hidden neurons.
+    """
     neurons = sum(simulation.neurons.values())
     steps = jnp.arange(1, len(simulation.spikes) + 1)
     return simulation.spikes.mean(axis=1) / (neurons * steps)

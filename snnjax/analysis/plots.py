@@ -1,67 +1,28 @@
-"""Pictures of results, drawn from the records alone; colours are safe for colour blindness."""
+"""Plots of results: accuracy, measurements against T, spikes, STDP and images."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from itertools import product
-from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from snnjax.io.checkpoint import write_whole
+from snnjax.analysis.figures import (
+    COLOURS,
+    NotebookFigure,
+    legend_below,
+    line_styles,
+    make_panels,
+)
 
 __all__ = [
-    "Picture",
     "accuracy_against_time",
     "accuracy_under_noise",
-    "against_steps",
-    "make_panels",
-    "pictures",
-    "raster",
-    "save",
+    "image_grid",
+    "spike_raster",
     "stdp_window",
+    "values_against_time",
 ]
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette."""
-MARKERS = "osD^vP"
-STYLES = ("-", "--", ":")
-
-
-class Picture(Figure):
-    """A figure that a notebook shows where a cell ends with it; no pyplot is needed."""
-
-    def _repr_png_(self) -> bytes:
-        return _png(self)
-
-
-def make_panels(
-    count: int, size: tuple[float, float], *, sharey: bool = False
-) -> tuple[Picture, list[Axes]]:
-    """A figure with `count` plots side by side, in the look of all of them.
-
-    Args:
-      count: of plots.
-      size: of the whole, in inches.
-      sharey: one vertical axis for all.
-
-    Raises:
-      ValueError: if `count` is below 1.
-    """
-    if count < 1:
-        raise ValueError("there is nothing to draw; want at least one panel")
-    with matplotlib.rc_context(
-        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        figure = Picture(figsize=size, layout="constrained")
-        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)
-    return figure, list(axes[0])
 
 
 def accuracy_against_time(
@@ -72,37 +33,33 @@ def accuracy_against_time(
     steps: Mapping[str, Sequence[int]] | None = None,
     bands: Mapping[str, Sequence[float]] | None = None,
     lowest: float | None = None,
-) -> Picture:
-    """Accuracy in % after every timestep, with the ANN's as horizontal lines.
+) -> NotebookFigure:
+    """Plot accuracy in % against T, with the accuracy of ANNs as horizontal lines.
 
     Args:
       curves: by label, accuracy in % at T = 1, 2, ...
       ann: by label, accuracy in %.
       title: above the plot.
-      steps: by label of a curve, the T of its values where they are others; the axis of T is
-        then logarithmic.
-      bands: by label of a curve, half the height of a band around it, in points.
-      lowest: bottom of the axis in %; None lets the curves decide.
+      steps: by label of a curve, the T of its values if they are not 1, 2, ...; the axis of T
+        is then logarithmic.
+      bands: by label of a curve, half the height of a band around it, in percentage points.
+      lowest: bottom of the vertical axis in %; None fits it to the curves.
 
     Raises:
-      ValueError: if there are no curves, or more than colours and line styles.
+      ValueError: if there are no curves, or too many to give each its own style.
     """
-    most = len(COLOURS) * len(STYLES)
-    if not 0 < len(curves) <= most:
-        raise ValueError(f"there are {len(curves)} curves to draw; want 1 to {most}")
+    if not curves:
+        raise ValueError("there are no curves to draw; want at least one")
+    styles = line_styles(curves)
     many = len(curves) > len(COLOURS)
     figure, (axes,) = make_panels(1, (8.0, 5.0) if many else (6.4, 4.0))
-    looks = product(STYLES, zip(COLOURS, MARKERS, strict=True))
-    for (label, curve), (style, (colour, marker)) in zip(curves.items(), looks, strict=False):
+    for label, curve in curves.items():
         at = (steps or {}).get(label, range(1, len(curve) + 1))
-        axes.plot(
-            at, curve, color=colour, linestyle=style, marker=marker, markersize=4, label=label,
-            markevery=max(1, len(curve) // 8) if many else 1,
-        )  # fmt: skip
+        markevery = max(1, len(curve) // 8) if many else 1
+        axes.plot(at, curve, markersize=4, label=label, markevery=markevery, **styles[label])
         if bands and label in bands:
-            low = [a - b for a, b in zip(curve, bands[label], strict=True)]
-            high = [a + b for a, b in zip(curve, bands[label], strict=True)]
-            axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+            low, high = np.subtract(curve, bands[label]), np.add(curve, bands[label])
+            axes.fill_between(at, low, high, color=styles[label]["color"], alpha=0.2, linewidth=0)
     for (label, level), dashes in zip(ann.items(), ("--", ":", "-.", (0, (1, 3))), strict=False):
         axes.axhline(level, color="#444444", linestyle=dashes, linewidth=1, label=label)
     if lowest is not None:
@@ -128,54 +85,55 @@ def accuracy_under_noise(
     *,
     densities: Sequence[float],
     title: str,
-) -> Picture:
-    """Accuracy in % against the share of noisy pixels, side by side, with bands of a deviation.
+) -> NotebookFigure:
+    """Plot accuracy in % against the share of noisy pixels, one panel beside the other.
+
+    A band around each curve shows one standard deviation.
 
     Args:
-      panels: by title of a panel and label of a curve, means and deviations in %.
+      panels: by title of a panel and label of a curve, means and standard deviations in %.
       densities: shares of noisy pixels, in [0, 1], for every curve.
-      title: above all.
+      title: above the panels.
 
     Raises:
       ValueError: if there are no panels.
     """
     figure, axes = make_panels(len(panels), (3.6 * len(panels) + 1.2, 4.0), sharey=True)
-    looks = _looks(panels)
+    styles = line_styles(label for curves in panels.values() for label in curves)
     at = [100 * density for density in densities]
     for ax, (name, curves) in zip(axes, panels.items(), strict=True):
         for label, (mean, deviation) in curves.items():
-            look = looks[label]
-            ax.plot(at, mean, markersize=4, label=label, **look)
+            ax.plot(at, mean, markersize=4, label=label, **styles[label])
             low, high = np.subtract(mean, deviation), np.add(mean, deviation)
-            ax.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)
+            ax.fill_between(at, low, high, color=styles[label]["color"], alpha=0.2, linewidth=0)
         ax.set_title(name, loc="left", fontsize=10)
         ax.set_xlabel("noisy pixels (%)")
         ax.grid(alpha=0.25)
     axes[0].set_ylabel("test accuracy (%)")
     figure.suptitle(title, x=0.01, ha="left")
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
-def against_steps(
+def values_against_time(
     panels: Mapping[str, Mapping[str, Mapping[int, float]]], *, label: str, title: str
-) -> Picture:
-    """Something positive against T, side by side, both axes logarithmic.
+) -> NotebookFigure:
+    """Plot positive values against T, one panel beside the other, on logarithmic axes.
 
     Args:
       panels: by title of a panel and label of a curve, the value at each T.
       label: of the vertical axis.
-      title: above all.
+      title: above the panels.
 
     Raises:
       ValueError: if there are no panels.
     """
     figure, axes = make_panels(len(panels), (3.2 * len(panels) + 1.2, 4.2))
-    looks = _looks(panels)
+    styles = line_styles(label for curves in panels.values() for label in curves)
     for ax, (name, curves) in zip(axes, panels.items(), strict=True):
-        for of, values in curves.items():
+        for curve, values in curves.items():
             at = sorted(values)
-            ax.plot(at, [values[t] for t in at], markersize=4, label=of, **looks[of])
+            ax.plot(at, [values[t] for t in at], markersize=4, label=curve, **styles[curve])
         ax.set_title(name, loc="left", fontsize=10)
         ax.set_xlabel("timesteps T")
         ax.set_xscale("log", base=2)
@@ -184,17 +142,19 @@ def against_steps(
         ax.grid(alpha=0.25)
     axes[0].set_ylabel(label)
     figure.suptitle(title, x=0.01, ha="left")
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
-def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron") -> Picture:
-    """Spikes of a population against time, side by side.
+def spike_raster(
+    trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron"
+) -> NotebookFigure:
+    """Plot the spikes of populations against time, one panel beside the other.
 
     Args:
-      trains: by title of a panel, spikes `[T, N]`; 0 is none, and those below 0 are black.
-      title: above all.
-      order: what the vertical axis counts, from the top.
+      trains: by title of a panel, spikes `[T, N]`: negative ones are black, 0 is no spike.
+      title: above the panels.
+      order: label of the vertical axis, which numbers the N neurons from the top.
 
     Raises:
       ValueError: if there are no panels.
@@ -202,12 +162,12 @@ def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron
     figure, axes = make_panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
     for ax, (name, spikes), colour in zip(axes, trains.items(), COLOURS, strict=False):
         counts = []
-        for sent, of_sign in ((np.greater(spikes, 0), colour), (np.less(spikes, 0), "black")):
+        for sent, sign_colour in ((np.greater(spikes, 0), colour), (np.less(spikes, 0), "black")):
             times, neurons = np.nonzero(sent)
-            ax.plot(times + 1, neurons, "|", color=of_sign, markersize=3, markeredgewidth=0.8)
+            ax.plot(times + 1, neurons, "|", color=sign_colour, markersize=3, markeredgewidth=0.8)
             counts.append(len(times))
-        below = f", {counts[1]:,} of them -1" if counts[1] else ""
-        ax.set_title(f"{name}: {sum(counts):,} spikes{below}", loc="left", fontsize=10)
+        negative = f", {counts[1]:,} of them -1" if counts[1] else ""
+        ax.set_title(f"{name}: {sum(counts):,} spikes{negative}", loc="left", fontsize=10)
         ax.set_xlim(0.5, len(spikes) + 0.5)
         ax.set_xlabel("timestep")
     axes[0].set_ylabel(order)
@@ -217,12 +177,12 @@ def raster(trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron
     return figure
 
 
-def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str) -> Picture:
-    """Change of a weight by one pair of spikes against their delay.
+def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str) -> NotebookFigure:
+    """Plot the weight change caused by one pair of spikes against their delay.
 
     Args:
-      delays: time of the postsynaptic spike less that of the presynaptic one, in timesteps.
-      changes: of the weight, one for each delay.
+      delays: time of the postsynaptic minus time of the presynaptic spike, in timesteps.
+      changes: weight change for each delay.
       title: above the plot.
 
     Raises:
@@ -236,25 +196,25 @@ def stdp_window(delays: Sequence[float], changes: Sequence[float], *, title: str
     stems.set(color=COLOURS[0], linewidth=1)
     base.set_visible(False)
     axes.set_xlabel("postsynaptic after presynaptic spike (timesteps)")
-    axes.set_ylabel("change of the weight")
+    axes.set_ylabel("weight change")
     axes.set_title(title, loc="left")
     axes.grid(alpha=0.25)
     return figure
 
 
-def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Picture:
-    """Images in [0, 1], a row for each label.
+def image_grid(images: Mapping[str, Sequence[np.ndarray]]) -> NotebookFigure:
+    """Show images with values in [0, 1], one row for each label.
 
     Args:
-      images: by label, images `[H, W, C]`, as many in each row.
+      images: by label of the row, images `[H, W, C]`; the same number in each row.
 
     Raises:
-      ValueError: if there are none.
+      ValueError: if there are no images, or rows differ in length.
     """
     if not images:
         raise ValueError("there are no images to show; want at least one row")
     columns = max(map(len, images.values()))
-    figure = Picture(figsize=(1.1 * columns + 0.6, 1.1 * len(images)), layout="constrained")
+    figure = NotebookFigure(figsize=(1.1 * columns + 0.6, 1.1 * len(images)), layout="constrained")
     grid = figure.subplots(len(images), columns, squeeze=False)
     for axes, (label, row) in zip(grid, images.items(), strict=True):
         for ax, image in zip(axes, row, strict=True):
@@ -262,41 +222,3 @@ def pictures(images: Mapping[str, Sequence[np.ndarray]]) -> Picture:
             ax.set(xticks=[], yticks=[])
         axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
     return figure
-
-
-def _looks(panels: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and style of each label, the same in all panels."""
-    labels = dict.fromkeys(label for curves in panels.values() for label in curves)
-    looks = product(STYLES, zip(COLOURS, MARKERS, strict=True))
-    return {
-        label: {"linestyle": style, "color": colour, "marker": marker}
-        for label, (style, (colour, marker)) in zip(labels, looks, strict=False)
-    }
-
-
-def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend for the labels of all panels."""
-    handles = {
-        label: handle
-        for ax in axes
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        handles.values(), handles.keys(), frameon=False, loc="outside lower center",
-        ncols=min(4, 1 + len(axes)), fontsize=9,
-    )  # fmt: skip
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all.
-
-    Raises:
-      OSError: if the file cannot be written.
-    """
-    write_whole(path, _png(figure))
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()

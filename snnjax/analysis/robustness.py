@@ -1,7 +1,7 @@
-"""Accuracy under noise: every density and every readout in one compiled program.
+"""Robustness to noise: answers for all noise densities and readouts in one compiled program.
 
-The network runs once for each density; readouts, which only see the currents of its last
-layer, are then read from these, for all leaks at once.
+The network is simulated once for each density. The output currents are kept, and every readout,
+with every leak, is computed from them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from snnjax.snn.neuron import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise, salt_and_pepper
 from snnjax.snn.readout import COUNT, CURRENT, LEAKY, read
 
-__all__ = ["correct_under_noise"]
+__all__ = ["correct_answers_under_noise"]
 
 Params = dict[str, Any]
 
 
 @partial(jax.jit, static_argnames=("network", "num_steps", "levels", "neuron", "encoding"))
-def correct_under_noise(
+def correct_answers_under_noise(
     network: arch.Network,
     params: Params,
     layers: Mapping[str, Params],
@@ -43,52 +43,55 @@ def correct_under_noise(
     encoding: Encoding = RATE,
     first: ArrayLike = 0,
 ) -> dict[str, jax.Array]:
-    """Where a network and its ANN are right under noise, for each density and leak.
+    """Return which answers of a network and its ANN are correct, at each noise density.
 
     Args:
       network: the architecture; static.
       params: what `conversion.convert` returned, with an output_scale.
-      layers: by name, leaky layers of one size stacked along a first axis, such as one for
-        each leak.
+      layers: by name, L leaky readout layers stacked along the first axis of each array, for
+        example with L different leaks.
       images: floats `[B, H, W, C]` in [0, 1].
       labels: int `[B]`.
       noise: from `noise.make_noise`, with densities `[D]`.
-      key: for noise and spikes.
+      key: for the noise and the input spikes.
       num_steps: T; static.
-      levels: of the ANN's quantised activations; None for smooth ones. Static.
-      neuron: of the hidden layers; static.
-      encoding: how images become input; static.
+      levels: number of levels of the ANN's quantised activations; None for smooth ones. Static.
+      neuron: the neuron model of the hidden layers; static.
+      encoding: of the images; static.
       first: index of the first image among all that share `key`.
 
     Returns:
-      bool arrays by name. "ann" `[D, B]`: the ANN on an image with noise on all of it;
-      "ann_mean" `[D, B]`: the ANN on the mean of the frames that the SNN saw; "count" `[D, B]`:
-      spike counts without a leaky layer; and for each of `layers`, `[D, L, B]`.
+      Arrays of bools, True where the answer is the label, by name. "ann" `[D, B]`: the ANN on
+      whole images with noise drawn once; "ann_mean" `[D, B]`: the ANN on the mean of
+      the frames that the SNN received; "count" `[D, B]`: the SNN with the spike-count readout;
+      and for each name in `layers` `[D, L, B]`: the SNN with these leaky readouts.
 
     Raises:
       ValueError: as `simulation.simulate`.
     """
-    still = simulation.image_keys(jax.random.fold_in(key, simulation.NOISE), first, len(images))
+    image_keys = simulation.image_keys(
+        jax.random.fold_in(key, simulation.NOISE), first, len(images)
+    )
 
-    def at(density: jax.Array) -> dict[str, jax.Array]:
-        of_one = replace(noise, density=density)
+    def at_density(density: jax.Array) -> dict[str, jax.Array]:
+        own_noise = replace(noise, density=density)
         currents = simulation.simulate(
             network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding,
-            readout=CURRENT, key=key, first=first, noise=of_one,
+            readout=CURRENT, key=key, first=first, noise=own_noise,
         ).values  # fmt: skip
 
-        def total(sum_so_far: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
+        def add_frame(total: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
             frame = simulation.frame(
-                key, images, params["gain"], t, encoding=encoding, first=first, noise=of_one
+                key, images, params["gain"], t, encoding=encoding, first=first, noise=own_noise
             )
-            return sum_so_far + frame, None
+            return total + frame, None
 
-        seen = jax.lax.scan(total, jnp.zeros_like(images), jnp.arange(num_steps))[0]
-        noisy = jax.vmap(partial(salt_and_pepper, density=density))(still, images)
+        total = jax.lax.scan(add_frame, jnp.zeros_like(images), jnp.arange(num_steps))[0]
+        noisy = jax.vmap(partial(salt_and_pepper, density=density))(image_keys, images)
         ann = partial(spiking.limit, network, params, levels=levels)
         values = {
             "ann": ann(noisy),
-            "ann_mean": ann(seen / (num_steps * params["gain"])),
+            "ann_mean": ann(total / (num_steps * params["gain"])),
             "count": read(COUNT, params, currents)[-1],
         }
         for name, stacked in layers.items():
@@ -97,4 +100,4 @@ def correct_under_noise(
             )(stacked)
         return {name: jnp.argmax(value, -1) == labels for name, value in values.items()}
 
-    return jax.vmap(at)(jnp.asarray(noise.density))
+    return jax.vmap(at_density)(jnp.asarray(noise.density))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from snnjax.analysis import metrics, plots
+from snnjax.analysis import figures, metrics, plots
 from snnjax.app import pipeline, printing
 from snnjax.app.configurations import (
     DEFAULT_NEURON,
@@ -414,5 +414,5 @@ def publish(folder: Path, tables: Mapping[str, str], pictures: Mapping[str, Figu
         write_whole(folder / "results" / f"{name}.md", text.encode())
     for name, picture in pictures.items():
         path = folder / "figures" / f"{name}.png"
-        plots.save(picture, path)
+        figures.save(picture, path)
         print(path)

@@ -47,7 +47,7 @@ def convert_file(ann: Path, config: ConvertConfig) -> Converted:
             )
         images = measured[: config.calibration_images].astype(np.float32) / 255
     if config.scales != "theta":
-        rule = threshold_balancing.RULES[config.scales]
+        rule = threshold_balancing.BALANCING_RULES[config.scales]
         steps = {"num_steps": config.for_steps} if config.scales == "least_error" else {}
         scales = rule(network, variables, images, **steps)
     params = conversion.convert(
@@ -63,6 +63,6 @@ def convert_file(ann: Path, config: ConvertConfig) -> Converted:
     )
     if config.correct != "nothing":
         params = calibration.calibrate(
-            network, params, images, num_steps=config.for_steps, correct=config.correct
+            network, params, images, num_steps=config.for_steps, correction=config.correct
         )
     return Converted(network, variables, trained, config, scales, params)

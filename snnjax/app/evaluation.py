@@ -218,7 +218,7 @@ def _score(
     how = config.arguments
     result = simulation.simulate(network, params, images, key=key, first=first, **how)
     each: dict[str, Any] = {
-        "snn": metrics.correct(result.values, labels),
+        "snn": metrics.correct_answers(result.values, labels),
         "spikes": result.spikes,
         "layer_spikes": result.layer_spikes,
     }

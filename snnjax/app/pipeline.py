@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.analysis import plots
+from snnjax.analysis import figures, plots
 from snnjax.app.configurations import (
     DEFAULT_NEURON,
     AdoptedConfig,
@@ -314,7 +314,7 @@ def simulate(
         **records.provenance(),
     }
     records.write_json(output / "simulation.json", record)
-    plots.save(_picture(record), output / "accuracy.png")
+    figures.save(_picture(record), output / "accuracy.png")
     return record
 
 

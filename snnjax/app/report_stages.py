@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.analysis import energy, metrics, reporting, synaptic_operations
-from snnjax.analysis.conversion_error import diagnose
+from snnjax.analysis import energy, layer_tables, metrics, synaptic_operations
+from snnjax.analysis.conversion_error import measure_conversion_error
 from snnjax.app.configurations import (
     DEFAULT_ENCODING,
     ConvertConfig,
@@ -138,15 +138,17 @@ def report(
     if not 1 <= images <= len(data.test.images):
         raise ValueError(f"images is {images}; want 1 to {len(data.test.images)}")
     shown = data.test.images[:images].astype(np.float32) / 255
-    rows = reporting.structure(found.network, found.variables, shown.shape[1:], scales=found.scales)
-    diagnosis = diagnose(
+    rows = layer_tables.describe_layers(
+        found.network, found.variables, shown.shape[1:], scales=found.scales
+    )
+    diagnosis = measure_conversion_error(
         found.network, found.params, shown, key=jax.random.key(seed), batch_size=batch_size,
         **{name: config.arguments[name] for name in ("num_steps", "neuron", "encoding")},
     )  # fmt: skip
     name = found.trained["config"]["network"]
     tables = [
-        reporting.structure_table(rows, f"{name}: layers and what became of them"),
-        reporting.diagnosis_table(
+        layer_tables.layer_table(rows, f"{name}: layers and what became of them"),
+        layer_tables.error_table(
             diagnosis,
             f"{name} on {data.name}, {images:,} test images, T = {config.num_steps},"
             f" {config.neuron}: same answer as the smooth ANN on {100 * diagnosis.agreement:.1f} %."
@@ -164,7 +166,7 @@ def report(
         **records.provenance(),
     }
     records.write_json(output / "report.json", record)
-    write_whole(output / "report.html", reporting.as_html(tables).encode())
+    write_whole(output / "report.html", layer_tables.as_html(tables).encode())
     return record, tables
 
 
@@ -195,7 +197,7 @@ def _count(
         scaled = jax.tree.map(lambda mean, n=len(images): n * mean, rows)
         total = scaled if total is None else jax.tree.map(np.add, total, scaled)
         labels = split.labels[first : first + batch_size]
-        right += float(jnp.sum(metrics.correct(result.values, labels)[-1]))
+        right += float(jnp.sum(metrics.correct_answers(result.values, labels)[-1]))
         events = (np.asarray(e, np.int64).sum() for e in result.recording["events"].values())
         active += sum(int(e) for e in events)
         neurons = sum(int(n) for n in result.neurons.values())

@@ -1,4 +1,4 @@
-"""Small corrections of a converted network, by comparing it with its ANN on a few images."""
+"""Calibration of a converted network: move its mean firing rates to its ANN's activations."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ __all__ = ["CORRECTIONS", "calibrate"]
 Params = dict[str, Any]
 
 CORRECTIONS = ("shift", "potential")
+"""The two quantities that can be corrected: the current of every channel at each timestep
+("shift"), or the initial potential of every neuron ("potential")."""
 
 
 def calibrate(
@@ -28,108 +30,113 @@ def calibrate(
     images: ArrayLike,
     *,
     num_steps: int,
-    correct: str = "shift",
+    correction: str = "shift",
     neuron: NeuronModel = DOUBLE_THRESHOLD,
     batch_size: int = 100,
 ) -> Params:
-    """Move the mean rate of every neuron, or channel, to that of the ANN, layer after layer.
+    """Return parameters whose mean firing rates on `images` match the ANN's activations.
 
-    "shift" adds what the rates of a channel miss on average to the current of that channel
-    at every timestep (the light pipeline). "potential" adds what a neuron's rate misses,
-    `num_steps` times, to its initial potential (the advanced one). Each layer is corrected
-    with the layers before it corrected already, in one pass over the images, under
-    constant input.
+    The error of a layer is the ANN's mean activation minus the mean firing rate, in spikes per
+    timestep. "shift" adds the mean error of each channel to its current at every timestep (the
+    source's light pipeline). "potential" adds `num_steps` times the mean error of each neuron to
+    its initial potential (the advanced pipeline). Layers are corrected from first to last within
+    one pass over the images: the error of a layer is measured with all layers before it already
+    corrected. The images are constant input.
 
-    Source: SNN calibration, Li et al. 2021, without the calibration of weights.
-    Choice: corrections are averaged over batches; the source looks at one batch. The mean
-    of the ANN is that of the smooth activation.
+    Source: SNN calibration, Li et al. 2021, without its calibration of weights.
+    Choice: corrections are averaged over batches, where the source uses a single batch. The
+    ANN's activation is the smooth one.
 
     Args:
       network: the architecture.
       params: what `conversion.convert` returned.
       images: floats `[N, H, W, C]`.
-      num_steps: T that the network will run for.
-      correct: one of CORRECTIONS.
-      neuron: the neuron of every layer.
-      batch_size: images at a time; memory grows with `num_steps` times this.
+      num_steps: T of the simulations that the network is calibrated for.
+      correction: one of CORRECTIONS.
+      neuron: the neuron model of every layer.
+      batch_size: images at a time; memory grows with `num_steps * batch_size`.
 
     Returns:
-      Parameters of the same kind, with a "shift" `[C]` or an "initial" `[...]` of its own in
-      each layer of neurons.
+      Parameters with the structure of `params`, where every layer of neurons has its own "shift"
+      `[C]` or "initial" `[...]`.
 
     Raises:
-      ValueError: if `num_steps` or `batch_size` is below 1, there are no images, or `correct`
-        is not known.
+      ValueError: if `num_steps` or `batch_size` is below 1, there are no images, or `correction`
+        is unknown.
     """
     images = np.asarray(images)
-    if correct not in CORRECTIONS:
-        raise ValueError(f"correct is {correct!r}; want one of {', '.join(CORRECTIONS)}")
+    if correction not in CORRECTIONS:
+        raise ValueError(f"correction is {correction!r}; want one of {', '.join(CORRECTIONS)}")
     if num_steps < 1 or batch_size < 1:
         raise ValueError(
             f"num_steps is {num_steps} and batch_size {batch_size}; want at least 1 of each"
         )
     if not len(images):
         raise ValueError("there are no images to calibrate on; want at least one")
-    total: dict[str, Any] = dict.fromkeys(arch.activations(network), 0.0)
-    for x in np.array_split(images, math.ceil(len(images) / batch_size)):
-        misses = _misses(
-            params, x, network=network, num_steps=num_steps, correct=correct, neuron=neuron
-        )
-        total = {path: total[path] + len(x) / len(images) * misses[path] for path in total}
+    mean: dict[str, Any] = dict.fromkeys(arch.activations(network), 0.0)
+    for batch in np.array_split(images, math.ceil(len(images) / batch_size)):
+        of_batch = _measure_corrections(
+            params, batch, network=network, num_steps=num_steps, correction=correction,
+            neuron=neuron,
+        )  # fmt: skip
+        mean = {path: mean[path] + len(batch) / len(images) * of_batch[path] for path in mean}
     layers = params["layers"]
-    for path, missing in total.items():
-        moved = _moved(spiking.inside(layers, path), missing, correct)
-        layers = _with(layers, path.split("/"), moved)
+    for path, amount in mean.items():
+        corrected = _add_correction(spiking.inside(layers, path), amount, correction)
+        layers = _replace_at(layers, path.split("/"), corrected)
     return {**params, "layers": layers}
 
 
-@partial(jax.jit, static_argnames=("network", "num_steps", "correct", "neuron"))
-def _misses(
+@partial(jax.jit, static_argnames=("network", "num_steps", "correction", "neuron"))
+def _measure_corrections(
     params: Params,
     images: jax.Array,
     *,
     network: arch.Network,
     num_steps: int,
-    correct: str,
+    correction: str,
     neuron: NeuronModel,
 ) -> dict[str, jax.Array]:
-    """What each layer misses on average, by path.
+    """Return the correction of each layer in units of its threshold, by path.
 
-    All timesteps of a layer pass as one batch, so that a layer can be corrected before the
-    next one listens to it.
+    The simulation is layer-major: all timesteps pass a layer as one batch, so that the layer is
+    corrected before the next layer receives its spikes.
     """
-    wanted, _ = spiking.rates(network, params, images)
-    misses: dict[str, jax.Array] = {}
+    activations, _ = spiking.rates(network, params, images)
+    corrections: dict[str, jax.Array] = {}
 
-    def run(numbers: Params, currents: jax.Array) -> jax.Array:
-        own = spiking.neuron_params(numbers)
+    def fire(layer: Params, currents: jax.Array) -> jax.Array:
+        constants = spiking.neuron_params(layer)
         return jax.lax.scan(
-            lambda state, x: neuron.step(own, state, x + numbers["shift"]),
-            neuron.init(own, currents.shape[1:]),
+            lambda state, x: neuron.step(constants, state, x + layer["shift"]),
+            neuron.init(constants, currents.shape[1:]),
             currents,
         )[1]
 
-    def listen(path: str, state: Any, current: jax.Array) -> tuple[Any, jax.Array]:
+    def correct_and_fire(path: str, state: Any, current: jax.Array) -> tuple[Any, jax.Array]:
         currents = current.reshape(num_steps, len(images), *current.shape[1:])
-        numbers = spiking.inside(params["layers"], path)
-        missing = wanted[path] - jnp.mean(run(numbers, currents), 0)
-        axes = tuple(range(missing.ndim - 1)) if correct == "shift" else 0
-        misses[path] = jnp.mean(missing, axes) * (1 if correct == "shift" else num_steps)
-        spikes = run(_moved(numbers, misses[path], correct), currents)
+        layer = spiking.inside(params["layers"], path)
+        error = activations[path] - jnp.mean(fire(layer, currents), 0)
+        if correction == "shift":
+            corrections[path] = jnp.mean(error, tuple(range(error.ndim - 1)))
+        else:
+            corrections[path] = jnp.mean(error, 0) * num_steps
+        spikes = fire(_add_correction(layer, corrections[path], correction), currents)
         return state, spikes.reshape(current.shape)
 
     frames = jnp.tile(params["gain"] * images, (num_steps, 1, 1, 1))
-    spiking.propagate(network.layers, params["layers"], {}, frames, "", listen)
-    return misses
+    spiking.propagate(network.layers, params["layers"], {}, frames, "", correct_and_fire)
+    return corrections
 
 
-def _moved(numbers: Params, missing: jax.Array, correct: str) -> Params:
-    """The numbers of a layer after a correction in spikes."""
-    if correct == "shift":
-        return {**numbers, "shift": numbers["shift"] + missing * numbers["positive"]}
-    return {**numbers, "initial": numbers["initial"] + missing}
+def _add_correction(layer: Params, amount: jax.Array, correction: str) -> Params:
+    """Return the parameters of a layer of neurons with `amount`, in thresholds, added."""
+    if correction == "shift":
+        return {**layer, "shift": layer["shift"] + amount * layer["positive"]}
+    return {**layer, "initial": layer["initial"] + amount}
 
 
-def _with(tree: Params, path: list[str], leaf: Params) -> Params:
+def _replace_at(tree: Params, path: list[str], leaf: Params) -> Params:
+    """Return nested dicts with `leaf` at `path`; the given ones stay as they are."""
     name, *rest = path
-    return {**tree, name: _with(tree[name], rest, leaf) if rest else leaf}
+    return {**tree, name: _replace_at(tree[name], rest, leaf) if rest else leaf}

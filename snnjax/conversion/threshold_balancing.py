@@ -1,7 +1,8 @@
-"""What a rate of 1 stands for after each layer: rules from the weights or from images.
+"""Threshold balancing: rules that choose the scale of each layer.
 
-A rule is a pure function `rule(network, variables, images) -> {path: scale}` whose result is
-the `scales` of `conversion.convert`. Magnitudes count, since outputs have two signs.
+The scale of a layer of neurons is the activation that a firing rate of one spike per timestep
+stands for. A rule is a pure function `rule(network, variables, images) -> {path: scale}`, whose
+result is the `scales` argument of `conversion.convert`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from snnjax.networks.ann import ANN, theta_of
 from snnjax.snn.spiking import inside
 
 __all__ = [
-    "RULES",
+    "BALANCING_RULES",
     "data_norm",
     "least_error",
     "measure_output_scale",
     "measure_scales",
     "model_norm",
-    "unit",
+    "unit_scales",
 ]
 
 Variables = Mapping[str, Any]
@@ -42,12 +43,21 @@ def measure_scales(
     *,
     percentile: float = 100.0,
 ) -> Scales:
-    """What each activation reaches on `images` `[B, H, W, C]`: max_l of eq. 9, by path.
+    """Return the largest output of each activation on `images` `[B, H, W, C]`, by path.
 
-    Source: He et al. 2024, eq. 9 (the maximum); Rueckauer et al. 2017 (a percentile of the
-    outputs above zero).
-    Choice: magnitudes, since outputs have two signs; zeros do not count. Channels whose own
-    theta is lower get that, or their rates could pass it.
+    With a percentile below 100, return that percentile of the outputs instead.
+
+    Source: He et al. 2024, max_l of eq. 9; Rueckauer et al. 2017 for the percentile of the
+    outputs above zero.
+    Choice: magnitudes of all outputs that are not zero, since outputs have two signs. A channel
+    with a learnt theta below the scale has theta as its scale; otherwise its firing rate could
+    exceed the ANN's bound.
+
+    Args:
+      network: the architecture.
+      variables: trained parameters and statistics of the ANN.
+      images: floats `[B, H, W, C]`.
+      percentile: of the magnitudes, in (0, 100]; 100 is the maximum.
 
     Raises:
       ValueError: if `percentile` is outside (0, 100], there are no images, or an activation
@@ -69,7 +79,7 @@ def measure_scales(
 def _outputs(
     network: arch.Network, variables: Variables, images: ArrayLike
 ) -> dict[str, jax.Array]:
-    """What each activation gives on `images`, by path, none of it zero throughout."""
+    """Return the ANN's activations on `images`, by path; raise if one is zero everywhere."""
     if not np.size(images):
         raise ValueError("there are no images to measure on; want at least one")
     caught: Any = ANN(network.layers).apply(variables, images, mutable=["intermediates"])[1]
@@ -86,7 +96,9 @@ def _outputs(
 
 
 def measure_output_scale(network: arch.Network, variables: Variables, images: np.ndarray) -> float:
-    """The largest logit in magnitude on `images` `[B, H, W, C]`, for the counting readout.
+    """Return the largest magnitude of a logit on `images` `[B, H, W, C]`.
+
+    It is the `output_scale` of `conversion.convert`, which the spike-count readout needs.
 
     Raises:
       ValueError: if there are no images.
@@ -101,7 +113,7 @@ def measure_output_scale(network: arch.Network, variables: Variables, images: np
 def model_norm(
     network: arch.Network, variables: Variables, images: ArrayLike | None = None
 ) -> Scales:
-    """The largest activation that any image in [0, 1] could cause, from the weights alone.
+    """Return the largest activation that an image in [0, 1] could cause, from the weights alone.
 
     S_l = max_i (S_(l-1) sum_j max(0, W_ij) + max(0, b_i)), with S_0 = 1.
 
@@ -111,35 +123,37 @@ def model_norm(
 
     Args:
       network: a chain of layers.
-      variables: its parameters.
-      images: not looked at.
+      variables: trained parameters and statistics of the ANN.
+      images: unused; the argument gives all rules one signature.
 
     Raises:
       ValueError: if the network has a residual block.
     """
     del images
-    reach = 1.0
-
-    def widen(params: Mapping[str, Any]) -> float:
-        kernel = np.asarray(params["kernel"])
-        sums = np.maximum(kernel, 0).sum(tuple(range(kernel.ndim - 1)))
-        return float(np.max(reach * sums + np.maximum(params.get("bias", 0.0), 0)))
-
     scales: Scales = {}
-    for name, layer, params in _chain(network, variables, "model_norm"):
+    largest = 1.0
+    for name, layer, params in _folded_chain(network, variables, "model_norm"):
         if isinstance(layer, arch.Activation):
-            scales[name] = reach
+            scales[name] = largest
         elif params:
-            reach = widen(params)
+            kernel = np.asarray(params["kernel"])
+            sums = np.maximum(kernel, 0).sum(tuple(range(kernel.ndim - 1)))
+            largest = float(np.max(largest * sums + np.maximum(params.get("bias", 0.0), 0)))
     return scales
 
 
 def data_norm(network: arch.Network, variables: Variables, images: ArrayLike) -> Scales:
-    """The larger of a layer's largest weight and its largest activation on `images`.
+    """Return the larger of each layer's largest weight and its largest activation on `images`.
 
-    Source: DataNorm of Diehl et al. 2015. The published code divides each layer by the
-    ratio that it applied to the one before, not by that layer's scale, which is right for
-    two layers only; here W_l is multiplied by scale_(l-1) / scale_l for any number.
+    Source: DataNorm of Diehl et al. 2015.
+    Choice: W_l is multiplied by scale_(l-1) / scale_l for any number of layers. The published
+    code divides each layer by the ratio applied to the layer before it instead of that layer's
+    scale, which is correct for two layers only.
+
+    Args:
+      network: a chain of layers.
+      variables: trained parameters and statistics of the ANN.
+      images: floats `[B, H, W, C]`.
 
     Raises:
       ValueError: if the network has a residual block, there are no images, or an
@@ -147,7 +161,7 @@ def data_norm(network: arch.Network, variables: Variables, images: ArrayLike) ->
     """
     scales = measure_scales(network, variables, images)
     weight = 0.0
-    for name, layer, params in _chain(network, variables, "data_norm"):
+    for name, layer, params in _folded_chain(network, variables, "data_norm"):
         if isinstance(layer, arch.Activation):
             scales[name] = max(scales[name], weight)
         elif params:
@@ -155,10 +169,10 @@ def data_norm(network: arch.Network, variables: Variables, images: ArrayLike) ->
     return scales
 
 
-def _chain(
+def _folded_chain(
     network: arch.Network, variables: Variables, rule: str
 ) -> list[tuple[str, arch.Layer, Mapping[str, Any]]]:
-    """Name, layer and folded parameters of a network without branches."""
+    """Return name, layer and folded parameters of each layer; raise if the network branches."""
     if any(isinstance(layer, arch.Block | arch.Scale) for layer in network.layers):
         raise ValueError(f"{rule} is defined for a chain of layers; use 'percentile' or 'largest'")
     statistics = variables.get("batch_stats", {})
@@ -166,8 +180,10 @@ def _chain(
     return [(name, layer, folded.get(name, {})) for name, layer in arch.named(network.layers)]
 
 
-def unit(network: arch.Network, variables: Variables, images: ArrayLike | None = None) -> Scales:
-    """1 everywhere, which leaves the weights as they are.
+def unit_scales(
+    network: arch.Network, variables: Variables, images: ArrayLike | None = None
+) -> Scales:
+    """Return a scale of 1 for each activation, with which conversion keeps the weights.
 
     Source: Cao et al. 2015.
     """
@@ -178,19 +194,19 @@ def unit(network: arch.Network, variables: Variables, images: ArrayLike | None =
 def least_error(
     network: arch.Network, variables: Variables, images: ArrayLike, *, num_steps: int
 ) -> Scales:
-    """The scale by which `num_steps` spikes, rounded down, come closest to each activation.
+    """Return the scale of each layer that minimises its clipping and quantisation error at T.
 
-    The least mean squared error of clip(floor(a T / V), 0, T) V / T among 95 scales V from
-    the largest activation down to 6 % of it.
+    The scale V has the least mean squared error of clip(floor(a T / V), 0, T) V / T from the
+    activations a, among 95 values from the largest activation down to 6 % of it.
 
-    Source: the threshold of SNN calibration, Li et al. 2021.
+    Source: threshold search of SNN calibration, Li et al. 2021.
     Choice: one search over all images, where the source averages over batches.
 
     Args:
       network: the architecture.
-      variables: its parameters.
-      images: `[B, H, W, C]` to measure on.
-      num_steps: T that the network will run for.
+      variables: trained parameters and statistics of the ANN.
+      images: floats `[B, H, W, C]`.
+      num_steps: T of the simulations that the scales are meant for.
 
     Raises:
       ValueError: if `num_steps` is below 1, there are no images, or an activation is zero on
@@ -201,25 +217,25 @@ def least_error(
     shares = 1 - 0.01 * jnp.arange(95)
 
     @jax.jit
-    def best(outputs: jax.Array) -> jax.Array:
-        def error(scale: jax.Array) -> jax.Array:
+    def best_scale(outputs: jax.Array) -> jax.Array:
+        def mean_squared_error(scale: jax.Array) -> jax.Array:
             spikes = jnp.clip(jnp.floor(outputs / scale * num_steps), 0, num_steps)
             return jnp.mean(jnp.square(spikes * scale / num_steps - outputs))
 
         scales = jnp.max(outputs) * shares
-        return scales[jnp.argmin(jax.lax.map(error, scales))]
+        return scales[jnp.argmin(jax.lax.map(mean_squared_error, scales))]
 
     outputs = _outputs(network, variables, images)
-    return {path: float(best(leaf)) for path, leaf in outputs.items()}
+    return {path: float(best_scale(leaf)) for path, leaf in outputs.items()}
 
 
-RULES: dict[str, Rule] = {
-    "unit": unit,
+BALANCING_RULES: dict[str, Rule] = {
+    "unit": unit_scales,
     "largest": measure_scales,
     "percentile": partial(measure_scales, percentile=99.9),
     "model_norm": model_norm,
     "data_norm": data_norm,
     "least_error": least_error,
 }
-"""Rules by name; "percentile" is the 99.9th of the outputs that are not zero, and
-"least_error" wants `num_steps` too."""
+"""Threshold-balancing rules by name. "percentile" is the 99.9th; "least_error" also needs
+`num_steps`."""

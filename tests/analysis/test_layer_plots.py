@@ -1,25 +1,26 @@
-"""The pictures of a network's inside draw what they are handed, and name it."""
+"""Plots of neurons and layers hold the data that they are given, with labels."""
 
 import io
 
 import numpy as np
 import pytest
-from examples import branching_network, random_images, random_variables
+from examples import dense_network, random_images, random_variables
 from matplotlib import image
 
 from snnjax import convert
 from snnjax.analysis import layer_plots
-from snnjax.analysis.conversion_error import PARTS, Diagnosis, diagnose
-from snnjax.analysis.plots import COLOURS, make_panels
+from snnjax.analysis.conversion_error import ErrorReport, measure_conversion_error
+from snnjax.analysis.error_decomposition import ERROR_PARTS
+from snnjax.analysis.figures import COLOURS, make_panels
 
-SHAPE = (8, 8, 3)
+SHAPE = (4, 4, 1)
 
 
 def texts(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_a_picture_shows_itself_in_a_notebook():
+def test_a_figure_displays_itself_in_a_notebook():
     figure, _ = make_panels(1, (2.0, 1.0))
     shown = image.imread(io.BytesIO(figure._repr_png_()), format="png")
     assert shown.shape == (150, 300, 4)
@@ -49,23 +50,23 @@ def test_a_threshold_at_minus_infinity_is_not_drawn():
 
 
 def test_the_bars_are_the_parts_and_the_marks_the_error():
-    network = branching_network()
+    network = dense_network()
     variables, images = random_variables(network, SHAPE), random_images(2, SHAPE)
-    found = diagnose(network, convert(network, variables), images, num_steps=2)
-    figure = layer_plots.error_parts(found, title="errors")
+    report = measure_conversion_error(network, convert(network, variables), images, num_steps=2)
+    figure = layer_plots.error_parts(report, title="errors")
     (axes,) = figure.axes
     bars = axes.containers
-    assert len(bars) == len(PARTS)
-    for place, layer in enumerate(found.layers.values()):
+    assert len(bars) == len(ERROR_PARTS)
+    for place, layer in enumerate(report.layers.values()):
         stack = [bar[place] for bar in bars]
         heights = [patch.get_height() for patch in stack]
-        assert heights == pytest.approx([layer.parts[part][0] for part in PARTS])
+        assert heights == pytest.approx([layer.parts[part][0] for part in ERROR_PARTS])
         tops = [patch.get_y() + patch.get_height() for patch in stack]
         assert [patch.get_y() for patch in stack] == pytest.approx([0.0, *tops[:-1]])
         assert axes.lines[0].get_ydata()[place] == layer.error
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(found.layers)
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(report.layers)
     legend = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert legend == {part.replace("_", " ") for part in PARTS} | {"the error"}
+    assert legend == {part.replace("_", " ") for part in ERROR_PARTS} | {"the error"}
     assert axes.get_ylabel() == "root mean square (spikes per timestep)"
 
 
@@ -129,7 +130,7 @@ def test_largest_outputs_are_drawn_by_the_number_of_the_layer():
             id="no-neurons",
         ),
         pytest.param(
-            lambda: layer_plots.error_parts(Diagnosis({}, 1.0, 1, 1), title=""),
+            lambda: layer_plots.error_parts(ErrorReport({}, 1.0, 1, 1), title=""),
             "no layer to draw",
             id="no-layers",
         ),

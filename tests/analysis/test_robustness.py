@@ -1,11 +1,11 @@
-"""Accuracy under noise in one program is what separate simulations give."""
+"""Answers under noise from one program equal those of separate simulations."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from examples import dense_network, random_images, random_variables
 
-from snnjax.analysis.robustness import correct_under_noise
+from snnjax.analysis.robustness import correct_answers_under_noise
 from snnjax.conversion.conversion import convert
 from snnjax.snn import spiking
 from snnjax.snn.encoding import CONSTANT, RATE
@@ -17,14 +17,14 @@ SHAPE, STEPS, KEY = (4, 4, 1), 6, jax.random.key(2)
 DENSITIES, LEAKS = jnp.array([0.0, 0.3, 0.9]), jnp.array([1.0, 0.5])
 
 
-def test_one_program_is_every_simulation_by_itself():
+def test_one_program_gives_the_answers_of_separate_simulations():
     network = dense_network()
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0)
     images, first = random_images(60, SHAPE), 7
     labels = jnp.argmax(spiking.limit(network, params, images), -1)  # the clean ANN is right
     layers = jax.vmap(lambda leak: leaky_layer(jnp.eye(3), leak=leak))(LEAKS)
     noise = make_noise(DENSITIES, steps=1, out_of=2)
-    found = correct_under_noise(
+    found = correct_answers_under_noise(
         network, params, {"leaky": layers}, images, labels, noise, KEY, num_steps=STEPS,
         first=first,
     )  # fmt: skip
@@ -51,7 +51,7 @@ def test_without_noise_and_with_constant_input_both_anns_are_the_clean_one():
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0)
     images = random_images(20, SHAPE)
     labels = jnp.argmax(spiking.limit(network, params, images), -1)
-    found = correct_under_noise(
+    found = correct_answers_under_noise(
         network, params, {}, images, labels, make_noise(jnp.zeros(1)), KEY, num_steps=STEPS,
         encoding=CONSTANT,
     )  # fmt: skip

@@ -243,9 +243,9 @@ def test_cao_resets_to_zero_never_falls_below_it_and_leaves_weights_as_they_are(
     spikes = spike_train(FLOORED_HARD, params, [0.6, 0.9, 0.5, -3.0, 0.6, 0.6])
     np.testing.assert_array_equal(spikes, [0, 1, 0, 0, 0, 1])
     network, variables = chain([0.5, 4.0])
-    converted = convert(network, variables, scales=threshold_balancing.unit(network, variables))[
-        "layers"
-    ]
+    converted = convert(
+        network, variables, scales=threshold_balancing.unit_scales(network, variables)
+    )["layers"]
     for name, inside in variables["params"].items():
         np.testing.assert_array_equal(converted[name]["kernel"], inside["kernel"])
 
@@ -282,7 +282,7 @@ def test_the_ann_read_from_a_conversion_is_the_trained_one_whatever_the_scales()
     network, images = dense_network(alpha=0.0, theta=np.inf), random_images(30, SHAPE)
     variables = random_variables(network, SHAPE)
     logits = ANN(network.layers).apply(variables, images)
-    for name, rule in threshold_balancing.RULES.items():
+    for name, rule in threshold_balancing.BALANCING_RULES.items():
         steps = {"num_steps": 4} if name == "least_error" else {}
         scales = rule(network, variables, images[:5], **steps)
         params = convert(network, variables, scales=scales, initial=0.25, shift=0.125)

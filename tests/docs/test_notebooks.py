@@ -54,7 +54,7 @@ def test_your_own_model(monkeypatch, capsys):
     assert names["ann"] > 0.93
     assert names["by_percentile"][3] > names["by_largest"][3]  # the better scale is better
     assert names["by_percentile"][31] > names["ann"] - 0.02
-    assert max(layer.residue for layer in names["found"].layers.values()) < 1e-5
+    assert max(layer.residue for layer in names["report"].layers.values()) < 1e-5
     few = [np.mean(np.asarray(x) < 0.1) for x in names["activations"].values()]
     assert min(few) > 0.5
     assert "99th percentile" in outputs[-1]

@@ -1,4 +1,4 @@
-"""The leaky layer behind the last one, and readouts of stored currents."""
+"""Readouts worked by hand, the leaky layer behind the last one, and readouts of stored currents."""
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,39 @@ def slow_counts(currents, weights, leak, threshold, scale):
             if membranes[i] >= threshold:
                 counts[i], membranes[i] = counts[i] + 1, membranes[i] - threshold
     return counts
+
+
+def read_one_image(readout, params, currents):
+    """Values `[T, K]` of one image whose last layer receives `currents` `[T, K]`."""
+    return read(readout, params, jnp.asarray(currents, jnp.float32)[:, None])[:, 0]
+
+
+def test_the_accumulated_current_is_its_mean_so_far():
+    np.testing.assert_allclose(
+        read_one_image(ACCUMULATE, {"output_leak": 1.0}, [[1.0, -1.0], [3.0, 0.0]]),
+        [[1.0, -1.0], [2.0, -0.5]],
+    )
+
+
+def test_a_leak_of_the_output_counts_recent_currents_more():
+    values = read_one_image(ACCUMULATE, {"output_leak": 0.5}, [[1.0, 0.0], [4.0, 0.0]])
+    np.testing.assert_allclose(values, [[1.0, 0.0], [(0.5 * 1 + 4) / 1.5, 0.0]])
+
+
+def test_counts_decide_and_the_membrane_only_breaks_ties():
+    params = {"output_scale": jnp.float32(1.0)}
+    values = read_one_image(COUNT, params, [[1.0, 0.9, -1.0], [0.0, 0.05, 0.2]])
+    np.testing.assert_array_equal(values.argmax(-1), [0, 0])
+    assert values[0, 2] == -1.0
+    tied = read_one_image(COUNT, params, [[0.3, 0.4, 0.2]])
+    assert tied.argmax() == 1
+    assert jnp.abs(tied).max() < 0.5
+
+
+def test_a_saturated_output_never_outweighs_a_spike():
+    params = {"output_scale": jnp.float32(1.0)}
+    values = read_one_image(COUNT, params, [[1e6, -1e6]])
+    np.testing.assert_allclose(values, [[1.499, -1.499]], atol=1e-3)
 
 
 def test_both_layers_equal_a_slow_loop():

@@ -1,4 +1,4 @@
-"""The tables say what conversion made of each layer, in a terminal and in a notebook."""
+"""Tables of layers show the result of conversion and the error, in terminals and notebooks."""
 
 import json
 
@@ -8,8 +8,9 @@ from examples import branching_network, random_images, random_variables, residua
 from paths import EXPERIMENTS
 
 from snnjax import convert
-from snnjax.analysis.conversion_error import PARTS, diagnose
-from snnjax.analysis.reporting import as_html, diagnosis_table, structure, structure_table
+from snnjax.analysis.conversion_error import measure_conversion_error
+from snnjax.analysis.error_decomposition import ERROR_PARTS
+from snnjax.analysis.layer_tables import as_html, describe_layers, error_table, layer_table
 from snnjax.app import cli
 
 NET2 = EXPERIMENTS / "mnist_latency/parameters/net2-seed0.safetensors"
@@ -20,7 +21,7 @@ def test_every_layer_has_a_row_with_its_own_numbers():
     network = residual_network("channel")
     variables = random_variables(network, SHAPE)
     scales = {"02_activation": 0.75}
-    rows = {row.path: row for row in structure(network, variables, SHAPE, scales=scales)}
+    rows = {row.path: row for row in describe_layers(network, variables, SHAPE, scales=scales)}
     assert len(rows) == 26
     assert rows["01_norm"].remark == "folded into 00_conv"
     assert rows["03_residual/body/04_norm"].remark == "folded into 03_residual/body/03_conv"
@@ -41,15 +42,15 @@ def test_every_layer_has_a_row_with_its_own_numbers():
 def test_the_tables_are_html_in_a_notebook():
     network = branching_network()
     variables, images = random_variables(network, SHAPE), random_images(2, SHAPE)
-    rows = structure(network, variables, SHAPE, sources={"00_conv": ("mine/kernel",)})
-    found = diagnose(network, convert(network, variables), images, num_steps=2)
-    tables = [structure_table(rows, "layers"), diagnosis_table(found, "errors")]
+    rows = describe_layers(network, variables, SHAPE, sources={"00_conv": ("mine/kernel",)})
+    report = measure_conversion_error(network, convert(network, variables), images, num_steps=2)
+    tables = [layer_table(rows, "layers"), error_table(report, "errors")]
     assert "text/html" in tables[1]._repr_mimebundle_([], [])
     page = as_html(tables)
     assert "mine/kernel" in page
     assert "3 x 3 x 3 x 8" in page
     assert "counts are too coarse" in page
-    for path in found.layers:
+    for path in report.layers:
         assert path in page
 
 
@@ -60,7 +61,7 @@ def test_the_command_prints_and_writes_the_report(tmp_path, capsys):
     assert "04_activation" in printed
     record = json.loads((tmp_path / "report.json").read_text())
     layer = record["layers"]["04_activation"]
-    assert set(layer["parts"]) == set(PARTS)
+    assert set(layer["parts"]) == set(ERROR_PARTS)
     assert f"{layer['error']:.3f}" in printed
     assert "04_activation" in (tmp_path / "report.html").read_text()
     assert cli.main(["report", str(NET2), "--output", str(tmp_path), *options[:2], "--images",

@@ -1,6 +1,6 @@
-"""What became of a network's layers, and why the spiking one errs, as tables.
+"""Tables of a network's layers: the result of their conversion, and their conversion error.
 
-The tables are rich's, so they print in a terminal and are HTML in a notebook.
+They are tables of the library rich, which prints them in a terminal and as HTML in a notebook.
 """
 
 from __future__ import annotations
@@ -15,21 +15,26 @@ from jax.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 
-from snnjax.analysis.conversion_error import OWN, PARTS, Diagnosis
+from snnjax.analysis.conversion_error import ErrorReport
+from snnjax.analysis.error_decomposition import ERROR_PARTS, OWN_PARTS
 from snnjax.conversion.conversion import convert, find_units
 from snnjax.networks import architecture as arch
 from snnjax.snn import spiking
 
-__all__ = ["Row", "as_html", "diagnosis_table", "structure", "structure_table"]
+__all__ = ["LayerRow", "as_html", "describe_layers", "error_table", "layer_table"]
 
 
-class Row(NamedTuple):
-    """A layer of the ANN in the spiking network.
+class LayerRow(NamedTuple):
+    """One layer of the ANN, and the result of its conversion.
 
-    path and kind; parameters: how many numbers it was trained with; weights: shape of its kernel,
-    and shape: of its neurons for an image, each () where it has none; theta: bound of the
-    activation, and scale: what a spike stands for, each (smallest, largest) over channels, or
-    None; remark: where its numbers went.
+    path: names from the network down to the layer; kind: class of the layer.
+    parameters: number of its trained parameters.
+    weights: shape of its converted kernel, () without weights.
+    shape: of its neurons for one image, () without neurons.
+    theta: bound of the activation, smallest and largest over channels; None if unbounded.
+    scale: activation that one spike per timestep stands for, smallest and largest over channels;
+    None without neurons.
+    remark: what conversion did with the layer, or the parameters of a traced model it came from.
     """
 
     path: str
@@ -42,25 +47,25 @@ class Row(NamedTuple):
     remark: str
 
 
-def structure(
+def describe_layers(
     network: arch.Network,
     variables: Mapping[str, Any],
     image_shape: tuple[int, ...],
     *,
     scales: Mapping[str, ArrayLike] | None = None,
     sources: Mapping[str, tuple[str, ...]] | None = None,
-) -> list[Row]:
-    """Every layer, with what conversion makes of it.
+) -> list[LayerRow]:
+    """Return a row for every layer that is not a block of others, in the order of the network.
 
     Args:
       network: the architecture.
-      variables: its parameters.
+      variables: trained parameters and statistics of the ANN.
       image_shape: `(H, W, C)`.
       scales: as for `conversion.convert`.
-      sources: where a layer's numbers come from, as `tracing.trace` returns it.
+      sources: by path, names of the traced model's parameters, as `tracing.trace` returns them.
 
     Raises:
-      ValueError: as `conversion.convert`, or if the images do not fit.
+      ValueError: as `conversion.convert`, or if images of that shape do not fit the network.
     """
     layers = convert(network, variables, scales=scales)["layers"]
     shapes = spiking.neurons(network, layers, image_shape)
@@ -72,33 +77,39 @@ def structure(
         weights = path if isinstance(layer, arch.Dense | arch.Conv) else weights
         unit = units.get(path)
         rows.append(
-            Row(
+            LayerRow(
                 path,
                 type(layer).__name__,
-                _size(variables["params"], path),
+                _parameter_count(variables["params"], path),
                 np.shape(spiking.inside(layers, path)["kernel"]) if path == weights else (),
                 shapes.get(path, ()),
-                _range(unit.charge * unit.bound)
+                _limits(unit.charge * unit.bound)
                 if unit and np.isfinite(unit.bound).all()
                 else None,
-                _range(unit.spike) if unit else None,
+                _limits(unit.spike) if unit else None,
                 _remark(layer, weights, (sources or {}).get(path, ())),
             )
         )
     return rows
 
 
-def _size(params: Mapping[str, Any], path: str) -> int:
+def _parameter_count(params: Mapping[str, Any], path: str) -> int:
+    """Return the number of trained parameters of the layer at `path`."""
     for name in path.split("/"):
         params = params.get(name, {})
     return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
 
 
-def _range(values: ArrayLike) -> tuple[float, float]:
+def _limits(values: ArrayLike) -> tuple[float, float]:
+    """Return the smallest and the largest value."""
     return float(np.min(values)), float(np.max(values))
 
 
 def _remark(layer: arch.Layer, weights: str, sources: tuple[str, ...]) -> str:
+    """Return what conversion did with a layer, or its `sources`.
+
+    `weights` is the path of the last layer with weights up to this one.
+    """
     match layer:
         case arch.BatchNorm():
             return f"folded into {weights}"
@@ -111,11 +122,12 @@ def _remark(layer: arch.Layer, weights: str, sources: tuple[str, ...]) -> str:
     return ", ".join(sources)
 
 
-def structure_table(rows: list[Row], title: str) -> Table:
-    """The layers as a table."""
+def layer_table(rows: list[LayerRow], title: str) -> Table:
+    """Return a table with a line for each row of `describe_layers`."""
     table = Table(title=title, title_justify="left")
-    for name in ("layer", "kind", "numbers", "weights", "neurons", "theta", "a spike is", "remark"):
-        right = name in ("numbers", "weights", "neurons")
+    columns = ("layer", "kind", "parameters", "weights", "neurons", "theta", "scale", "remark")
+    for name in columns:
+        right = name in ("parameters", "weights", "neurons")
         table.add_column(name, justify="right" if right else "left", no_wrap=name != "remark")
     for row in rows:
         table.add_row(
@@ -124,46 +136,62 @@ def structure_table(rows: list[Row], title: str) -> Table:
             f"{row.parameters:,}" if row.parameters else "",
             " x ".join(map(str, row.weights)),
             " x ".join(map(str, row.shape)),
-            _shown(row.theta),
-            _shown(row.scale),
+            _format_limits(row.theta),
+            _format_limits(row.scale),
             row.remark,
         )
     return table
 
 
-def _shown(limits: tuple[float, float] | None) -> str:
+def _format_limits(limits: tuple[float, float] | None) -> str:
+    """Return "low to high", one number if both are equal, or "" for None."""
     if limits is None:
         return ""
     low, high = (f"{value:.4g}" for value in limits)
     return low if low == high else f"{low} to {high}"
 
 
-SHORT = {
+COLUMN_OF_PART = {
     "inherited": "inherit", "clipping": "clip", "quantisation": "quant", "unevenness": "uneven",
     "mixed_signs": "mixed",
 }  # fmt: skip
+"""Short column titles for the parts of the error."""
 
 
-def diagnosis_table(found: Diagnosis, title: str) -> Table:
-    """Errors by layer, and below what to change; parts are roots of mean squares."""
-    advice = "\n".join(f"{path}: {x.advice}" for path, x in found.layers.items() if x.advice)
+def error_table(report: ErrorReport, title: str) -> Table:
+    """Return a table of the conversion error by layer, with the advice below it.
+
+    "error" and its parts are root mean squares in spikes per timestep. Where there is advice, the
+    largest of the parts that a layer causes itself is bold.
+    """
+    advice = "\n".join(f"{path}: {x.advice}" for path, x in report.layers.items() if x.advice)
     table = Table(title=title, title_justify="left", caption=advice, caption_justify="left")
     table.add_column("layer", no_wrap=True)
-    for name in ("ANN", "rate", "spikes", "corr", "error", *SHORT.values(), "silent", "full"):
+    columns = (
+        "ANN",
+        "rate",
+        "spikes",
+        "corr",
+        "error",
+        *COLUMN_OF_PART.values(),
+        "silent",
+        "saturated",
+    )
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for path, layer in found.layers.items():
-        worst = max(OWN, key=lambda part: layer.parts[part][0])
-        parts = [f"{layer.parts[name][0]:.3f}" for name in PARTS]
+    for path, layer in report.layers.items():
+        largest = max(OWN_PARTS, key=lambda part: layer.parts[part][0])
+        parts = {name: f"{layer.parts[name][0]:.3f}" for name in ERROR_PARTS}
         if layer.advice:
-            parts[PARTS.index(worst)] = f"[bold]{parts[PARTS.index(worst)]}[/bold]"
+            parts[largest] = f"[bold]{parts[largest]}[/bold]"
         numbers = (layer.ann, layer.rate, layer.spikes, layer.correlation, layer.error)
         shares = (f"{100 * layer.silent:.0f} %", f"{100 * layer.saturated:.0f} %")
-        table.add_row(path, *(f"{x:.3f}" for x in numbers), *parts, *shares)
+        table.add_row(path, *(f"{x:.3f}" for x in numbers), *parts.values(), *shares)
     return table
 
 
 def as_html(tables: list[Table]) -> str:
-    """Tables as one page of HTML."""
+    """Return one HTML page with the tables below each other."""
     console = Console(record=True, file=io.StringIO(), width=200)
     for table in tables:
         console.print(table)

@@ -1,0 +1,268 @@
+"""Decomposition of the conversion error of every neuron into five parts, for a batch of images.
+
+The error of a neuron is its firing rate (net spike count over T) minus the ANN's activation, both
+in spikes per timestep. The parts add up to it:
+
+| part | cause | from ... to |
+| --- | --- | --- |
+| inherited | errors of earlier layers change the mean current | f(z) to f(z') |
+| clipping | a neuron sends at most one spike per timestep | f(z') to c = clip(f(z'), -1, 1) |
+| quantisation | spike counts are integers | c to e, the rate if the current were constant |
+| unevenness | the current varies over the timesteps | e to g(Q) / T |
+| mixed signs | a positive and a negative spike leave charge behind | g(Q) / T to the rate |
+
+z is the ANN's pre-activation, z' the mean current of the spiking neuron, both in units of v_p,
+and f the ANN's activation. Q = v_p n_+ - v_n n_- is the charge removed by n_+ positive and n_-
+negative spikes, and g(Q) is Q / v_p for Q >= 0 and Q / v_n below: the net count if all spikes
+had one sign.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.networks import architecture as arch
+from snnjax.snn import simulation, spiking
+from snnjax.snn.encoding import Encoding
+from snnjax.snn.neuron import DOUBLE_THRESHOLD, NeuronModel, NeuronParams
+
+__all__ = [
+    "ERROR_PARTS", "OWN_PARTS", "BatchSums", "LayerSums", "Moments", "SpikeTotals", "decompose",
+    "sum_batch",
+]  # fmt: skip
+
+Params = dict[str, Any]
+
+OWN_PARTS = ("clipping", "quantisation", "unevenness", "mixed_signs")
+"""The parts that a layer causes itself."""
+
+ERROR_PARTS = ("inherited", *OWN_PARTS)
+"""All parts, in the order of the table above."""
+
+
+class SpikeTotals(NamedTuple):
+    """Totals of every neuron over all timesteps, each `[B, ...]`.
+
+    positive, negative: numbers of spikes of either sign; charge: sum of the input currents, in
+    membrane units.
+    """
+
+    positive: jax.Array
+    negative: jax.Array
+    charge: jax.Array
+
+
+class Moments(NamedTuple):
+    """Sums over the neurons and images of a layer; `activation` and `rate` in spikes per timestep.
+
+    product: of activation and rate; squared_error: of rate minus activation; spikes: of either
+    sign, over all timesteps.
+    """
+
+    activation: Any
+    rate: Any
+    squared_activation: Any
+    squared_rate: Any
+    product: Any
+    squared_error: Any
+    spikes: Any
+
+
+class LayerSums(NamedTuple):
+    """Sums over the neurons and images of a layer.
+
+    samples: neurons times images; moments: see there; parts: by name, sums of the square and of
+    the value; saturated: neurons and images with a spike at every timestep.
+    """
+
+    samples: Any
+    moments: Moments
+    parts: dict[str, tuple[Any, Any]]
+    saturated: Any
+
+
+class BatchSums(NamedTuple):
+    """Sums and maxima over a batch, those of layers by path.
+
+    layers: sums of each layer.
+    residue: largest difference between a neuron's error and the sum of its parts.
+    most_spikes: largest number of spikes of each neuron for an image.
+    agreeing: images for which ANN and SNN give the same class.
+    """
+
+    layers: dict[str, LayerSums]
+    residue: dict[str, Any]
+    most_spikes: dict[str, Any]
+    agreeing: Any
+
+
+@partial(jax.jit, static_argnames=("network", "num_steps", "neuron", "encoding"))
+def sum_batch(
+    params: Params,
+    images: jax.Array,
+    key: jax.Array | None,
+    first: ArrayLike,
+    *,
+    network: arch.Network,
+    num_steps: int,
+    neuron: NeuronModel,
+    encoding: Encoding,
+) -> BatchSums:
+    """Simulate a batch, decompose every neuron's error and sum over neurons and images.
+
+    Args:
+      params: what `conversion.convert` returned.
+      images: floats `[B, H, W, C]`.
+      key: for an encoding that draws.
+      first: index of the first image among all that share `key`.
+      network: the architecture; static.
+      num_steps: T; static.
+      neuron: the neuron model of every layer; static.
+      encoding: of the images; static.
+
+    Raises:
+      TypeError: from JAX, if the images do not fit the parameters.
+    """
+    layers, counting = params["layers"], _with_totals(neuron)
+    shapes = spiking.neurons(network, layers, images.shape[1:])
+    activations, logits = spiking.rates(network, params, images)
+
+    def body(carry: Any, t: jax.Array) -> tuple[Any, None]:
+        state, output = carry
+        x = simulation.frame(key, images, params["gain"], t, encoding=encoding, first=first)
+        state, current, _ = spiking.step(network, layers, counting, state, x)
+        return (state, output + current), None
+
+    start = (spiking.init(shapes, layers, counting, len(images)), jnp.zeros_like(logits))
+    (state, output), _ = jax.lax.scan(body, start, jnp.arange(num_steps))
+    specs = arch.activations(network)
+    sums: dict[str, LayerSums] = {}
+    residue: dict[str, Any] = {}
+    most_spikes: dict[str, Any] = {}
+    for path, activation in activations.items():
+        totals = jax.tree.map(lambda x, like=activation: x.reshape(like.shape), state[path].totals)
+        parts = decompose(
+            specs[path], spiking.inside(layers, path), activation, totals, num_steps, neuron
+        )
+        sums[path], residue[path], most_spikes[path] = _sum_layer(
+            activation, totals, parts, num_steps
+        )
+    agreeing = jnp.sum(jnp.argmax(output, -1) == jnp.argmax(logits, -1))
+    return BatchSums(sums, residue, most_spikes, agreeing)
+
+
+class _CountingState(NamedTuple):
+    """State of a neuron, and its totals so far."""
+
+    inner: Any
+    totals: SpikeTotals
+
+
+def _with_totals(model: NeuronModel) -> NeuronModel:
+    """Return the same neuron with a state that also holds its `SpikeTotals`."""
+
+    def init(params: NeuronParams, shape: tuple[int, ...]) -> _CountingState:
+        zeros = jnp.zeros(shape)
+        return _CountingState(model.init(params, shape), SpikeTotals(zeros, zeros, zeros))
+
+    def step(params: NeuronParams, state: _CountingState, current: jax.Array) -> Any:
+        inner, spikes = model.step(params, state.inner, current)
+        totals = SpikeTotals(
+            state.totals.positive + (spikes > 0),
+            state.totals.negative + (spikes < 0),
+            state.totals.charge + current,
+        )
+        return _CountingState(inner, totals), spikes
+
+    return NeuronModel(init, step)
+
+
+def decompose(
+    spec: arch.Activation,
+    layer: Params,
+    activation: jax.Array,
+    totals: SpikeTotals,
+    num_steps: int,
+    neuron: NeuronModel,
+) -> dict[str, jax.Array]:
+    """Return the parts of every neuron's error by name, in spikes per timestep, `[B, ...]`.
+
+    Args:
+      spec: the ANN's activation function.
+      layer: converted parameters of the layer of neurons.
+      activation: the ANN's activations, in spikes per timestep, `[B, ...]`.
+      totals: of a simulation of `num_steps` timesteps.
+      num_steps: T.
+      neuron: the neuron model of the layer.
+
+    Raises:
+      KeyError: if a parameter of the layer is missing.
+    """
+    constants = spiking.neuron_params(layer)
+    rate, mean = (totals.positive - totals.negative) / num_steps, totals.charge / num_steps
+    at_mean = spiking.activate(spec, layer, mean)
+    clipped = jnp.clip(at_mean, -1.0, 1.0)
+    steady = _steady_rate(constants, mean, num_steps, neuron)
+    if neuron is DOUBLE_THRESHOLD:
+        sent = constants.positive * totals.positive - _negative_charge(constants, totals)
+        threshold = jnp.where(sent >= 0, constants.positive, constants.negative)
+        one_signed = sent / threshold / num_steps
+    else:  # keeps the count apart from the charge
+        one_signed = rate
+    return {
+        "inherited": at_mean - activation,
+        "clipping": clipped - at_mean,
+        "quantisation": steady - clipped,
+        "unevenness": one_signed - steady,
+        "mixed_signs": rate - one_signed,
+    }
+
+
+def _negative_charge(constants: NeuronParams, totals: SpikeTotals) -> jax.Array:
+    """Return v_n n_-, which is 0 where the neuron cannot fire below zero: v_n is infinite."""
+    return jnp.where(totals.negative > 0, constants.negative, 0.0) * totals.negative
+
+
+def _steady_rate(
+    constants: NeuronParams, mean: jax.Array, num_steps: int, neuron: NeuronModel
+) -> jax.Array:
+    """Return the firing rate under the mean current at every timestep."""
+
+    def body(carry: Any, _: None) -> tuple[Any, None]:
+        state, count = carry
+        state, spikes = neuron.step(constants, state, mean)
+        return (state, count + spikes), None
+
+    start = (neuron.init(constants, mean.shape), jnp.zeros_like(mean))
+    return jax.lax.scan(body, start, None, num_steps)[0][1] / num_steps
+
+
+def _sum_layer(
+    activation: jax.Array, totals: SpikeTotals, parts: dict[str, jax.Array], num_steps: int
+) -> tuple[LayerSums, jax.Array, jax.Array]:
+    """Return the sums of a layer, its largest residue, and the most spikes of each neuron."""
+    rate = (totals.positive - totals.negative) / num_steps
+    error = rate - activation
+    residue = jnp.max(jnp.abs(error - jnp.stack(list(parts.values())).sum(0)))
+    count = totals.positive + totals.negative
+    moments = Moments(
+        activation=activation,
+        rate=rate,
+        squared_activation=activation**2,
+        squared_rate=rate**2,
+        product=activation * rate,
+        squared_error=error**2,
+        spikes=count,
+    )
+    sums = LayerSums(
+        samples=jnp.float32(rate.size),
+        moments=Moments(*(jnp.sum(x) for x in moments)),
+        parts={name: (jnp.sum(x**2), jnp.sum(x)) for name, x in parts.items()},
+        saturated=jnp.sum(count >= num_steps),
+    )
+    return sums, residue, jnp.max(count, 0)
