@@ -58,10 +58,12 @@ class SpikeTotals(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Sums over the neurons and images of a layer; `activation` and `rate` in spikes per timestep.
+    """Sums over the neurons and images of a layer; activation and rate in spikes per timestep.
 
-    product: of activation and rate; squared_error: of rate minus activation; spikes: of either
-    sign, over all timesteps.
+    activation: the ANN's activation; rate: firing rate.
+    squared_activation, squared_rate: their squares; product: activation times rate.
+    squared_error: square of rate minus activation.
+    spikes: number of spikes of either sign over all timesteps.
     """
 
     activation: Any
@@ -76,8 +78,10 @@ class Moments(NamedTuple):
 class LayerSums(NamedTuple):
     """Sums over the neurons and images of a layer.
 
-    samples: neurons times images; moments: see there; parts: by name, sums of the square and of
-    the value; saturated: neurons and images with a spike at every timestep.
+    samples: number of neurons times images.
+    moments: sums of activations, firing rates, their squares and products.
+    parts: sum of squares and sum of each part of the error, by name.
+    saturated: number of neurons and images with a spike at every timestep.
     """
 
     samples: Any
