@@ -25,7 +25,7 @@ from snnjax.app.configurations import (
     recorded,
 )
 from snnjax.app.evaluation import WITHIN
-from snnjax.io import checkpoint, nir_import, preparation
+from snnjax.io import checkpoint, nir_export, nir_import, preparation
 from snnjax.runtime import devices
 from snnjax.runtime.allocator import keep_freed_memory
 from snnjax.runtime.compilation import keep_compiled
@@ -292,7 +292,7 @@ def export_nir(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
     """
     network, params, metadata = run_files.load_network(snn)
     shape = run_files.image_shape(metadata)
-    nir_import.write(file, network, params, shape, coupled=coupled, metadata=metadata)
+    nir_export.write(file, network, params, shape, coupled=coupled, metadata=metadata)
     print(f"NIR graph: {file}")
 
 

@@ -17,6 +17,7 @@ from snnjax.app import cli, pipeline
 from snnjax.app.configurations import ConvertConfig
 from snnjax.conversion.conversion import convert
 from snnjax.io import checkpoint, nir_export, nir_import
+from snnjax.io.nir_layout import node_name
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 from snnjax.snn.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD
@@ -170,7 +171,7 @@ def test_a_file_makes_the_same_spikes_in_other_simulators(simulator):
 
 def test_the_stored_file_is_what_is_written_today(tmp_path):
     network, params = peer_network()
-    nir_import.write(tmp_path / "a.nir", network, params, (8, 8, 1), metadata={"name": "me"})
+    nir_export.write(tmp_path / "a.nir", network, params, (8, 8, 1), metadata={"name": "me"})
     read, stored = (
         nir_import.read(tmp_path / "a.nir"),
         nir_import.read(fixture("nir_network.nir")),
@@ -215,7 +216,7 @@ def test_two_coupled_populations_are_the_double_threshold_neuron(residual):
     result = simulate(network, params, images, num_steps=12, neuron=DOUBLE_THRESHOLD, record=True)
     ran = run_graph(as_read(graph), images.transpose(0, 3, 1, 2), 12)
     for path, spikes in result.recording.items():
-        node = nir_export.node_name(path)
+        node = node_name(path)
         assert {-1.0, 0.0, 1.0} == set(np.unique(spikes))
         np.testing.assert_array_equal(
             channels_last(ran[f"{node}.p"] - ran[f"{node}.n"]), spikes, err_msg=path
@@ -261,7 +262,7 @@ def test_what_nir_cannot_state_is_refused_and_nothing_written(tmp_path, dense, c
     network, variables, shape = dense
     params = dyadic_params(network, variables, **change)
     with pytest.raises(ValueError, match=said):
-        nir_import.write(tmp_path / "a.nir", network, params, shape)
+        nir_export.write(tmp_path / "a.nir", network, params, shape)
     assert not list(tmp_path.iterdir())
 
 
@@ -270,9 +271,14 @@ def test_layers_that_are_not_written_are_refused_by_path():
     params = {"layers": {"00_conv": {"kernel": np.ones((3, 3, 1, 2))}}, "output_leak": 1.0}
     with pytest.raises(ValueError, match="00_conv has dilation"):
         nir_export.to_graph(network, params, (5, 5, 1))
+    network = arch.Network("other", (arch.Conv(2, (3, 3), padding=((2, 0), (0, 0))),))
+    with pytest.raises(ValueError, match=r"00_conv has padding .* no more pixels before"):
+        nir_export.to_graph(network, params, (5, 5, 1))
     network = arch.Network("other", (arch.Scale(1), arch.Flatten()))
     params = {"layers": {"00_scale": {"scale": np.ones(1)}}, "output_leak": 1.0}
-    with pytest.raises(ValueError, match="00_scale is Scale"):
+    with pytest.raises(
+        ValueError, match="layer 00_scale is a Scale, for which NIR graphs have no node; want"
+    ):
         nir_export.to_graph(network, params, (5, 5, 1))
 
 
@@ -342,6 +348,14 @@ def test_a_chain_of_another_program_makes_its_spikes(tmp_path):
         np.testing.assert_array_equal(result.recording[path], channels_last(ran[name]))
     hard = simulate(network, params, images, num_steps=20, neuron=DOUBLE_THRESHOLD_HARD)
     assert hard.layer_spikes[paths[0]].sum() < result.layer_spikes[paths[0]].sum()
+
+
+def test_padding_by_numbers_is_read_as_the_name_it_stands_for():
+    conv = plain_chain().nodes["conv"]
+    numbered = nir.Conv2d((3, 3), conv.weight, 1, (1, 1), 1, 1, conv.bias)
+    named, other = (nir_import.from_graph(plain_chain(**c)) for c in ({}, {"conv": numbered}))
+    assert named.network == other.network
+    assert named.network.layers[1].padding == "SAME"
 
 
 def test_a_chain_without_pixels_is_read():
