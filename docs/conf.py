@@ -1,6 +1,10 @@
 """Sphinx settings: Markdown pages and notebooks by MyST, the API from the code's docstrings."""
 
+import ast
+import importlib
+import pkgutil
 import re
+from pathlib import Path
 from typing import Any
 
 from sphinx import addnodes
@@ -34,6 +38,52 @@ autodoc_preserve_defaults = True
 autodoc_type_aliases = {"ArrayLike": "ArrayLike", "Layer": "Layer"}
 autodoc_default_options = {"members": True}
 
+MODULES = re.compile(r"<!-- modules of ([\w.]+) -->")
+OPTIONS = {
+    "snnjax.networks.ann": "   :special-members: __call__\n",
+    "snnjax.analysis.figures": "   :exclude-members: set\n",
+    "snnjax.analysis.plots": "   :exclude-members: set\n",
+}
+
+
+def list_modules(app: Any, page: str, source: list[str]) -> None:
+    """Put a section for every module of a room in the place of its mark on the API page."""
+    del app
+    if page == "api":
+        source[0] = MODULES.sub(lambda mark: sections(mark[1]), source[0])
+
+
+def sections(room: str) -> str:
+    """Return the Markdown of all public modules below a package, in alphabetical order."""
+    package = importlib.import_module(room)
+    text = ""
+    for found in pkgutil.walk_packages(package.__path__, f"{room}."):
+        if hasattr(importlib.import_module(found.name), "__all__"):
+            text += f"### `{found.name}`\n\n```{{eval-rst}}\n.. automodule:: {found.name}\n"
+            text += f"{OPTIONS.get(found.name, '')}```\n\n"
+    return text
+
+
+INIT = ast.parse(Path(snnjax.__file__ or "").read_text())
+PLACES = {
+    f"snnjax.{alias.name}": f"{node.module}.{alias.name}"
+    for node in INIT.body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+}
+"""Modules in which the names of the package itself are defined."""
+
+
+def link_short_name(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Resolve `snnjax.convert` and the like, which are documented in the module that has them."""
+    place = PLACES.get(node.get("reftarget"))
+    if place is None or node.get("refdomain") != "py":
+        return None
+    python = env.get_domain("py")
+    kind, page = node["reftype"], node["refdoc"]
+    return python.resolve_xref(env, page, app.builder, kind, place, node, content)
+
+
 # What follows turns the plain text of the docstrings into reStructuredText.
 
 TAG = re.compile(r"(Source|Choice|Randomness): ")
@@ -43,7 +93,7 @@ attributes: dict[str, list[str]] = {}
 def before_napoleon(
     app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Lists of fields, tags and tables; a comment on an attribute is put aside as it is."""
+    """Turn fields, tags and tables into lists; put comments on attributes aside as they are."""
     del app, options
     if what in ("attribute", "data"):
         attributes[name], lines[:] = lines[:], [""]
@@ -62,14 +112,14 @@ def before_napoleon(
 def after_napoleon(
     app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Give comments on attributes back; napoleon would take "a: b" for a type."""
+    """Restore comments on attributes; napoleon would take "a: b" for a type."""
     del app, what, obj, options
     if name in attributes:
         lines[:] = [escape_bars(line) for line in field_list(attributes[name], TAG, "")]
 
 
 def field_list(lines: list[str], start: re.Pattern[str], prefix: str) -> list[str]:
-    """Each "name: text", with the lines that go on with it, as an item of a field list."""
+    """Turn each "name: text", with its continuation lines, into an item of a field list."""
     result: list[str] = []
     inside = False
     for line in lines:
@@ -86,7 +136,7 @@ def field_list(lines: list[str], start: re.Pattern[str], prefix: str) -> list[st
 
 
 def tables(lines: list[str]) -> list[str]:
-    """Tables of Markdown as list tables."""
+    """Turn tables of Markdown into list tables."""
     result: list[str] = []
     inside = False
     for line in lines:
@@ -102,7 +152,7 @@ def tables(lines: list[str]) -> list[str]:
 
 
 def escape_bars(line: str) -> str:
-    """Bars outside `code`, which would start a substitution."""
+    """Escape bars outside `code`, which would start a substitution."""
     parts = line.split("`")
     parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
     return "`".join(parts)
@@ -117,7 +167,7 @@ def plain_types(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """Signatures with the names of types as the code writes them, without Flax's own fields."""
+    """Write types in signatures as the code does, without the fields that Flax adds."""
     del app, what, name, obj, options
 
     def plain(text: str | None) -> str | None:
@@ -135,7 +185,7 @@ def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) 
 
 
 def hide_value(app: Any, domain: str, kind: str, content: Any) -> None:
-    """A constant without its value: a pair of functions has none worth printing."""
+    """Remove the value of a constant: that of a pair of functions is not worth printing."""
     del app, domain
     if kind == "data":
         signature = content.parent[0]
@@ -146,6 +196,8 @@ def hide_value(app: Any, domain: str, kind: str, content: Any) -> None:
 
 def setup(app: Any) -> None:
     """Register the functions above; napoleon has priority 500."""
+    app.connect("source-read", list_modules)
+    app.connect("missing-reference", link_short_name)
     app.connect("autodoc-process-docstring", before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", after_napoleon, priority=600)
     app.connect("autodoc-process-signature", plain_types)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 
 import cyclopts
 from matplotlib.figure import Figure
@@ -44,6 +45,31 @@ PAPER = (
 )  # fmt: skip
 
 
+FIRST_SCREEN = {
+    "sth_exact": "exact charge (ours, `sth_exact`)",
+    "qcfs": "QCFS (`qcfs`)",
+    "srp": "SRP (`srp`)",
+    "sth_leaky_relu": "double threshold (He et al. 2024, `sth_leaky_relu`)",
+}
+
+
+def summary(groups: dict[tuple[str, str], Group]) -> str:
+    """The README's table: four methods with constant input, and their spike rate at T = 8."""
+    head = ["method", "ANN %", "T = 1", "T = 2", "T = 4", "T = 8", "spikes per neuron and timestep"]
+    lines = []
+    for method, name in FIRST_SCREEN.items():
+        group = groups.get((method, "constant"))
+        if group is None:
+            continue
+        rates = [
+            row["spike_rate"][row["steps"].index(8)] for row in group.rows if 8 in row["steps"]
+        ]
+        accuracies = [group.shown(t) for t in (1, 2, 4, 8)]
+        rate = f"{mean(rates):.3f}" if rates else ""
+        lines.append([name, printing.mean_and_deviation(group.ann), *accuracies, rate])
+    return printing.markdown_table(head, lines)
+
+
 def picture(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
     """Accuracy against T of every method with a constant input."""
     seeds = max(len(group.rows) for group in groups.values())
@@ -65,6 +91,8 @@ def main(*, output: Path = HERE) -> None:
     tables |= {
         network: comparison.table(found.values(), STEPS) for network, found in groups.items()
     }
+    if "net2" in groups:
+        tables["summary"] = summary(groups["net2"])
     pictures = {name: picture(name, found) for name, found in groups.items()}
     comparison.publish(output, tables, pictures)
 

@@ -1,4 +1,4 @@
-"""What the README prints runs as printed, and its table is the one in the results."""
+"""The README's examples run as printed, and the tables of the pages equal those of the results."""
 
 import re
 
@@ -7,6 +7,7 @@ import pytest
 from paths import ROOT
 
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "docs" / "results.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -32,6 +33,19 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     assert error[31] < error[3] / 4
 
 
+def table(page, mark):
+    """The table of a page between `<!-- mark -->` and `<!-- /mark -->`."""
+    return page.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0].strip()
+
+
+def committed(file):
+    return (ROOT / "experiments" / file).read_text().strip()
+
+
+def test_the_table_of_the_readme_is_that_of_the_results():
+    assert table(README, "summary") == committed("method_comparison/results/summary.md")
+
+
 @pytest.mark.parametrize(
     ("mark", "file"),
     [
@@ -44,8 +58,7 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     ],
 )
 def test_the_tables_are_those_of_the_results(mark, file):
-    table = README.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
-    assert table.strip() == (ROOT / "experiments" / file).read_text().strip()
+    assert table(RESULTS, mark) == committed(file)
 
 
 def test_the_links_of_the_readme_lead_somewhere():
