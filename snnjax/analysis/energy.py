@@ -141,7 +141,10 @@ def static_metrics(params: Params) -> dict[str, float]:
       ValueError: if there are no weights.
     """
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    named = [(getattr(path[-1], "key", ""), np.asarray(leaf)) for path, leaf in leaves]
+    named = [
+        (getattr(path[-1], "key", getattr(path[-1], "name", "")), np.asarray(leaf))
+        for path, leaf in leaves
+    ]
     kernels = [leaf for name, leaf in named if name == "kernel"]
     if not kernels:
         raise ValueError("params holds no kernel; want what convert returns")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
-from snnjax.runtime.convolution import borders, conv_general_dilated, one_by_one, prepare
+from snnjax.runtime.convolution import ConvSpec, conv, prepare_kernel
+from snnjax.runtime.windows import Window
 
 __all__ = ["apply", "in_rows", "join", "of_each", "prepared", "rows"]
 
@@ -51,8 +52,7 @@ def in_rows(values: ArrayLike, shape: Sequence[int]) -> jax.Array:
 
 
 def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with what of the kernel is worth computing once for many images, "prepared",
-    unless they have it.
+    """The parameters with the kernel as `prepare_kernel` returns it, computed once for many images.
 
     Args:
       layer: the specification.
@@ -61,10 +61,13 @@ def prepared(layer: arch.Conv, params: dict[str, Any]) -> dict[str, Any]:
     Raises:
       KeyError: if there is no kernel.
     """
-    if "prepared" in params:
-        return params
-    found = prepare(params["kernel"], layer.strides, dilation=layer.dilation, groups=layer.groups)
-    return params if found is None else {**params, "prepared": found}
+    return {**params, "kernel": prepare_kernel(params["kernel"], conv_spec(layer))}
+
+
+def conv_spec(layer: arch.Conv) -> ConvSpec:
+    """The convolution of a layer, apart from its kernel."""
+    window = Window(layer.kernel_size, layer.strides, layer.padding, layer.dilation)
+    return ConvSpec(window, layer.groups)
 
 
 def apply(
@@ -83,8 +86,7 @@ def apply(
     Args:
       layer: the specification.
       params: "kernel", or "scale", and, where there is one, "bias", which flows at every
-        timestep, and "border", the input of each channel beyond the image, where otherwise it is 0;
-        and what `prepared` adds.
+        timestep, and "border", the input of each channel beyond the image, where otherwise it is 0.
       x: `[B, N]` or `[B, H, W, C]`, of one timestep or the sum of several.
       elapsed: how many, a number or `[B]`; as often flows what flows at every timestep.
       by_rows: add biases in the layout of `rows`, for neurons that are kept so.
@@ -98,21 +100,11 @@ def apply(
         case arch.Dense():
             x = jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
         case arch.Conv():
-            padding: Any = layer.padding
+            spec = conv_spec(layer)
             if "border" in params:
-                padding, x = "VALID", _framed(layer, times * params["border"], x)
-            convolve = partial(
-                conv_general_dilated,
-                window_strides=layer.strides,
-                padding=padding,
-                rhs_dilation=layer.dilation,
-                feature_group_count=layer.groups,
-                precision=jax.lax.Precision.HIGHEST,
-            )
-            if "prepared" in params:
-                x = convolve(x, params["kernel"], prepared=params["prepared"])
-            else:
-                x = one_by_one(convolve)(x, params["kernel"])
+                x = _framed(spec.window, times * params["border"], x)
+                spec = replace(spec, window=replace(spec.window, padding="VALID"))
+            x = conv(x, params["kernel"], spec, precision=jax.lax.Precision.HIGHEST)
         case arch.Scale():
             x = x * params["scale"]
         case arch.AvgPool(window, strides):
@@ -161,11 +153,9 @@ def of_each(values: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.tile(values, x.shape[-1] // len(values)) if jnp.ndim(values) else values
 
 
-def _framed(layer: arch.Conv, border: jax.Array, x: jax.Array) -> jax.Array:
+def _framed(window: Window, border: jax.Array, x: jax.Array) -> jax.Array:
     """The input with its padding around it."""
-    reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
-    pads = borders(x.shape[1:3], reach, layer.strides, layer.padding)
-    width = (*pads, (0, 0))
+    width = (*window.pads(x.shape[1:]), (0, 0))
     frame = border - jnp.pad(
         jnp.broadcast_to(border, (len(border), *x.shape[1:])), ((0, 0), *width)
     )

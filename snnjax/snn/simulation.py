@@ -243,7 +243,10 @@ def light_until(network: arch.Network, layers: Params, shapes: dict[str, tuple[i
 def weights_of(params: Params) -> int:
     """How many numbers all kernels of a pytree hold."""
     named = jax.tree_util.tree_flatten_with_path(params)[0]
-    return sum(np.size(leaf) for path, leaf in named if getattr(path[-1], "key", None) == "kernel")
+    names = (getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in named)
+    return sum(
+        np.size(leaf) for name, (_, leaf) in zip(names, named, strict=True) if name == "kernel"
+    )
 
 
 def check(

@@ -377,13 +377,16 @@ def test_many_frames_are_computed_by_other_products_with_the_same_answer(
     params = params if by_counts else leaking(params, 1.0)
     many = spiking.prepared(network.layers, params["layers"])
     if jax.default_backend() == "cpu":
-        assert many["02_residual"]["body"]["00_conv"]["prepared"].shape == (16, 128, 128)
-    assert "prepared" not in many["00_conv"] and "prepared" not in many["03_conv"]
+        assert many["02_residual"]["body"]["00_conv"]["kernel"].winograd.shape == (16, 128, 128)
+    for name in ("00_conv", "03_conv"):
+        assert many[name]["kernel"] is params["layers"][name]["kernel"]
     images = random_images(8, (8, 8, 3))
     few = [simulate(network, params, images[i : i + 4], num_steps=16) for i in (0, 4)]
     used = []
-    real = convolution.winograd
-    monkeypatch.setattr(convolution, "winograd", lambda *a, **k: used.append(1) or real(*a, **k))
+    real = convolution.conv_by_winograd
+    monkeypatch.setattr(
+        convolution, "conv_by_winograd", lambda *a, **k: used.append(1) or real(*a, **k)
+    )
     many = simulate(network, params, images, num_steps=16)
     assert bool(used) == (jax.default_backend() == "cpu")
     ready = prepare(network, params)
