@@ -3,8 +3,8 @@
 `python experiments/throughput/lowering.py` measures XLA's own convolution, patches, pairs of
 pixels, Winograd's algorithm, products of shifted maps or of rows of patches, and, for tiny maps,
 one dense matrix, forward and with the gradient, and writes `results/lowering.json` and
-`results/lowering.md`: which wins, and which one `snnjax.runtime.convolution` takes. `way` and
-`prepare` were chosen by such runs; this checks the choice on another machine.
+`results/lowering.md`: which wins, and which one `snnjax.runtime.convolution` takes. Such runs led
+to `choose_algorithm` and `prepare_kernel`; this checks their choices on another machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cases
 import cyclopts
@@ -31,16 +31,10 @@ from snnjax.networks import synapse
 from snnjax.networks.ann import ANN
 from snnjax.runtime import devices
 from snnjax.runtime.allocator import keep_freed_memory
-from snnjax.runtime.convolution import (
-    borders,
-    from_pairs,
-    from_patches,
-    prepare,
-    suits_pairs,
-    way,
-    winograd,
-    winograd_kernel,
-)
+from snnjax.runtime.convolution import ConvSpec, PreparedKernel, choose_algorithm, prepare_kernel
+from snnjax.runtime.patches import conv_by_pairs, conv_by_patches, pairs_are_faster
+from snnjax.runtime.windows import Pads, Window
+from snnjax.runtime.winograd import conv_by_winograd, transform_kernel
 
 HERE = Path(__file__).parent
 NETWORKS = ("net1", "net2", "vgg16", "resnet20", "resnet20_wide", "resnet18")
@@ -50,8 +44,6 @@ LARGEST_MATRIX = 2**23
 TIE = 1.05
 """Up to which share of the fastest two ways count as equal."""
 
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
-
 
 class Shape(NamedTuple):
     """A convolution: `size` is (H, W, C) of its input, `kernel` (kh, kw, C / groups, features)."""
@@ -59,8 +51,17 @@ class Shape(NamedTuple):
     size: tuple[int, int, int]
     kernel: tuple[int, int, int, int]
     strides: tuple[int, int]
-    padding: Padding
+    padding: Literal["SAME", "VALID"] | Pads
     groups: int = 1
+
+    @property
+    def window(self) -> Window:
+        return Window(self.kernel[:2], self.strides, self.padding)
+
+    @property
+    def outputs(self) -> tuple[int, int, int]:
+        """Shape of an image of the output."""
+        return (*self.window.outputs(self.size), self.kernel[-1])
 
 
 GROUPED = (
@@ -109,21 +110,20 @@ def xla(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return from_patches(
-        x, kernel, shape.strides, shape.padding, groups=shape.groups,
-        precision=jax.lax.Precision.HIGHEST,
-    )  # fmt: skip
+    return conv_by_patches(
+        x, kernel, shape.window, groups=shape.groups, precision=jax.lax.Precision.HIGHEST
+    )
 
 
 def pairs(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return from_pairs(x, kernel, shape.padding, precision=jax.lax.Precision.HIGHEST)
+    return conv_by_pairs(x, kernel, shape.window, precision=jax.lax.Precision.HIGHEST)
 
 
 def shifts(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A product for each pixel of the kernel, of the map shifted by it, and their sum."""
     kh, kw, channels, features = shape.kernel
-    rows, columns, _ = output_size(shape)
-    x = jnp.pad(x, ((0, 0), *borders(shape.size[:2], (kh, kw), (1, 1), shape.padding), (0, 0)))
+    rows, columns, _ = shape.outputs
+    x = jnp.pad(x, ((0, 0), *shape.window.pads(shape.size), (0, 0)))
     total = sum(
         jnp.dot(
             x[:, i : i + rows, j : j + columns].reshape(-1, channels), kernel[i, j],
@@ -139,8 +139,8 @@ def rows_of_patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     results are added where they belong: a third of the copies that whole patches of 3x3 need.
     """
     kh, kw, channels, features = shape.kernel
-    rows, columns, _ = output_size(shape)
-    above, beside = borders(shape.size[:2], (kh, kw), (1, 1), shape.padding)
+    rows, columns, _ = shape.outputs
+    above, beside = shape.window.pads(shape.size)
     x = jnp.pad(x, ((0, 0), (0, 0), beside, (0, 0)))
     wide = jnp.concatenate([x[:, :, j : j + columns] for j in range(kw)], -1)
     product = jnp.dot(
@@ -155,11 +155,11 @@ def rows_of_patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def by_tiles(shape: Shape, x: jax.Array, made: jax.Array) -> jax.Array:
     """With Winograd's kernel made before, as a simulation has it."""
-    return winograd(x, made, shape.padding, precision=jax.lax.Precision.HIGHEST)
+    return conv_by_winograd(x, made, shape.window, precision=jax.lax.Precision.HIGHEST)
 
 
 def tiles(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return by_tiles(shape, x, winograd_kernel(kernel))
+    return by_tiles(shape, x, transform_kernel(kernel))
 
 
 def matrix_of(shape: Shape, kernel: jax.Array) -> jax.Array:
@@ -177,12 +177,7 @@ def matrix(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
 def by_matrix(shape: Shape, x: jax.Array, made: jax.Array) -> jax.Array:
     """With the matrix made before, as it may be for all timesteps at once."""
     flat = jnp.dot(x.reshape(len(x), -1), made, precision=jax.lax.Precision.HIGHEST)
-    return flat.reshape(len(x), *output_size(shape))
-
-
-def output_size(shape: Shape) -> tuple[int, ...]:
-    arrays = [jax.ShapeDtypeStruct(size, jnp.float32) for size in ((1, *shape.size), shape.kernel)]
-    return jax.eval_shape(partial(xla, shape), *arrays).shape[1:]
+    return flat.reshape(len(x), *shape.outputs)
 
 
 def ways(shape: Shape) -> dict[str, Callable[..., jax.Array]]:
@@ -192,9 +187,9 @@ def ways(shape: Shape) -> dict[str, Callable[..., jax.Array]]:
         found |= {"shifts": shifts, "rows": rows_of_patches}
         if shape.kernel[:2] == (3, 3):
             found["winograd"] = tiles
-        if suits_pairs((1, *shape.size), shape.kernel, shape.strides, shape.padding):
+        if pairs_are_faster(shape.size, shape.kernel, shape.window):
             found["pairs"] = pairs
-    if np.prod(shape.size) * np.prod(output_size(shape)) <= LARGEST_MATRIX:
+    if np.prod(shape.size) * np.prod(shape.outputs) <= LARGEST_MATRIX:
         found["matrix"] = matrix
     return {name: partial(way, shape) for name, way in found.items()}
 
@@ -222,11 +217,10 @@ def agree(shape: Shape, x: jax.Array, kernel: jax.Array) -> None:
 
 def way_taken(shape: Shape, batch: int, kernel: jax.Array, gradient: bool) -> str:
     """What training takes, and a simulation of many frames."""
-    prepared = None if gradient else prepare(kernel, shape.strides, groups=shape.groups)
-    taken = way(
-        (batch, *shape.size), shape.kernel, shape.strides, shape.padding, groups=shape.groups,
-        gradient=gradient, prepared=prepared is not None,
-    )  # fmt: skip
+    spec = ConvSpec(shape.window, shape.groups)
+    given: jax.Array | PreparedKernel = kernel if gradient else prepare_kernel(kernel, spec)
+    x = jax.ShapeDtypeStruct((batch, *shape.size), jnp.float32)
+    taken: str = choose_algorithm(x, given, spec, gradient=gradient)
     return {"winograd": "winograd, made before"}.get(taken, taken)
 
 
@@ -240,7 +234,7 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
     arguments: tuple[jax.Array, ...] = (x, kernel)
     found = ways(shape)
     if gradient:
-        upstream = jnp.asarray(draw((batch, *output_size(shape))), jnp.float32)
+        upstream = jnp.asarray(draw((batch, *shape.outputs)), jnp.float32)
         arguments = (*arguments, cases.on_cores(kernel, upstream)[1])
         found = {name: with_gradient(way) for name, way in found.items()}
     calls = {name: partial(timed, build(way, *arguments).run) for name, way in found.items()}
@@ -248,7 +242,7 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
         ready = build(partial(by_matrix, shape), x, matrix_of(shape, kernel))
         calls["matrix, made before"] = partial(timed, ready.run)
     if "winograd" in calls and not gradient:
-        ready = build(partial(by_tiles, shape), x, winograd_kernel(kernel))
+        ready = build(partial(by_tiles, shape), x, transform_kernel(kernel))
         calls["winograd, made before"] = partial(timed, ready.run)
     seconds = alternate(calls, effort)
     medians = {name: median(times) for name, times in seconds.items()}

@@ -161,9 +161,9 @@ def conv_general_dilated(
     """
     if any(d != 1 for d in lhs_dilation or ()):
         raise ValueError(f"lhs_dilation is {lhs_dilation}; want 1: no transposed convolution")
-    pads: Any = padding if isinstance(padding, str) else tuple(map(tuple, padding))
-    dilation: Any = tuple(rhs_dilation or (1, 1))
-    window = Window(rhs.shape[:2], tuple(window_strides), pads, dilation)
+    size, strides, dilation = map(tuple, (rhs.shape[:2], window_strides, rhs_dilation or (1, 1)))
+    pads = padding if isinstance(padding, str) else tuple(map(tuple, padding))
+    window = Window(size, strides, pads, dilation)  # type: ignore[arg-type]
     spec = ConvSpec(window, feature_group_count)
     return _convolve(lhs, rhs, spec, precision=precision, gradient=gradient)
 
