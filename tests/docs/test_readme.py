@@ -1,10 +1,13 @@
 """The README's examples run as printed, and the tables of the pages equal those of the results."""
 
+import importlib.util
 import re
 
 import numpy as np
 import pytest
-from paths import ROOT
+from paths import EXPERIMENTS, ROOT
+
+from snnjax.app import comparison
 
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "docs" / "results.md").read_text()
@@ -39,11 +42,17 @@ def table(page, mark):
 
 
 def committed(file):
-    return (ROOT / "experiments" / file).read_text().strip()
+    return (EXPERIMENTS / file).read_text().strip()
 
 
-def test_the_table_of_the_readme_is_that_of_the_results():
+def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
+    folder = EXPERIMENTS / "method_comparison"
     assert table(README, "summary") == committed("method_comparison/results/summary.md")
+    spec = importlib.util.spec_from_file_location("plot", folder / "plot.py")
+    plot = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plot)
+    groups = comparison.read(folder / "results" / "comparison.json")["net2"]
+    assert table(README, "summary") == plot.summary(groups).strip()
 
 
 @pytest.mark.parametrize(
