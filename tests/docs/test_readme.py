@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from paths import EXPERIMENTS, ROOT
 
+import snnjax
 from snnjax.app import comparison
 
 README = (ROOT / "README.md").read_text()
@@ -73,3 +74,8 @@ def test_the_tables_are_those_of_the_results(mark, file):
 def test_the_links_of_the_readme_lead_somewhere():
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_the_citation_is_of_this_version():
+    assert f"\nversion: {snnjax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {{{snnjax.__version__}}}" in README
