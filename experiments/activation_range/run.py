@@ -20,7 +20,7 @@ from snnjax.app.comparison import Line
 from snnjax.app.configurations import TrainConfig
 from snnjax.conversion import threshold_balancing
 from snnjax.io import checkpoint, datasets, records
-from snnjax.runtime import devices
+from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
@@ -58,7 +58,7 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
         folder for the results
     """
     keep_freed_memory()
-    devices.use_cores()
+    cores.use_cores()
     runs = output / "runs" if smoke else RUNS
     bounded = Line(network, "sth_leaky_relu", "constant", 0)
     config = SMOKE if smoke else comparison.recipe(LATENCY, bounded)

@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from snnjax.app import comparison
 from snnjax.app.comparison import Line
 from snnjax.app.configurations import TrainConfig, with_method
-from snnjax.runtime import devices
+from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
@@ -133,7 +133,7 @@ def main(
         folder for results and parameters
     """
     keep_freed_memory()
-    devices.use_cores()
+    cores.use_cores()
 
     def stages(line: Line) -> tuple[TrainConfig, ...]:
         found = trainings(line)

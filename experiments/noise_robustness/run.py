@@ -30,7 +30,7 @@ from snnjax.app import comparison, pipeline
 from snnjax.app.comparison import Line
 from snnjax.app.configurations import ConvertConfig
 from snnjax.io import datasets, records
-from snnjax.runtime import devices
+from snnjax.runtime import cores, sharding
 from snnjax.runtime.allocator import keep_freed_memory
 from snnjax.snn.encoding import ENCODINGS, RATE
 from snnjax.snn.noise import Noise, make_noise, salt_and_pepper
@@ -97,7 +97,7 @@ def batches(
     """Place of the first image, images and labels, shared among the devices and filled up."""
     for i in tqdm(range(0, len(images), size), title, mininterval=1):
         x = images[i : i + size].astype(np.float32) / 255
-        yield i, *devices.share_filled(mesh, x, labels[i : i + size])
+        yield i, *sharding.shard_padded(mesh, x, labels[i : i + size])
 
 
 @cache
@@ -106,8 +106,8 @@ def shown(name: str, seed: int, output: Path, smoke: bool) -> tuple[jax.Array, j
     given, (network, params, config) = INPUTS[name], loaded(name, seed, output)
     kept, _ = pipeline.split_off(config, datasets.load("mnist5k" if smoke else config.dataset))
     images, labels = datasets.first(kept, LEARN_FROM)
-    mesh, found = devices.make_mesh(), []
-    params, batch = devices.copied(mesh, params), 100 * mesh.size
+    mesh, found = sharding.make_mesh(), []
+    params, batch = sharding.replicate(mesh, params), 100 * mesh.size
     for i, x, _ in batches(mesh, images, labels, batch, f"{name}, to learn from, {seed}"):
         found.append(np.asarray(simulate(
             network, params, x, num_steps=given.learning_steps, readout=CURRENT, first=i,
@@ -166,14 +166,14 @@ def counting(mesh: Mesh, correct: Callable[..., dict[str, jax.Array]]) -> Callab
     densities come before the images in its products. What fills a batch up has no class, so it
     is never right.
     """
-    shared, whole = PartitionSpec(devices.AXIS), PartitionSpec()
+    shared, whole = PartitionSpec(sharding.AXIS), PartitionSpec()
 
     def of_part(
         params: dict[str, Any], layers: dict[str, Any], images: jax.Array, labels: jax.Array,
         noise: Noise, key: jax.Array, firsts: jax.Array,
     ) -> dict[str, jax.Array]:  # fmt: skip
         right = correct(params, layers, images, labels, noise, key, first=firsts[0])
-        return jax.tree.map(lambda leaf: jax.lax.psum(leaf.sum(-1), devices.AXIS), right)
+        return jax.tree.map(lambda leaf: jax.lax.psum(leaf.sum(-1), sharding.AXIS), right)
 
     return jax.jit(jax.shard_map(
         of_part, mesh=mesh, out_specs=whole, check_vma=False,
@@ -195,8 +195,8 @@ def score(
     found = layers(params, currents, told, jax.random.key(seed))
     learning_seconds = round(time.perf_counter() - begun, 1)
     images, labels = datasets.first(data.test, 200 if smoke else 0)
-    mesh = devices.make_mesh()
-    params, batch = devices.copied(mesh, params), given.batch * mesh.size
+    mesh = sharding.make_mesh()
+    params, batch = sharding.replicate(mesh, params), given.batch * mesh.size
     count = counting(mesh, partial(
         correct_answers_under_noise, network, num_steps=given.num_steps,
         levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding],
@@ -206,7 +206,7 @@ def score(
         begun, right = time.perf_counter(), {}
         noise = make_noise(np.array(DENSITIES), **chosen._asdict())
         for i, x, y in batches(mesh, images, labels, batch, f"{name}, {protocol}, {seed}"):
-            firsts = devices.share(mesh, np.arange(i, i + len(x), len(x) // mesh.size))
+            firsts = sharding.shard(mesh, np.arange(i, i + len(x), len(x) // mesh.size))
             counts = count(params, found, x, y, noise, jax.random.key(seed), firsts)
             right = (
                 jax.tree.map(np.add, right, counts) if right else jax.tree.map(np.asarray, counts)
@@ -335,7 +335,7 @@ def main(
     if speed:
         measure_speed(output)
         return
-    devices.use_cores()
+    cores.use_cores()
     path = output / "results" / "noise.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else []
     wanted = protocols[:1] if smoke else protocols

@@ -15,7 +15,7 @@ import numpy as np
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.runtime import devices
+from snnjax.runtime import sharding
 from snnjax.snn import spiking
 from snnjax.snn.neuron import NEURONS
 from snnjax.snn.simulation import choose_chunk, prepare, simulate, weights_of
@@ -73,8 +73,8 @@ def draw_images(network: arch.Network, count: int, seed: int = 0) -> jax.Array:
 
 def on_cores(params: Variables, images: jax.Array) -> tuple[Variables, jax.Array]:
     """Parameters on each core, and the images shared among as many cores as can do so evenly."""
-    mesh = devices.make_mesh(batch_size=len(images))
-    return devices.copied(mesh, params), devices.share(mesh, np.asarray(images))
+    mesh = sharding.make_mesh(batch_size=len(images))
+    return sharding.replicate(mesh, params), sharding.shard(mesh, np.asarray(images))
 
 
 @cache

@@ -29,7 +29,7 @@ from snnjax.io.checkpoint import write_whole
 from snnjax.networks import architecture as arch
 from snnjax.networks import synapse
 from snnjax.networks.ann import ANN
-from snnjax.runtime import devices
+from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 from snnjax.runtime.convolution import ConvSpec, PreparedKernel, choose_algorithm, prepare_kernel
 from snnjax.runtime.patches import conv_by_pairs, conv_by_patches, pairs_are_faster
@@ -292,7 +292,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
         folder for the results
     """
     keep_freed_memory()
-    devices.use_cores()
+    cores.use_cores()
     path = output / "results" / "lowering.json"
     entries = json.loads(path.read_text())["entries"] if path.is_file() else []
     known = {shape for name in NETWORKS for shape in shapes_of(arch.find(name))}

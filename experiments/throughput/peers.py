@@ -26,7 +26,7 @@ from snnjax.conversion.conversion import convert, fold
 from snnjax.conversion.threshold_balancing import measure_scales
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.runtime import devices
+from snnjax.runtime import sharding
 from snnjax.snn.simulation import Simulation, prepare
 from snnjax.training import fitting
 
@@ -259,15 +259,15 @@ def train(python: Path | None, steps: int, batch: int, effort: Effort) -> dict[s
     labels = draw.integers(0, 10, steps * batch).astype(np.int32)
     model, variables = ANN(network.layers), cases.draw(network)
     batches = np.arange(steps * batch).reshape(steps, batch)
-    mesh = devices.make_mesh(batch_size=batch)
-    state = [devices.copied(mesh, fitting.begin(variables, config, steps))]
-    on_device = devices.copied(mesh, (images, labels))
+    mesh = sharding.make_mesh(batch_size=batch)
+    state = [sharding.replicate(mesh, fitting.begin(variables, config, steps))]
+    on_device = sharding.replicate(mesh, (images, labels))
 
     def epoch() -> list[Any]:
         losses = []
         for at, places in enumerate(batches):
             state[0], loss = fitting.train_step(
-                state[0], *on_device, devices.share(mesh, places), jax.random.key(at),
+                state[0], *on_device, sharding.shard(mesh, places), jax.random.key(at),
                 apply=model.apply, config=config, num_steps=steps, mesh=mesh,
             )  # fmt: skip
             losses.append(loss)

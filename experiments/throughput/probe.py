@@ -19,8 +19,8 @@ from peer.answering import in_a_row, peak_bytes
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.runtime import devices
 from snnjax.runtime.allocator import keep_freed_memory
+from snnjax.runtime.cores import use_cores
 
 
 def constant(network: arch.Network, images: jax.Array) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def main(
     if cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
         keep_freed_memory()
-        devices.use_cores()
+        use_cores()
     found = arch.find(network)
     images = cases.draw_images(found, batch)
     params = convert(found, constant(found, images))

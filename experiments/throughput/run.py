@@ -26,7 +26,7 @@ from cases import Case, Effort
 from tqdm.auto import tqdm
 
 from snnjax.io import records
-from snnjax.runtime import devices
+from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
@@ -157,7 +157,7 @@ def main(*, peers: Path | None = None, smoke: bool = False, output: Path = HERE)
         folder for the results
     """
     keep_freed_memory()
-    devices.use_cores()
+    cores.use_cores()
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are to be real
     path = output / "results" / "throughput.json"
     record = json.loads(path.read_text()) if path.is_file() else {}

@@ -19,7 +19,7 @@ from cases import Case, Effort, alternate, build, figures, median, timed
 from snnjax.analysis import synaptic_operations
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
-from snnjax.runtime import devices
+from snnjax.runtime import sharding
 from snnjax.snn import readout
 from snnjax.snn.neuron import NEURONS, NeuronModel, NeuronParams
 from snnjax.snn.simulation import simulate
@@ -98,8 +98,8 @@ def whole(case: Case, count: int, effort: Effort) -> dict[str, Any]:
     """
     network = arch.find(case.network)
     params = convert(network, cases.draw(network))
-    mesh = devices.make_mesh(batch_size=case.batch)
-    copies = devices.copied(mesh, params)
+    mesh = sharding.make_mesh(batch_size=case.batch)
+    copies = sharding.replicate(mesh, params)
     pixels = np.random.default_rng(0).integers(
         0, 256, (count, *cases.image_shape(network)), np.uint8
     )
@@ -112,10 +112,10 @@ def whole(case: Case, count: int, effort: Effort) -> dict[str, Any]:
 
     def score() -> Any:
         answers = [
-            answer(copies, devices.share(mesh, pixels[first : first + case.batch]))
+            answer(copies, sharding.shard(mesh, pixels[first : first + case.batch]))
             for first in range(0, count, case.batch)
         ]
-        return np.concatenate(devices.fetch(answers))
+        return np.concatenate(sharding.fetch(answers))
 
     seconds = alternate({"whole": partial(timed, score)}, effort)["whole"]
     return {

@@ -26,10 +26,10 @@ from snnjax.app.configurations import (
 )
 from snnjax.app.evaluation import WITHIN
 from snnjax.io import checkpoint, nir_export, nir_import, preparation
-from snnjax.runtime import devices
+from snnjax.runtime import processes
 from snnjax.runtime.allocator import keep_freed_memory
-from snnjax.runtime.compilation import keep_compiled
-from snnjax.runtime.devices import DeviceConfig
+from snnjax.runtime.compilation_cache import enable_compilation_cache
+from snnjax.runtime.processes import DeviceConfig
 
 __all__ = ["main"]
 
@@ -361,7 +361,7 @@ def prepare(name: str, /, *, source: Path | None = None, data_dir: Path | None =
 
 def _on(where: DeviceConfig) -> dict[str, Any]:
     """Join the other processes, if any; the arguments of a stage that say where to compute."""
-    devices.start(where)
+    processes.join(where)
     return {"device_count": where.devices, "progress": checkpoint.is_writer()}
 
 
@@ -450,9 +450,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("jax").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
-    keep_compiled()
+    enable_compilation_cache()
     code = _run(arguments)
-    devices.leave(code)
+    processes.leave(code)
     return code
 
 
@@ -471,7 +471,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (
         cyclopts.CycloptsError, ValueError, OSError, ImportError, jax.errors.JaxRuntimeError,
     ) as error:  # fmt: skip
-        lost = devices.lost_another(error)
+        lost = processes.another_process_ended(error)
         foreign = isinstance(error, jax.errors.JaxRuntimeError) and not lost
         if foreign or os.environ.get("SNNJAX_TRACEBACK"):
             raise

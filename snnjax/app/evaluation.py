@@ -17,7 +17,7 @@ from snnjax.analysis import metrics
 from snnjax.app.configurations import SimulateConfig
 from snnjax.io import datasets
 from snnjax.networks import architecture
-from snnjax.runtime import devices
+from snnjax.runtime import sharding
 from snnjax.snn import early_exit, simulation, spiking
 from snnjax.snn.encoding import Encoding
 
@@ -61,8 +61,8 @@ def evaluate(
       ValueError: if the split is empty, or the images do not fit the network.
     """
     images, labels = split
-    key, mesh = jax.random.key(seed), mesh or devices.make_mesh()
-    params, size = devices.copied(mesh, params), devices.at_once(mesh, batch_size)
+    key, mesh = jax.random.key(seed), mesh or sharding.make_mesh()
+    params, size = sharding.replicate(mesh, params), sharding.global_batch_size(mesh, batch_size)
     scores = (
         _score(network, params, *_batch(mesh, images, labels, first, size), config,
                levels=levels or None, key=key, first=first, valid=len(images) - first,
@@ -123,8 +123,8 @@ def evaluate_exits(
       ValueError: if a split is empty, nothing says when to stop, or the images do not fit.
     """
     key, margin, found = jax.random.key(seed), config.exit_margin, {}
-    mesh = mesh or devices.make_mesh()
-    params, size = devices.copied(mesh, params), devices.at_once(mesh, batch_size)
+    mesh = mesh or sharding.make_mesh()
+    params, size = sharding.replicate(mesh, params), sharding.global_batch_size(mesh, batch_size)
     if config.exit_tolerance is not None and held is not None:
         chosen, curve = _calibrated(
             network, params, held, config, jax.random.fold_in(key, HELD), mesh,
@@ -143,7 +143,7 @@ def evaluate_exits(
         answer = early_exit.simulate_until(
             network, params, shown, margin=margin, key=key, first=first, **config.arguments
         )
-        kept = jax.tree.map(lambda x, n=len(images) - first: x[:n], devices.fetch(answer))
+        kept = jax.tree.map(lambda x, n=len(images) - first: x[:n], sharding.fetch(answer))
         right += int(np.sum(kept.values.argmax(-1) == labels[first : first + size]))
         spikes += int(kept.spikes.sum())
         stopped += np.bincount(kept.steps - 1, minlength=config.num_steps)
@@ -173,7 +173,7 @@ def _calibrated(
     images, labels = held
     how = config.arguments
     values = [
-        devices.fetch(simulation.simulate(
+        sharding.fetch(simulation.simulate(
             network, params, _batch(mesh, images, labels, first, size)[0], key=key, first=first,
             **how,
         ).values)
@@ -235,7 +235,7 @@ def _score(
             encoding=how["encoding"], num_steps=config.num_steps, before=before,
             shown=config.shown_steps or config.num_steps,
         )  # fmt: skip
-    return jax.tree.map(lambda x: x[..., :valid].sum(-1, dtype=np.int64), devices.fetch(each))
+    return jax.tree.map(lambda x: x[..., :valid].sum(-1, dtype=np.int64), sharding.fetch(each))
 
 
 def _batch(
@@ -244,7 +244,7 @@ def _batch(
     """Images as floats; a last batch is filled up, so that all have one compiled shape."""
     places = np.minimum(np.arange(first, first + size), len(images) - 1)
     shown = images[places].astype(np.float32) / 255
-    return devices.share(mesh, shown), devices.share(mesh, labels[places])
+    return sharding.shard(mesh, shown), sharding.shard(mesh, labels[places])
 
 
 @partial(jax.jit, static_argnames=("network",))

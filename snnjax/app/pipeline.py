@@ -36,7 +36,7 @@ from snnjax.app.run_files import describe, load_network, load_trained, split_off
 from snnjax.conversion import threshold_balancing
 from snnjax.io import checkpoint, datasets, records
 from snnjax.networks.ann import ANN
-from snnjax.runtime import devices
+from snnjax.runtime import processes, sharding
 from snnjax.snn import simulation
 from snnjax.snn.neuron import NEURONS
 from snnjax.training import fitting, rate_norm
@@ -99,8 +99,8 @@ def train(
       OSError: if data or `start` are missing or `output` cannot be written.
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
-    origin, mesh = _origin(start), devices.make_mesh(device_count, batch_size=config.batch_size)
-    devices.check_same(f"options and files in {output}", config, origin, _digests(path, resume))
+    origin, mesh = _origin(start), sharding.make_mesh(device_count, batch_size=config.batch_size)
+    processes.check_same(f"options and files in {output}", config, origin, _digests(path, resume))
     if path.is_file():
         found = checkpoint.load_metadata(path, kind="ann")
         if recorded(found) != config or found.get("start") != origin:
@@ -112,7 +112,7 @@ def train(
         logger.info("continuing the training in %s", resume)
     if start:
         _check_unseen(config, start)
-    devices.check_divides(config.batch_size, mesh)
+    sharding.check_divides(config.batch_size, mesh)
     records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
     begun = time.perf_counter()
     data = datasets.load(config.dataset)
@@ -292,8 +292,8 @@ def simulate(
         raise ValueError(f"batch_size is {batch_size}; want at least 1")
     params = with_readout(params, metadata, config, snn)
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
-    devices.check_same(f"options and {snn}", config, dataset, batch_size, seed, _digests(snn))
-    how["mesh"] = devices.make_mesh(device_count)
+    processes.check_same(f"options and {snn}", config, dataset, batch_size, seed, _digests(snn))
+    how["mesh"] = sharding.make_mesh(device_count)
     data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
     start, trained = time.perf_counter(), recorded(metadata["trained"])
     test = datasets.first(data.test, trained.max_test_images)

@@ -1,1 +1,1 @@
-"""Algorithms of products, devices, memory, compiled programs and checks of arguments."""
+"""The platform: algorithms of convolutions, devices, memory, compilation cache, argument checks."""

@@ -1,4 +1,4 @@
-"""Memory of the process: what XLA frees on a CPU stays for its next step."""
+"""Memory that XLA frees on a CPU stays with the process for the next step."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ MMAP_MAX, TRIM_THRESHOLD, ARENA_MAX = -4, -1, -8  # names of glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tell the C library not to hand large freed blocks back to the system.
+    """Tell the C library not to return large freed blocks to the system.
 
-    A step of training or simulation frees the same large arrays that the next one asks
-    for again. glibc returns them at once, and the system must then clear every page anew: a
-    large share of a step's time on a CPU. The threads share one heap, since those of their own
-    are handed back whole. The price: the process stays as large as it once was.
+    A step of training or simulation frees the same large arrays that the next one allocates. glibc
+    returns them to the system at once, which then clears every page anew: a large share of a
+    step's time on a CPU. All threads share one heap, since glibc returns the heaps of single
+    threads as a whole. In return the process never shrinks.
 
     The command line calls this at its start; other programs may.
 
     Returns:
-      Whether the C library took it; only glibc, of Linux, does.
+      True if the C library accepted it; only glibc, on Linux, does.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

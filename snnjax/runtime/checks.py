@@ -1,4 +1,4 @@
-"""Checks of what users pass: one line that names the value and what was wanted."""
+"""Checks of values that users pass; each error names the value and what was wanted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ __all__ = ["check_name", "check_value"]
 
 
 def check_name(kind: str, name: str, known: Collection[str]) -> str:
-    """The name itself, if it is known.
+    """Return a name if it is known.
+
+    Args:
+      kind: of name, for the message.
+      name: to look for.
+      known: names.
 
     Raises:
-      ValueError: if it is not; the message lists what is known and names the nearest.
+      ValueError: if it is unknown; the message lists the known names and suggests the nearest.
     """
     if name in known:
         return name
@@ -29,10 +34,16 @@ def check_name(kind: str, name: str, known: Collection[str]) -> str:
 def check_value(
     name: str, value: ArrayLike, good: Callable[[np.ndarray], Any], wanted: str
 ) -> None:
-    """Nothing, if the value is good everywhere, or traced and so not known yet.
+    """Check that every element of a value is good; traced values, not known yet, pass.
+
+    Args:
+      name: of the value, for the message.
+      value: a number or an array.
+      good: True for each element that is good.
+      wanted: the good values in words, for the message.
 
     Raises:
-      ValueError: naming the value and what was wanted.
+      ValueError: if an element is not good.
     """
     if not isinstance(value, jax.core.Tracer) and not np.all(good(np.asarray(value))):
         raise ValueError(f"{name} is {value}; want {wanted}")

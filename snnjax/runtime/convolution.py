@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from snnjax.runtime.devices import cores_are_devices
+from snnjax.runtime.cores import cores_are_devices
 from snnjax.runtime.mapped_kernels import loop_over_mapped_kernels
 from snnjax.runtime.patches import (
     conv_by_pairs,

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from tqdm import trange
 
 from snnjax.io import checkpoint
-from snnjax.runtime import devices
+from snnjax.runtime import sharding
 from snnjax.training.augmentation import augment
 from snnjax.training.training_config import TrainingConfig
 
@@ -167,7 +167,7 @@ def train_step(
     after = TrainState(params, statistics, (moments, average)), loss
     if mesh is None:
         return after
-    return jax.lax.with_sharding_constraint(after, devices.everywhere(mesh))
+    return jax.lax.with_sharding_constraint(after, sharding.replicated(mesh))
 
 
 @partial(jax.jit, static_argnames=("apply",))
@@ -200,12 +200,12 @@ def count_correct(
     """
     if len(images) == 0 or batch_size < 1:
         raise ValueError(f"{len(images)} images in batches of {batch_size}; want at least 1 each")
-    size = devices.at_once(mesh, batch_size) if mesh else batch_size
+    size = sharding.global_batch_size(mesh, batch_size) if mesh else batch_size
     right = 0
     for i in range(0, len(images), size):
         batch: list[Any] = [images[i : i + size], labels[i : i + size]]
         if mesh:
-            batch = devices.share_filled(mesh, *batch)
+            batch = sharding.shard_padded(mesh, *batch)
         right += int(correct_in_batch(variables, *batch, apply=apply, levels=levels or None))
     return right
 
@@ -251,8 +251,8 @@ def fit(
         raise ValueError(
             f"batch_size is {config.batch_size}; want at most the {len(images)} training images"
         )
-    mesh = mesh or devices.make_mesh(batch_size=config.batch_size)
-    devices.check_divides(config.batch_size, mesh)
+    mesh = mesh or sharding.make_mesh(batch_size=config.batch_size)
+    sharding.check_divides(config.batch_size, mesh)
     steps = len(images) // config.batch_size
     num_steps = steps * config.epochs
     # The step gives its state's memory to its result, so the caller's arrays are copied.
@@ -262,7 +262,7 @@ def fit(
         state, best, history = _resumed(resume, config, state, best)
 
     # Once, not batch by batch.
-    state, on_device = devices.copied(mesh, (state, (images, labels)))
+    state, on_device = sharding.replicate(mesh, (state, (images, labels)))
     bar = trange(
         len(history) * steps, num_steps, initial=len(history) * steps, total=num_steps,
         desc="train", mininterval=1, unit="step", disable=not progress,
@@ -309,7 +309,7 @@ def _train_epoch(
     order = np.asarray(jax.random.permutation(order_key, len(data[0])))
     losses = []
     for i in range(len(order) // config.batch_size):
-        batch = devices.share(mesh, order[i * config.batch_size : (i + 1) * config.batch_size])
+        batch = sharding.shard(mesh, order[i * config.batch_size : (i + 1) * config.batch_size])
         state, loss = train_step(
             state, *data, batch, jax.random.fold_in(steps_key, i), config=config, mesh=mesh, **how
         )

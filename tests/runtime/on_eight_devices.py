@@ -1,4 +1,4 @@
-"""Run by test_devices with eight virtual devices: the same work on one of them and on all."""
+"""Run by test_sharding with eight virtual devices: the same work on one of them and on all."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from snnjax.conversion.conversion import convert
 from snnjax.io import datasets
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.runtime import devices
+from snnjax.runtime import sharding
 from snnjax.snn.simulation import simulate
 from snnjax.training import fitting
 from snnjax.training.training_config import TrainingConfig
@@ -61,15 +61,16 @@ def trained(mesh):
 
 def parts(mesh):
     """What each device has of the answer of a simulation."""
-    params = devices.copied(mesh, PARAMS)
-    values = simulate(NETWORK, params, devices.share(mesh, random_images(16, SHAPE)),
+    params = sharding.replicate(mesh, PARAMS)
+    values = simulate(NETWORK, params, sharding.shard(mesh, random_images(16, SHAPE)),
                       num_steps=3).values  # fmt: skip
     return [list(part.data.shape) for part in values.addressable_shards]
 
 
 def gathers(mesh, chunk_steps):
     """Whether a device asks others for images, and so computes what is theirs."""
-    params, images = devices.copied(mesh, PARAMS), devices.share(mesh, random_images(16, SHAPE))
+    params = sharding.replicate(mesh, PARAMS)
+    images = sharding.shard(mesh, random_images(16, SHAPE))
     run = jax.jit(partial(simulate, NETWORK, num_steps=6, chunk_steps=chunk_steps))
     return "all-gather" in run.lower(params, images).compile().as_text()
 
@@ -77,21 +78,21 @@ def gathers(mesh, chunk_steps):
 if __name__ == "__main__":
     found = {}
     for count in (1, 8):
-        mesh = devices.make_mesh(count)
+        mesh = sharding.make_mesh(count)
         found[count] = {"trained": trained(mesh), **evaluated(mesh), "parts": parts(mesh)}
-    found["gathers"] = [gathers(devices.make_mesh(), chunk_steps) for chunk_steps in (1, 3, 6)]
-    found["all visible"] = devices.make_mesh().size
-    found["sharing 12"] = devices.make_mesh(batch_size=12).size
+    found["gathers"] = [gathers(sharding.make_mesh(), chunk_steps) for chunk_steps in (1, 3, 6)]
+    found["all visible"] = sharding.make_mesh().size
+    found["sharing 12"] = sharding.make_mesh(batch_size=12).size
     refused = []
     for call in (
-        lambda: devices.make_mesh(9),
+        lambda: sharding.make_mesh(9),
         lambda: fitting.fit(
             None,
             {},
             labelled(30, 0),
             labelled(9, 0),
             TrainingConfig(batch_size=12),
-            mesh=devices.make_mesh(),
+            mesh=sharding.make_mesh(),
         ),
     ):
         try:

@@ -10,7 +10,7 @@ from convolutions import assert_exact, draw_convolution
 
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.runtime import convolution, devices
+from snnjax.runtime import convolution, cores
 from snnjax.runtime.convolution import (
     ConvSpec,
     PreparedKernel,
@@ -74,7 +74,7 @@ def test_shapes_and_devices_choose_the_algorithm(
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert choose_algorithm(array(shape), array(kernel), spec, gradient=gradient) == "xla"
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    monkeypatch.setattr(devices, "_count_cores", lambda: 2)
+    monkeypatch.setattr(cores, "count_cores", lambda: 2)
     for count in (1, 2):
         monkeypatch.setattr(jax, "local_device_count", lambda count=count: count)
         alone = "xla" if count == 1 and wanted == "pairs" else wanted

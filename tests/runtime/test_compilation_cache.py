@@ -1,4 +1,4 @@
-"""Compiled programs on disk: a second process finds them, and a bad folder stops nothing."""
+"""Compiled programs on disk: a second process finds them, and a bad folder is only a warning."""
 
 import os
 import subprocess
@@ -7,10 +7,11 @@ import sys
 import jax
 import pytest
 
-from snnjax.runtime.compilation import keep_compiled
+from snnjax.runtime.compilation_cache import enable_compilation_cache
 
 PROGRAM = (
-    "from snnjax.runtime.compilation import keep_compiled; folder = keep_compiled()\n"
+    "from snnjax.runtime import compilation_cache\n"
+    "folder = compilation_cache.enable_compilation_cache()\n"
     "import jax; jax.jit(lambda x: x * 2 + 1)(3.0)\n"
     "print(folder)"
 )
@@ -51,7 +52,7 @@ def test_a_folder_that_cannot_be_written_is_one_note(tmp_path, monkeypatch):
     of_the_run = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", None)
     with pytest.warns(UserWarning, match=r"are not kept: cannot write .*file/compiled") as noted:
-        assert keep_compiled() is None
+        assert enable_compilation_cache() is None
     assert len(noted) == 1
     assert not jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", True)

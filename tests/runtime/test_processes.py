@@ -1,7 +1,6 @@
-"""Several devices and several processes say what one says, and none waits for the dead."""
+"""Several processes give the results of one, and none waits for one that has ended."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -11,83 +10,15 @@ import time
 import jax
 import numpy as np
 import pytest
-from paths import TESTS
+from environments import environment
 
 from snnjax.app import cli
 from snnjax.io import checkpoint
-from snnjax.runtime import devices
-from snnjax.runtime.devices import DeviceConfig
+from snnjax.runtime import processes
+from snnjax.runtime.processes import DeviceConfig
 
 PATIENCE = 600
-"""Seconds for what takes ten on an idle machine; the bounds on dying are others."""
-
-
-def environment(device_count):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XLA", "JAX"))}
-    return {
-        **kept, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(TESTS),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={device_count}",
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def eight():
-    command = [sys.executable, str(TESTS / "runtime/on_eight_devices.py")]
-    done = subprocess.run(command, env=environment(8), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_eight_devices_count_what_one_counts(eight):
-    assert eight["1"]["scores"] == eight["8"]["scores"]
-    assert eight["1"]["exits"] == eight["8"]["exits"]
-    assert len(set(eight["8"]["exits"]["stopped"])) > 2
-
-
-def test_each_device_has_its_share(eight):
-    assert eight["1"]["parts"] == [[3, 16, 3]]
-    assert eight["8"]["parts"] == [[3, 2, 3]] * 8
-    assert eight["all visible"] == 8
-    assert eight["sharing 12"] == 4
-
-
-def test_no_device_computes_the_images_of_another(eight):
-    assert eight["gathers"] == [False, False, False]
-
-
-CORES = "from snnjax import devices; devices.use_cores(); import jax; print(jax.device_count())"
-
-
-@pytest.mark.parametrize(
-    ("asked", "count"),
-    [
-        ({}, min(len(os.sched_getaffinity(0)), devices.MOST_CORES)),
-        ({"JAX_NUM_CPU_DEVICES": "3"}, 3),
-        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
-    ],
-    ids=["the cores", "jax", "xla"],
-)
-def test_each_core_is_a_device_unless_another_number_was_asked_for(asked, count):
-    own = {k: v for k, v in environment(1).items() if k != "XLA_FLAGS"} | asked
-    command = [sys.executable, "-c", CORES]
-    done = subprocess.run(command, env=own, capture_output=True, text=True, check=True)
-    assert int(done.stdout) == count
-
-
-def test_eight_devices_train_the_network_that_one_trains(eight):
-    one, all_ = eight["1"]["trained"], eight["8"]["trained"]
-    for a, b in zip(one["history"], all_["history"], strict=True):
-        assert a == pytest.approx(b, rel=1e-5)
-    assert set(one["variables"]) == set(all_["variables"])
-    for name, value in one["variables"].items():
-        np.testing.assert_allclose(value, all_["variables"][name], atol=1e-5, err_msg=name)
-
-
-def test_what_cannot_be_shared_is_refused(eight):
-    assert eight["refused"] == [
-        "devices is 9, and 8 are visible; want at most those",
-        "batch_size is 12, which 8 devices cannot share evenly; want 8 or 16, or fewer --devices",
-    ]
+"""Seconds to wait for what takes ten on an idle machine; the limits on dying are shorter."""
 
 
 def free_port():
@@ -114,6 +45,7 @@ RUN = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_two_devices_do(tmp_path):
     pytest.importorskip("mlxtend")
     port = free_port()
@@ -142,6 +74,7 @@ def test_two_processes_do_what_two_devices_do(tmp_path):
     np.testing.assert_allclose(records[0]["ann"], records[1]["ann"], atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_killed_process_ends_the_other(tmp_path, dies):
     pytest.importorskip("mlxtend")
@@ -156,15 +89,16 @@ def test_a_killed_process_ends_the_other(tmp_path, dies):
             time.sleep(0.2)
         both[dies].send_signal(signal.SIGKILL)
         killed = time.monotonic()
-        _, said = both[1 - dies].communicate(timeout=3 * devices.HEARTBEAT)
+        _, said = both[1 - dies].communicate(timeout=3 * processes.HEARTBEAT)
         assert both[1 - dies].returncode != 0
         assert "another process of this command has ended" in said or "another task died" in said
-        assert time.monotonic() - killed < 2 * devices.HEARTBEAT
+        assert time.monotonic() - killed < 2 * processes.HEARTBEAT
     finally:
         for process in both:
             process.kill()
 
 
+@pytest.mark.slow
 def test_processes_with_other_options_are_refused_in_each(tmp_path):
     pytest.importorskip("mlxtend")
     port = free_port()
@@ -179,8 +113,8 @@ def test_processes_with_other_options_are_refused_in_each(tmp_path):
 
 
 ALONE = (
-    "from snnjax.runtime.devices import DeviceConfig, start; import sys\n"
-    "start(DeviceConfig(coordinator='127.0.0.1:' + sys.argv[1], processes=2,"
+    "from snnjax.runtime.processes import DeviceConfig, join; import sys\n"
+    "join(DeviceConfig(coordinator='127.0.0.1:' + sys.argv[1], processes=2,"
     " process_id=int(sys.argv[2])), wait=3)"
 )
 
@@ -219,7 +153,7 @@ def test_the_environment_says_where_to_meet(monkeypatch):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "10.0.0.1:4711")
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     with pytest.raises(ValueError, match=r"process_id is not given; .* or JAX_PROCESS_ID"):
-        devices.start(DeviceConfig())
+        processes.join(DeviceConfig())
     monkeypatch.setenv("JAX_PROCESS_ID", "5")
     with pytest.raises(ValueError, match=r"process_id is 5; want it in \[0, 2\)"):
-        devices.start(DeviceConfig())
+        processes.join(DeviceConfig())

@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that a command that is given again starts at once."""
+"""Cache of compiled programs on disk, so that a command that runs again starts at once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 import jax
 import platformdirs
 
-__all__ = ["keep_compiled"]
+__all__ = ["enable_compilation_cache"]
 
 
-def keep_compiled() -> Path | None:
-    """Turn on JAX's persistent cache of compiled programs, small ones included.
+def enable_compilation_cache() -> Path | None:
+    """Turn on JAX's persistent compilation cache, for small programs too.
 
-    The folder is JAX_COMPILATION_CACHE_DIR where that is set, or else `compiled` in
-    SNNJAX_CACHE_DIR or in the user's cache folder. SNNJAX_NO_CACHE set to anything turns it off.
-    JAX's key of a program holds its own version, the compiler's options and the device, so a
-    changed program is compiled anew. Nothing is ever deleted from the folder; the user may.
+    The folder is JAX_COMPILATION_CACHE_DIR if that is set, or else `compiled` in SNNJAX_CACHE_DIR
+    or in the user's cache folder. SNNJAX_NO_CACHE set to any value turns the cache off. JAX's key
+    of a program covers JAX's version, the compiler's options and the device, so a changed program
+    is compiled anew. snnjax never deletes anything from the folder; the user may.
 
     The command line calls this at its start; other programs may.
 
     Returns:
-      The folder, or None where nothing is kept. A folder that cannot be written is a warning.
+      The folder, or None if the cache is off or, with a warning, if the folder cannot be written.
     """
     if os.environ.get("SNNJAX_NO_CACHE"):
         return None
