@@ -54,7 +54,7 @@ def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
     for delay in delays:
         before = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST].set(1.0)
         after = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST + delay].set(1.0)
-        changes.append(float(stdp.change(rule, before, after)[0, 0]))
+        changes.append(float(stdp.weight_change(rule, before, after)[0, 0]))
     record = {
         "config": {"image": image, "seed": seed, "window": WINDOW},
         "label": int(data.train.labels[image]),

@@ -37,6 +37,9 @@ from snnjax.snn.noise import Noise, make_noise, salt_and_pepper
 from snnjax.snn.readout import CURRENT, LEAKY, leaky_layer, output_spikes
 from snnjax.snn.simulation import simulate
 from snnjax.training import readout_learning
+from snnjax.training.class_assignment import with_assigned_classes
+from snnjax.training.output_recording import RecordingSettings, record_output_currents
+from snnjax.training.plasticity_rules import LEARNING_RULES, make_plasticity
 
 HERE = Path(__file__).parent
 TRAINED = HERE.parent
@@ -129,15 +132,15 @@ def layers(
         )
 
     def learnt(first: dict[str, Any], rule: str, epochs: int) -> dict[str, Any]:
-        learn = partial(readout_learning.learn, rule=readout_learning.RULES[rule], epochs=epochs)
-        rates = readout_learning.make_rates()
-        return jax.vmap(lambda layer: learn(layer, spikes, labels, order, rates))(first)
+        learn = partial(readout_learning.learn, rule=LEARNING_RULES[rule], epochs=epochs)
+        plasticity = make_plasticity()
+        return jax.vmap(lambda layer: learn(layer, spikes, labels, order, plasticity))(first)
 
     identity = stacked(jnp.eye(classes), jnp.arange(classes))
     weights = readout_learning.random_weights(start, classes, NEURONS)
     random = learnt(stacked(weights, jnp.arange(NEURONS) % classes), "stdp", 3)
     named = [
-        readout_learning.labelled(
+        with_assigned_classes(
             params, jax.tree.map(lambda leaf, i=i: leaf[i], random), currents[:, :LABELLED],
             labels[:LABELLED],
         )
@@ -273,12 +276,11 @@ def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100)
         return [one(density, leak) for density in DENSITIES for leak in LEAKS]
 
     many, told = datasets.first(data.train, LEARN_FROM)
-    showing = partial(
-        readout_learning.show, network, params, many, key, num_steps=given.learning_steps
-    )
+    recording = RecordingSettings(given.learning_steps)
+    showing = partial(record_output_currents, network, params, many, key, recording)
     learnt = partial(
         readout_learning.learn_on_images, network, params, leaky_layer(weights), many,
-        jnp.asarray(told), key, readout_learning.make_rates(), num_steps=given.learning_steps,
+        jnp.asarray(told), key, make_plasticity(), recording=recording,
     )  # fmt: skip
     seconds = {
         "compiled sweep": timed(at_once, 5),

@@ -28,7 +28,7 @@ from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 from snnjax.runtime import sharding
 from snnjax.snn.simulation import Simulation, prepare
-from snnjax.training import fitting
+from snnjax.training.gradient_step import TrainingRun, init_train_state, train_step
 
 HERE = Path(__file__).parent / "peer"
 CHAINS = ("net1", "net2")
@@ -260,16 +260,16 @@ def train(python: Path | None, steps: int, batch: int, effort: Effort) -> dict[s
     model, variables = ANN(network.layers), cases.draw(network)
     batches = np.arange(steps * batch).reshape(steps, batch)
     mesh = sharding.make_mesh(batch_size=batch)
-    state = [sharding.replicate(mesh, fitting.begin(variables, config, steps))]
+    run = TrainingRun(model.apply, config, steps, mesh)
+    state = [sharding.replicate(mesh, init_train_state(variables, config, steps))]
     on_device = sharding.replicate(mesh, (images, labels))
 
     def epoch() -> list[Any]:
         losses = []
         for at, places in enumerate(batches):
-            state[0], loss = fitting.train_step(
-                state[0], *on_device, sharding.shard(mesh, places), jax.random.key(at),
-                apply=model.apply, config=config, num_steps=steps, mesh=mesh,
-            )  # fmt: skip
+            state[0], loss = train_step(
+                state[0], *on_device, sharding.shard(mesh, places), jax.random.key(at), run=run
+            )
             losses.append(loss)
         return jax.block_until_ready(losses)
 

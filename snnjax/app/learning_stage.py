@@ -20,6 +20,9 @@ from snnjax.app.run_files import load_network, split_off
 from snnjax.io import checkpoint, datasets
 from snnjax.snn.readout import COUNT, LEAKY, leaky_layer, read
 from snnjax.training import readout_learning
+from snnjax.training.class_assignment import with_assigned_classes
+from snnjax.training.output_recording import RecordingSettings, record_output_currents
+from snnjax.training.plasticity_rules import LEARNING_RULES, PlasticityParams, make_plasticity
 
 __all__ = ["learn", "with_readout"]
 
@@ -64,22 +67,22 @@ def learn(
             f" the {len(kept.images)} training images, and labels for some of those learnt from"
         )
     how = settled(how, metadata["config"]["method"])
-    shown = {name: how.arguments[name] for name in ("neuron", "encoding", "pre_steps")}
-    begun, ordered, judging = jax.random.split(jax.random.key(seed), 3)
-    held = readout_learning.show(
-        network, params, validation.images, judging, num_steps=config.readout_steps, **shown
+    recording = RecordingSettings(
+        config.readout_steps,
+        **{name: how.arguments[name] for name in ("neuron", "encoding", "pre_steps")},
     )
+    begun, ordered, judging = jax.random.split(jax.random.key(seed), 3)
+    held = record_output_currents(network, params, validation.images, judging, recording)
     first = learnt = _start(config, begun, classes=held.shape[-1])
     if config.readout_rule != "nothing":
         images, labels = datasets.first(kept, count)
         learnt, currents = readout_learning.learn_on_images(
-            network, params, first, images, labels, ordered, _rates(config),
-            num_steps=config.readout_steps, rule=readout_learning.RULES[config.readout_rule],
-            epochs=config.epochs, how=tuple(shown.items()),
+            network, params, first, images, labels, ordered, _plasticity(config),
+            recording=recording, rule=LEARNING_RULES[config.readout_rule], epochs=config.epochs,
         )  # fmt: skip
         if config.readout_start == "random":
             few = config.readout_labels
-            learnt = readout_learning.labelled(params, learnt, currents[:, :few], labels[:few])
+            learnt = with_assigned_classes(params, learnt, currents[:, :few], labels[:few])
 
     def judged(values: jax.Array) -> float:
         return float(jnp.mean(jnp.argmax(values[-1], -1) == validation.labels))
@@ -121,9 +124,9 @@ def _start(config: ReadoutConfig, key: jax.Array, *, classes: int) -> dict[str, 
     return leaky_layer(weights, **numbers, labels=jnp.arange(neurons) % classes)
 
 
-def _rates(config: ReadoutConfig) -> readout_learning.Rates:
+def _plasticity(config: ReadoutConfig) -> PlasticityParams:
     names = ("a_plus", "a_minus", "tau_plus", "tau_minus")
-    return readout_learning.make_rates(**{name: getattr(config, name) for name in names})
+    return make_plasticity(**{name: getattr(config, name) for name in names})
 
 
 def with_readout(

@@ -39,7 +39,8 @@ from snnjax.networks.ann import ANN
 from snnjax.runtime import processes, sharding
 from snnjax.snn import simulation
 from snnjax.snn.neuron import NEURONS
-from snnjax.training import fitting, rate_norm
+from snnjax.training import fitting, rate_norm, resuming
+from snnjax.training.ann_accuracy import count_correct
 
 __all__ = [
     "adopt",
@@ -108,7 +109,7 @@ def train(
         logger.info("%s is trained already; delete it to train again", path)
         return path
     if resume.is_file():
-        fitting.check_resumable(resume, config)
+        resuming.check_resumable(resume, config)
         logger.info("continuing the training in %s", resume)
     if start:
         _check_unseen(config, start)
@@ -136,8 +137,7 @@ def train(
         )
     test, levels = datasets.first(data.test, config.max_test_images), config.finest_levels
     right = {
-        n: fitting.count_correct(module.apply, variables, *test, levels=n, mesh=mesh)
-        for n in {levels, 0}
+        n: count_correct(module.apply, variables, *test, levels=n, mesh=mesh) for n in {levels, 0}
     }
     scale = threshold_balancing.measure_output_scale(
         network, variables, kept.images[:10_000].astype(np.float32) / 255
@@ -227,14 +227,13 @@ def _shortened(
     progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The second stage of rate_norm, kept where it costs at most TOLERANCE on validation."""
-    shorter = rate_norm.shorten(
+    shorter = rate_norm.train_shares(
         apply, variables, kept.images, weight=config.rate_inference_weight,
         epochs=config.rate_inference_epochs, batch_size=config.batch_size, seed=config.seed,
         progress=progress,
     )  # fmt: skip
     before, after = (
-        fitting.count_correct(apply, v, *validation) / len(validation.images)
-        for v in (variables, shorter)
+        count_correct(apply, v, *validation) / len(validation.images) for v in (variables, shorter)
     )
     keep = after >= before - TOLERANCE
     if not keep:

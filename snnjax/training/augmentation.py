@@ -1,4 +1,4 @@
-"""Random changes of training images that keep their labels, compiled into the training step."""
+"""Random changes of training images, compiled into the training step."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ def augment(
     colour_strength: float = 0.0,
     cutout_size: int = 0,
 ) -> jax.Array:
-    """Floats in [0, 1] of uint8 images `[B, H, W, C]`, changed by what is not 0.
+    """Return uint8 images `[B, H, W, C]` as floats in [0, 1], with random changes.
+
+    Args:
+      key: to draw with.
+      images: uint8 `[B, H, W, C]`.
+      max_shift: largest translation along each axis, in pixels; 0 for none.
+      flip_images: mirror half of the images left to right.
+      colour_strength: largest relative change of brightness, contrast and saturation; 0 for none.
+      cutout_size: side of a grey square in pixels; 0 for none.
 
     Raises:
-      ValueError: if a change of colour is asked of images without three channels.
+      ValueError: if colours are to change and the images do not have three channels.
     """
     flip_key, colour_key, cutout_key = (jax.random.fold_in(key, i) for i in range(1, 4))
     images = shift(key, images, max_shift=max_shift)
@@ -40,13 +48,13 @@ def augment(
 
 
 def shift(key: jax.Array, images: jax.Array, *, max_shift: int) -> jax.Array:
-    """Each image of `[B, H, W, C]` moved by its own offset, the border filled with 0.
+    """Translate each image of `[B, H, W, C]` by its own random offset; pixels from outside are 0.
 
     Raises:
       ValueError: from JAX, if `max_shift` is negative.
     """
-    room = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
-    padded = jnp.pad(images, room)
+    padding = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
+    padded = jnp.pad(images, padding)
     offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1)
 
     def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
@@ -56,17 +64,17 @@ def shift(key: jax.Array, images: jax.Array, *, max_shift: int) -> jax.Array:
 
 
 def flip(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Each image of `[B, H, W, C]` mirrored left to right, or not, with equal probability."""
+    """Mirror each image of `[B, H, W, C]` left to right with a probability of one half."""
     return jax.vmap(dm_pix.random_flip_left_right)(jax.random.split(key, len(images)), images)
 
 
 def colour(key: jax.Array, images: jax.Array, *, strength: float) -> jax.Array:
-    """Brightness, contrast and saturation of each image changed by its own random shares.
+    """Change the brightness, contrast and saturation of each image by its own random amounts.
 
     Args:
       key: to draw with.
       images: floats in [0, 1], `[B, H, W, 3]`.
-      strength: the largest share, in (0, 1).
+      strength: largest relative change, in (0, 1).
 
     Raises:
       ValueError: if the images do not have three channels.
@@ -74,7 +82,7 @@ def colour(key: jax.Array, images: jax.Array, *, strength: float) -> jax.Array:
     if images.shape[-1] != 3:
         raise ValueError(
             f"colour is {strength}, but the images have {images.shape[-1]} channels; want 0, or"
-            " images in colour"
+            " images with 3 channels"
         )
     low, high = 1 - strength, 1 + strength
     changes = (
@@ -89,7 +97,7 @@ def colour(key: jax.Array, images: jax.Array, *, strength: float) -> jax.Array:
 
 
 def cutout(key: jax.Array, images: jax.Array, *, size: int) -> jax.Array:
-    """A grey square on each image, around any of its pixels, so that part may lie outside.
+    """Cover a square around a random pixel of each image with grey; part may lie outside.
 
     Source: DeVries and Taylor 2017.
 
@@ -104,10 +112,10 @@ def cutout(key: jax.Array, images: jax.Array, *, size: int) -> jax.Array:
     batch, rows, columns, _ = images.shape
     row_key, column_key = jax.random.split(key)
 
-    def hidden(key: jax.Array, length: int) -> jax.Array:
+    def covered(key: jax.Array, length: int) -> jax.Array:
         start = jax.random.randint(key, (batch, 1), 0, length) - size // 2
-        places = jnp.arange(length)
-        return (places >= start) & (places < start + size)
+        position = jnp.arange(length)
+        return (position >= start) & (position < start + size)
 
-    square = hidden(row_key, rows)[:, :, None] & hidden(column_key, columns)[:, None, :]
+    square = covered(row_key, rows)[:, :, None] & covered(column_key, columns)[:, None, :]
     return jnp.where(square[..., None], GREY, images)

@@ -1,4 +1,9 @@
-"""The second stage of rate-norm training: shares of the largest outputs, for fast inference."""
+"""Second stage of rate-norm training: lower the bounds of the layers, for faster inference.
+
+The rate of a neuron is its clipped pre-activation divided by the bound of its layer, a share p of
+the largest output. The first stage, ordinary training, leaves every p near 1; the second trains
+nothing but p.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +17,26 @@ import optax
 from flax import traverse_util
 from tqdm import trange
 
-__all__ = ["rate_inference_loss", "shorten"]
+__all__ = ["rate_inference_loss", "train_shares"]
 
 Variables = dict[str, Any]
 
-START = 4.0
-"""Of the numbers whose sigmoids are the shares; at the 10 of the first stage nothing moves."""
+INITIAL_LOGIT = 4.0
+"""Initial inverse sigmoid of every share; at the 10 of the first stage its gradient vanishes."""
 
 OPTIMISER = optax.sgd(0.01, momentum=0.9)
 
 
 def rate_inference_loss(
-    whole: jax.Array, logits: jax.Array, rates: list[jax.Array], weight: float
+    target: jax.Array, logits: jax.Array, rates: list[jax.Array], weight: float
 ) -> jax.Array:
-    """1 - cos(whole, logits) + weight * mean_l |r_l|_1 / |r_l|_2^2.
+    """1 - cos(target, logits) + weight * mean_l |r_l|_1 / |r_l|_2^2.
 
-    Source: Ding et al. 2021; the second term bounds how long a layer takes to show its
-    rates.
+    Source: Ding et al. 2021; the second term bounds the time that the spikes of a layer need to
+    represent its rates.
 
     Args:
-      whole: `[B, K]` logits with all shares 1.
+      target: `[B, K]` logits with all shares at 1.
       logits: `[B, K]` logits with the shares that are trained.
       rates: of each layer, `[B, ...]` in [0, 1].
       weight: lambda of the paper.
@@ -39,12 +44,12 @@ def rate_inference_loss(
     Raises:
       Nothing.
     """
-    cosine = jnp.mean(optax.losses.cosine_similarity(logits, whole, epsilon=1e-6))
+    cosine = jnp.mean(optax.losses.cosine_similarity(logits, target, epsilon=1e-6))
     slowness = [jnp.sum(r) / (jnp.sum(jnp.square(r)) + 1e-5) for r in rates]
     return 1 - cosine + weight * jnp.mean(jnp.stack(slowness))
 
 
-def shorten(
+def train_shares(
     apply: Any,
     variables: Variables,
     images: np.ndarray,
@@ -55,24 +60,25 @@ def shorten(
     seed: int = 0,
     progress: bool = True,
 ) -> Variables:
-    """Lower each layer's bound p * largest, so that rates are larger and come sooner.
+    """Train the share p of each layer, whose bound is p times its largest output.
 
-    Weights and largest outputs stay; only the shares p are trained.
+    Smaller bounds mean larger rates, which need fewer timesteps. Weights and largest outputs stay
+    the same.
 
-    Source: RNL, Ding et al. 2021, whose second stage this is, and SGD with momentum 0.9 and
-    a rate of 0.01 as in the published code.
-    Choice: the cosine is to the logits with all shares 1, as in the paper; in the published
-    code both its sides are the same. Shares start at sigmoid(4) in every layer.
+    Source: RNL, Ding et al. 2021, the second stage, with SGD, a momentum of 0.9 and a learning
+    rate of 0.01 as in the published code.
+    Choice: the cosine compares with the logits at shares of 1, as in the paper; the published
+    code compares the logits with themselves. Shares start at sigmoid(4) in every layer.
 
     Args:
-      apply: a Flax module's `apply`, whose activations learn a rate.
-      variables: of the first stage.
+      apply: `apply` of a Flax module whose activations are rate-norm layers.
+      variables: result of the first stage.
       images: uint8 `[N, H, W, C]`.
       weight: of the second term of the loss, at least 0.
       epochs: passes over the images, at least 1.
-      batch_size: images at a time.
-      seed: of the order of the images.
-      progress: show a bar.
+      batch_size: images per batch.
+      seed: for the order of the images.
+      progress: show a progress bar.
 
     Raises:
       ValueError: if a number is out of its range, or there are too few images for a batch.
@@ -80,18 +86,26 @@ def shorten(
     if weight < 0 or epochs < 1 or not 1 <= batch_size <= len(images):
         raise ValueError(
             f"weight is {weight}, epochs {epochs}, batch_size {batch_size} of {len(images)} images;"
-            " want a weight of at least 0, an epoch or more, and a batch that the images fill"
+            " want a weight of at least 0, an epoch or more, and at most as many images per batch"
+            " as there are"
         )
     params = traverse_util.flatten_dict(variables["params"])
-    shares = {path: jnp.full_like(x, START) for path, x in params.items() if path[-1] == "share"}
+    shares = {
+        path: jnp.full_like(leaf, INITIAL_LOGIT)
+        for path, leaf in params.items()
+        if path[-1] == "share"
+    }
     moments = OPTIMISER.init(shares)
-    steps = len(images) // batch_size
-    draw = np.random.default_rng(seed)
-    bar = trange(epochs * steps, desc="shorten", mininterval=1, unit="step", disable=not progress)
+    steps_per_epoch = len(images) // batch_size
+    generator = np.random.default_rng(seed)
+    bar = trange(
+        epochs * steps_per_epoch, desc="second stage", mininterval=1, unit="step",
+        disable=not progress,
+    )  # fmt: skip
     for step in bar:
-        if step % steps == 0:
-            order = draw.permutation(len(images))
-        batch = order[step % steps * batch_size :][:batch_size]
+        if step % steps_per_epoch == 0:
+            order = generator.permutation(len(images))
+        batch = order[step % steps_per_epoch * batch_size :][:batch_size]
         shares, moments = _step(
             shares, moments, variables, images[batch], apply=apply, weight=weight
         )
@@ -108,20 +122,22 @@ def _step(
     apply: Any,
     weight: float,
 ) -> tuple[Variables, Any]:
+    """Return the inverse sigmoids of the shares and the momentum after one step."""
     x = images.astype(jnp.float32) / 255
     params = traverse_util.flatten_dict(variables["params"])
 
-    def run(shares: Variables) -> tuple[jax.Array, list[jax.Array]]:
+    def logits_and_rates(shares: Variables) -> tuple[jax.Array, list[jax.Array]]:
         merged = {**variables, "params": traverse_util.unflatten_dict({**params, **shares})}
-        logits, caught = apply(merged, x, mutable=["intermediates"])
-        sown = traverse_util.flatten_dict(caught["intermediates"])
+        logits, collections = apply(merged, x, mutable=["intermediates"])
+        sown = traverse_util.flatten_dict(collections["intermediates"])
         return logits, [leaf for path, (leaf,) in sown.items() if path[-1] == "rate"]
 
-    whole, _ = run(jax.tree.map(lambda share: jnp.full_like(share, jnp.inf), shares))
+    at_one = jax.tree.map(lambda share: jnp.full_like(share, jnp.inf), shares)
+    target, _ = logits_and_rates(at_one)
 
     def loss(shares: Variables) -> jax.Array:
-        logits, outputs = run(shares)
-        return rate_inference_loss(whole, logits, outputs, weight)
+        logits, rates = logits_and_rates(shares)
+        return rate_inference_loss(target, logits, rates, weight)
 
     updates, moments = OPTIMISER.update(jax.grad(loss)(shares), moments)
     return optax.apply_updates(shares, updates), moments

@@ -1,7 +1,7 @@
-"""Spike-timing-dependent plasticity (STDP) of pairs of spikes, by exponential traces.
+"""Spike-timing-dependent plasticity (STDP) of all pairs of spikes, with exponential traces.
 
-Every spike of one side meets every spike of the other. Two traces stand for all earlier
-spikes, so a timestep costs the same however long the trains are, and the sum is exact.
+Every presynaptic spike is paired with every postsynaptic one. Two traces summarise all earlier
+spikes exactly, so the cost of a timestep does not grow with the length of the spike trains.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_value
 
-__all__ = ["STDP", "Traces", "change", "init_traces", "make_stdp", "step_traces", "window"]
+__all__ = ["STDP", "Traces", "init_traces", "make_stdp", "step_traces", "weight_change", "window"]
 
 
 class STDP(NamedTuple):
-    """The numbers of the rule; times are in timesteps. `make_stdp` checks them."""
+    """Parameters of the rule; `make_stdp` checks them.
+
+    a_plus, a_minus: amplitudes of potentiation and of depression.
+    tau_plus, tau_minus: their time constants, in timesteps.
+    """
 
     a_plus: jax.Array
     a_minus: jax.Array
@@ -28,7 +32,7 @@ class STDP(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """What is left of earlier spikes. pre: `[..., N]`; post: `[..., M]`."""
+    """Decaying sums of earlier spikes: presynaptic `[..., N]`, and postsynaptic `[..., M]`."""
 
     pre: jax.Array
     post: jax.Array
@@ -41,18 +45,18 @@ def make_stdp(
     tau_plus: ArrayLike = 5.0,
     tau_minus: ArrayLike = 5.0,
 ) -> STDP:
-    """The numbers of the rule as arrays.
+    """Check the parameters of the rule and return them as arrays.
 
     Choice: the paper gives none of them.
 
     Args:
-      a_plus: gain of a pair with the presynaptic spike first, at least 0.
-      a_minus: loss of a pair with the postsynaptic spike first, at least 0.
-      tau_plus: time constant of the gain in timesteps, above 0.
-      tau_minus: time constant of the loss in timesteps, above 0.
+      a_plus: amplitude of potentiation, by pairs whose presynaptic spike is first; at least 0.
+      a_minus: amplitude of depression, by pairs whose postsynaptic spike is first; at least 0.
+      tau_plus: time constant of potentiation in timesteps, above 0.
+      tau_minus: time constant of depression in timesteps, above 0.
 
     Raises:
-      ValueError: naming the number that is out of its range.
+      ValueError: naming the parameter that is out of its range.
     """
     for name, value in (("a_plus", a_plus), ("a_minus", a_minus)):
         check_value(name, value, lambda x: np.isfinite(x) & (x >= 0), "it finite and at least 0")
@@ -64,69 +68,69 @@ def make_stdp(
 
 
 def window(rule: STDP, delay: ArrayLike) -> jax.Array:
-    """Change of a weight by one pair whose postsynaptic spike comes `delay` timesteps later.
+    """Weight change by one pair whose postsynaptic spike is `delay` timesteps after the other.
 
     W(x) = A+ exp(-x / tau+) for x >= 0 and -A- exp(x / tau-) for x < 0.
 
-    Source: He et al. 2024, eq. 20, with the signs of Sjöström and Gerstner: as printed it grows
-    without bound where x < 0, and does not weaken.
+    Source: He et al. 2024, eq. 20, with the signs of Sjöström and Gerstner: as printed, the change
+    for x < 0 grows without bound and is no depression.
     Choice: spikes of one timestep are causal, W(0) = A+; eq. 20 leaves W(0) open.
 
     Args:
-      rule: the numbers.
+      rule: parameters.
       delay: in timesteps, any shape.
 
     Raises:
       Nothing.
     """
     delay = jnp.asarray(delay)
-    gain = rule.a_plus * jnp.exp(-jnp.abs(delay) / rule.tau_plus)
-    loss = rule.a_minus * jnp.exp(-jnp.abs(delay) / rule.tau_minus)
-    return jnp.where(delay >= 0, gain, -loss)
+    potentiation = rule.a_plus * jnp.exp(-jnp.abs(delay) / rule.tau_plus)
+    depression = rule.a_minus * jnp.exp(-jnp.abs(delay) / rule.tau_minus)
+    return jnp.where(delay >= 0, potentiation, -depression)
 
 
 def init_traces(pre: tuple[int, ...], post: tuple[int, ...]) -> Traces:
-    """Traces before the first spike, of shapes `pre` and `post`."""
+    """Return traces of shapes `pre` and `post` before the first spike: zeros."""
     return Traces(jnp.zeros(pre), jnp.zeros(post))
 
 
 def step_traces(
     rule: STDP, traces: Traces, pre: jax.Array, post: jax.Array
 ) -> tuple[Traces, jax.Array]:
-    """One timestep: the change of the weights `[..., N, M]` by its spikes.
+    """Advance the traces by one timestep; return them and the weight change `[..., N, M]`.
 
-    The traces decay by exp(-1 / tau) a timestep. A presynaptic spike then joins its trace,
-    a postsynaptic spike strengthens by A+ times that trace, a presynaptic one weakens by A-
-    times the postsynaptic trace, and at last the postsynaptic spike joins its own.
+    Both traces decay by exp(-1 / tau). A presynaptic spike is then added to its trace. A
+    postsynaptic spike changes the weight by A+ times the presynaptic trace, and a presynaptic
+    spike by -A- times the postsynaptic trace. Last, the postsynaptic spike is added to its trace.
 
     Source: He et al. 2024, eq. 19, as the sum over all pairs of a synapse, in the form of
-    Morrison et al. 2008; as printed it also sums over neurons, and pairs equal places only.
-    Choice: spikes of a timestep meet once, as causal. A spike of -1 counts with its sign, in
-    its trace and as an event, so a pair of opposite signs changes the weight the other way.
+    Morrison et al. 2008; as printed it also sums over neurons, and pairs only the n-th spikes.
+    Choice: two spikes of the same timestep count as one causal pair. A spike of -1 counts with
+    its sign, so a pair of opposite signs changes the weight in the opposite direction.
 
     Args:
-      rule: the numbers.
-      traces: what is left of earlier spikes.
-      pre: spikes -1, 0 or 1, `[..., N]`.
-      post: spikes, `[..., M]`.
+      rule: parameters.
+      traces: after the timestep before.
+      pre: presynaptic spikes -1, 0 or 1, `[..., N]`.
+      post: postsynaptic spikes, `[..., M]`.
 
     Raises:
       TypeError: from JAX, if shapes do not fit.
     """
-    before = traces.pre * jnp.exp(-1 / rule.tau_plus) + pre
-    after = traces.post * jnp.exp(-1 / rule.tau_minus)
-    gain = rule.a_plus * before[..., :, None] * post[..., None, :]
-    loss = rule.a_minus * pre[..., :, None] * after[..., None, :]
-    return Traces(before, after + post), gain - loss
+    pre_trace = traces.pre * jnp.exp(-1 / rule.tau_plus) + pre
+    post_trace = traces.post * jnp.exp(-1 / rule.tau_minus)
+    potentiation = rule.a_plus * pre_trace[..., :, None] * post[..., None, :]
+    depression = rule.a_minus * pre[..., :, None] * post_trace[..., None, :]
+    return Traces(pre_trace, post_trace + post), potentiation - depression
 
 
-def change(rule: STDP, pre: jax.Array, post: jax.Array) -> jax.Array:
-    """Change of the weights `[..., N, M]` by whole trains, the double sum of eq. 19.
+def weight_change(rule: STDP, pre: jax.Array, post: jax.Array) -> jax.Array:
+    """Weight change `[..., N, M]` by whole spike trains, the double sum of eq. 19.
 
     Args:
-      rule: the numbers.
-      pre: spikes -1, 0 or 1, `[T, ..., N]`.
-      post: spikes, `[T, ..., M]`.
+      rule: parameters.
+      pre: presynaptic spikes -1, 0 or 1, `[T, ..., N]`.
+      post: postsynaptic spikes, `[T, ..., M]`.
 
     Raises:
       ValueError: from JAX, if the trains differ in length.
@@ -136,8 +140,8 @@ def change(rule: STDP, pre: jax.Array, post: jax.Array) -> jax.Array:
         carry: tuple[Traces, jax.Array], spikes: tuple[jax.Array, jax.Array]
     ) -> tuple[tuple[Traces, jax.Array], None]:
         traces, total = carry
-        traces, changed = step_traces(rule, traces, *spikes)
-        return (traces, total + changed), None
+        traces, change = step_traces(rule, traces, *spikes)
+        return (traces, total + change), None
 
     start = init_traces(pre.shape[1:], post.shape[1:])
     zero = jnp.zeros((*pre.shape[1:], post.shape[-1]))

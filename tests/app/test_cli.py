@@ -10,7 +10,7 @@ from snnjax.app import cli
 from snnjax.app.configurations import TrainConfig
 from snnjax.app.pipeline import default_folder
 from snnjax.io import checkpoint, datasets
-from snnjax.training import fitting
+from snnjax.training import fitting, resuming
 
 pytest.importorskip("mlxtend")
 
@@ -164,17 +164,17 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     options = ["train", "--epochs", "2", "--max-images", "600", "--output"]
     assert cli.main([*options, str(whole)]) == 0
-    keep = fitting._keep
+    save = resuming.save_progress
 
-    def keep_then_stop(*arguments):
-        keep(*arguments)
+    def save_then_stop(*arguments):
+        save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_keep", keep_then_stop)
+    monkeypatch.setattr(resuming, "save_progress", save_then_stop)
     assert cli.main([*options, str(killed)]) == 130
     assert "goes on from its last whole epoch" in capsys.readouterr().err
     assert not (killed / "ann.safetensors").exists()
-    monkeypatch.setattr(fitting, "_keep", keep)
+    monkeypatch.setattr(resuming, "save_progress", save)
     assert cli.main([*options, str(killed)]) == 0
     first, second = ((f / "ann.safetensors").read_bytes() for f in (whole, killed))
     assert first == second

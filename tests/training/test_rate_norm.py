@@ -62,16 +62,16 @@ def test_the_largest_output_is_a_running_mean_of_batch_maxima():
     np.testing.assert_allclose(rates, [[0.5 / share]], atol=1e-5)
 
 
-def test_the_second_stage_changes_shares_only_and_shortens(first_stage):
+def test_the_second_stage_changes_shares_only_and_makes_inference_faster(first_stage):
     _, found, images = first_stage
-    shorter = rate_norm.shorten(MODULE.apply, found, images, epochs=20, batch_size=32, weight=1.0,
-                                progress=False)  # fmt: skip
+    settings = {"epochs": 20, "batch_size": 32, "weight": 1.0, "progress": False}
+    faster = rate_norm.train_shares(MODULE.apply, found, images, **settings)
     for path in PATHS:
-        share = float(shorter["params"][path]["share"])
-        assert share < rate_norm.START
+        share = float(faster["params"][path]["share"])
+        assert share < rate_norm.INITIAL_LOGIT
     unchanged = {
-        **shorter,
-        "params": {**shorter["params"], **{p: found["params"][p] for p in PATHS}},
+        **faster,
+        "params": {**faster["params"], **{p: found["params"][p] for p in PATHS}},
     }
     jax.tree.map(np.testing.assert_array_equal, unchanged, dict(found))
 
@@ -81,16 +81,15 @@ def test_the_second_stage_changes_shares_only_and_shortens(first_stage):
         rates = [caught[path]["rate"][0] for path in PATHS]
         return float(np.mean([r.sum() / jnp.square(r).sum() for r in rates]))
 
-    assert slowness(shorter) < slowness(found)
-    again = rate_norm.shorten(MODULE.apply, found, images, epochs=20, batch_size=32, weight=1.0,
-                              progress=False)  # fmt: skip
-    jax.tree.map(np.testing.assert_array_equal, again, shorter)
+    assert slowness(faster) < slowness(found)
+    again = rate_norm.train_shares(MODULE.apply, found, images, **settings)
+    jax.tree.map(np.testing.assert_array_equal, again, faster)
 
 
 def test_the_loss_by_hand():
-    whole, logits = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, 1.0]])
+    target, logits = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, 1.0]])
     rates = [jnp.array([[0.5, 0.5]]), jnp.array([[1.0, 0.0]])]
-    loss = rate_norm.rate_inference_loss(whole, logits, rates, 0.5)
+    loss = rate_norm.rate_inference_loss(target, logits, rates, 0.5)
     assert float(loss) == pytest.approx(1 - 1 / np.sqrt(2) + 0.5 * (1 / 0.5 + 1) / 2, abs=1e-4)
 
 
@@ -119,4 +118,4 @@ def test_rates_convert_with_weights_unchanged_and_come_as_one_over_t(first_stage
 def test_bad_input_is_named(first_stage, change):
     _, variables, images = first_stage
     with pytest.raises(ValueError, match="want a weight of at least 0, an epoch or more"):
-        rate_norm.shorten(MODULE.apply, variables, images, progress=False, **change)
+        rate_norm.train_shares(MODULE.apply, variables, images, progress=False, **change)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnjax.training import stdp
-from snnjax.training.stdp import change, make_stdp, window
+from snnjax.training.stdp import make_stdp, weight_change, window
 
 
 def train(times, length=40):
@@ -18,7 +18,7 @@ def train(times, length=40):
 def test_the_closed_form():
     """Four pairs of two trains, in float32, from a weight of 0.5."""
     rule = make_stdp(a_plus=0.01, a_minus=0.012, tau_plus=20, tau_minus=20)
-    weight = 0.5 + change(rule, train([5, 30]), train([10, 28]))
+    weight = 0.5 + weight_change(rule, train([5, 30]), train([10, 28]))
     np.testing.assert_allclose(weight, 0.4956818, atol=1e-6)
 
 
@@ -47,14 +47,14 @@ def test_traces_are_the_double_sum(seed, numbers, signed):
         **dict(zip(("a_plus", "a_minus", "tau_plus", "tau_minus"), numbers, strict=True))
     )
     wanted = pairs(rule, pre, post)
-    found = change(rule, jnp.asarray(pre, jnp.float32), jnp.asarray(post, jnp.float32))
+    found = weight_change(rule, jnp.asarray(pre, jnp.float32), jnp.asarray(post, jnp.float32))
     np.testing.assert_allclose(found, wanted, atol=2e-4)
 
 
 def test_the_window_is_what_two_spikes_do():
     rule = make_stdp(a_plus=0.3, a_minus=0.2, tau_plus=4, tau_minus=7)
     delays = np.arange(-15, 16)
-    measured = [float(change(rule, train([20]), train([20 + d]))[0, 0]) for d in delays]
+    measured = [float(weight_change(rule, train([20]), train([20 + d]))[0, 0]) for d in delays]
     np.testing.assert_allclose(measured, window(rule, delays), atol=1e-6)
     assert window(rule, 0) == rule.a_plus
     assert window(rule, -1) < 0 < window(rule, 1)
@@ -64,10 +64,10 @@ def test_the_window_is_what_two_spikes_do():
 def test_a_negative_spike_reverses_its_pairs_and_two_do_not():
     rule = make_stdp(a_plus=0.3, a_minus=0.2)
     pre, post = train([3, 9]), train([5, 8])
-    there = change(rule, pre, post)
-    np.testing.assert_allclose(change(rule, -pre, post), -there)
-    np.testing.assert_allclose(change(rule, pre, -post), -there)
-    np.testing.assert_allclose(change(rule, -pre, -post), there)
+    there = weight_change(rule, pre, post)
+    np.testing.assert_allclose(weight_change(rule, -pre, post), -there)
+    np.testing.assert_allclose(weight_change(rule, pre, -post), -there)
+    np.testing.assert_allclose(weight_change(rule, -pre, -post), there)
 
 
 def test_batches_are_independent_and_everything_is_traced():
@@ -75,12 +75,12 @@ def test_batches_are_independent_and_everything_is_traced():
     pre = jnp.asarray(draw.integers(-1, 2, (9, 4, 3)), jnp.float32)
     post = jnp.asarray(draw.integers(0, 2, (9, 4, 5)), jnp.float32)
     rule = make_stdp()
-    whole = change(rule, pre, post)
+    whole = weight_change(rule, pre, post)
     assert whole.shape == (4, 3, 5)
     for i in range(4):
-        np.testing.assert_allclose(whole[i], change(rule, pre[:, i], post[:, i]), atol=1e-6)
+        np.testing.assert_allclose(whole[i], weight_change(rule, pre[:, i], post[:, i]), atol=1e-6)
     taus = jnp.array([2.0, 5.0])
-    mapped = jax.vmap(lambda tau: change(make_stdp(tau_plus=tau), pre, post))(taus)
+    mapped = jax.vmap(lambda tau: weight_change(make_stdp(tau_plus=tau), pre, post))(taus)
     np.testing.assert_allclose(mapped[1], whole, atol=1e-6)
 
 
