@@ -1,11 +1,14 @@
 """Small networks with every kind of layer, for the tests."""
 
+from functools import lru_cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
+from snnjax.snn import spiking
 
 
 def residual_network(learn="nothing"):
@@ -87,7 +90,14 @@ def dense_network(alpha=0.25, theta=1.0):
 
 def random_variables(network, shape, seed=0):
     """Parameters and statistics away from their initial values, so that nothing is neutral."""
-    variables = ANN(network.layers).init(jax.random.key(seed), jnp.zeros((1, *shape)))
+    return jax.tree.map(lambda leaf: leaf, _random_variables(network, shape, seed))  # new dicts
+
+
+@lru_cache(maxsize=64)
+def _random_variables(network, shape, seed):
+    # Under jit the pass through the network, whose result nobody needs, is not compiled.
+    init = jax.jit(ANN(network.layers).init)
+    variables = init(jax.random.key(seed), jnp.zeros((1, *shape)))
     draw = np.random.default_rng(seed)
     variables = jax.tree.map(
         lambda leaf: leaf + jnp.asarray(draw.normal(0, 0.2, leaf.shape), jnp.float32), variables
@@ -103,8 +113,22 @@ def random_images(count, shape, seed=0):
     return np.random.default_rng(seed).uniform(0, 1, (count, *shape)).astype(np.float32)
 
 
+@partial(jax.jit, static_argnames=("network", "levels"))
+def ann_logits(network, variables, images, levels=None):
+    """Logits `[B, K]` of the ANN, in one compilation."""
+    return ANN(network.layers).apply(variables, images, levels=levels)
+
+
+rates = jax.jit(spiking.rates, static_argnames=("network", "levels"))
+limit = jax.jit(spiking.limit, static_argnames=("network", "levels"))
+
+
 def spike_train(model, params, currents):
     """Spikes `[T, ...]` of a neuron at rest that is sent `currents` `[T, ...]`."""
-    currents = jnp.asarray(currents, jnp.float32)
+    return _spike_train(model, params, jnp.asarray(currents, jnp.float32))
+
+
+@partial(jax.jit, static_argnames="model")
+def _spike_train(model, params, currents):
     state = model.init(params, currents.shape[1:])
     return jax.lax.scan(lambda s, j: model.step(params, s, j), state, currents)[1]

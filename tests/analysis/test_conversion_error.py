@@ -3,7 +3,13 @@
 import jax
 import numpy as np
 import pytest
-from examples import branching_network, random_images, random_variables, residual_network
+from examples import (
+    branching_network,
+    random_images,
+    random_variables,
+    rates,
+    residual_network,
+)
 from paths import EXPERIMENTS
 
 from snnjax import convert, measure_scales, simulate
@@ -12,7 +18,6 @@ from snnjax.analysis.error_decomposition import ERROR_PARTS
 from snnjax.app import pipeline
 from snnjax.io import datasets
 from snnjax.networks import architecture as arch
-from snnjax.snn import spiking
 from snnjax.snn.encoding import RATE
 from snnjax.snn.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
 
@@ -28,17 +33,17 @@ def test_the_parts_add_up_to_the_error_of_a_recorded_simulation(kind, neuron):
     settings = {"num_steps": 6, "neuron": neuron, "encoding": RATE, "key": key}
     report = measure_conversion_error(network, params, images, batch_size=2, **settings)
     result = simulate(network, params, images, record=True, **settings)
-    rates, logits = spiking.rates(network, params, images)
+    wanted, logits = rates(network, params, images)
     for path, layer in report.layers.items():
         spikes = np.asarray(result.recording[path])
-        error = spikes.mean(0) - np.asarray(rates[path])
+        error = spikes.mean(0) - np.asarray(wanted[path])
         assert layer.error == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-4)
         means = sum(layer.parts[part][1] for part in ERROR_PARTS)
         assert means == pytest.approx(error.mean(), abs=1e-5)
         assert layer.residue < 1e-5
         assert layer.rate == pytest.approx(spikes.mean(), abs=1e-6)
         assert layer.spikes == pytest.approx(np.abs(spikes).mean(), abs=1e-6)
-        expected = np.corrcoef(spikes.mean(0).ravel(), np.asarray(rates[path]).ravel())[0, 1]
+        expected = np.corrcoef(spikes.mean(0).ravel(), np.asarray(wanted[path]).ravel())[0, 1]
         assert layer.correlation == pytest.approx(expected, abs=1e-4)
         assert layer.silent == pytest.approx(1 - spikes.any((0, 1)).mean())
         assert layer.saturated == pytest.approx((spikes != 0).all(0).mean())

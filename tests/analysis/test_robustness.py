@@ -3,11 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from examples import dense_network, random_images, random_variables
+from examples import dense_network, limit, random_images, random_variables
 
 from snnjax.analysis.robustness import correct_answers_under_noise
 from snnjax.conversion.conversion import convert
-from snnjax.snn import spiking
 from snnjax.snn.encoding import CONSTANT, RATE
 from snnjax.snn.noise import make_noise
 from snnjax.snn.readout import COUNT, LEAKY, leaky_layer
@@ -21,7 +20,7 @@ def test_one_program_gives_the_answers_of_separate_simulations():
     network = dense_network()
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0)
     images, first = random_images(60, SHAPE), 7
-    labels = jnp.argmax(spiking.limit(network, params, images), -1)  # the clean ANN is right
+    labels = jnp.argmax(limit(network, params, images), -1)  # the clean ANN is right
     layers = jax.vmap(lambda leak: leaky_layer(jnp.eye(3), leak=leak))(LEAKS)
     noise = make_noise(DENSITIES, steps=1, out_of=2)
     found = correct_answers_under_noise(
@@ -36,7 +35,7 @@ def test_one_program_gives_the_answers_of_separate_simulations():
         frames = [
             frame(KEY, images, 1.0, t, encoding=RATE, first=first, noise=one) for t in range(STEPS)
         ]
-        mean = spiking.limit(network, params, sum(frames) / STEPS)
+        mean = limit(network, params, sum(frames) / STEPS)
         np.testing.assert_array_equal(found["ann_mean"][d], mean.argmax(-1) == labels)
         for i, leak in enumerate(LEAKS):
             own = {**params, "readout": leaky_layer(np.eye(3), leak=leak)}
@@ -50,7 +49,7 @@ def test_without_noise_and_with_constant_input_both_anns_are_the_clean_one():
     network = dense_network()
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0)
     images = random_images(20, SHAPE)
-    labels = jnp.argmax(spiking.limit(network, params, images), -1)
+    labels = jnp.argmax(limit(network, params, images), -1)
     found = correct_answers_under_noise(
         network, params, {}, images, labels, make_noise(jnp.zeros(1)), KEY, num_steps=STEPS,
         encoding=CONSTANT,

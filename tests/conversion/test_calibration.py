@@ -2,13 +2,19 @@
 
 import numpy as np
 import pytest
-from examples import dense_network, random_images, random_variables, residual_network
+from examples import (
+    ann_logits,
+    dense_network,
+    limit,
+    random_images,
+    random_variables,
+    rates,
+    residual_network,
+)
 
 from snnjax.conversion import threshold_balancing
 from snnjax.conversion.calibration import calibrate
 from snnjax.conversion.conversion import convert
-from snnjax.networks.ann import ANN
-from snnjax.snn import spiking
 from snnjax.snn.neuron import DOUBLE_THRESHOLD
 from snnjax.snn.simulation import simulate
 
@@ -23,7 +29,7 @@ def converted(network, shape, images, num_steps):
 
 def rate_errors(network, params, images, num_steps):
     """The ANN's mean activation minus the mean firing rate of each neuron, by path."""
-    activations, _ = spiking.rates(network, params, images)
+    activations, _ = rates(network, params, images)
     spikes = simulate(
         network, params, images, num_steps=num_steps, neuron=DOUBLE_THRESHOLD, record=True
     ).recording
@@ -85,10 +91,10 @@ def test_the_ann_read_from_calibrated_parameters_is_unchanged():
     network = dense_network(alpha=0.0, theta=np.inf)
     images = random_images(60, SHAPE)
     variables, params = converted(network, SHAPE, images, 8)
-    logits = ANN(network.layers).apply(variables, images)
+    logits = ann_logits(network, variables, images)
     for correction in ("shift", "potential"):
         calibrated = calibrate(network, params, images, num_steps=8, correction=correction)
-        np.testing.assert_allclose(spiking.limit(network, calibrated, images), logits, atol=1e-4)
+        np.testing.assert_allclose(limit(network, calibrated, images), logits, atol=1e-4)
 
 
 def test_bad_input_is_named():

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from examples import (
+    ann_logits,
     branching_network,
     dense_network,
+    limit,
     random_images,
     random_variables,
     residual_network,
@@ -22,18 +24,25 @@ from snnjax.snn import encoding, neuron, simulation, spiking
 SHAPE = (8, 8, 3)
 
 
-@pytest.mark.parametrize("kind", [residual_network, branching_network])
-@pytest.mark.parametrize("learn", ["nothing", "layer", "channel"])
-@pytest.mark.parametrize("levels", [None, 5])
-@pytest.mark.parametrize(("gain", "threshold"), [(1.0, 1.0), (0.5, 3.0)])
+@pytest.mark.parametrize(
+    ("kind", "learn", "levels", "gain", "threshold"),
+    [  # each pair of values of two parameters is in one case at least
+        (residual_network, "nothing", None, 1.0, 1.0),
+        (residual_network, "layer", 5, 1.0, 1.0),
+        (residual_network, "channel", None, 0.5, 3.0),
+        (branching_network, "nothing", 5, 0.5, 3.0),
+        (branching_network, "layer", None, 0.5, 3.0),
+        (branching_network, "channel", 5, 1.0, 1.0),
+    ],
+)
 def test_the_limit_of_the_spiking_network_is_the_ann(kind, learn, levels, gain, threshold):
     """Eqs. 11 and 16 with batch norm, residuals, groups, pooling, gain and threshold."""
     network = kind(learn)
     variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)
     params = convert(network, variables, gain=gain, threshold=threshold)
-    logits = ANN(network.layers).apply(variables, images, levels=levels)
-    limit = spiking.limit(network, params, images, levels=levels)
-    np.testing.assert_allclose(limit, logits, atol=2e-5 * float(jnp.abs(logits).max()) + 1e-6)
+    logits = ann_logits(network, variables, images, levels=levels)
+    found = limit(network, params, images, levels=levels)
+    np.testing.assert_allclose(found, logits, atol=2e-5 * float(jnp.abs(logits).max()) + 1e-6)
 
 
 @pytest.mark.parametrize("kind", [residual_network, branching_network])
@@ -44,9 +53,7 @@ def test_a_network_with_branches_is_the_same_out_of_a_file(tmp_path, kind):
     params = convert(network, checkpoint.load(tmp_path / "ann", kind="ann").tree)
     checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
     kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
-    np.testing.assert_array_equal(
-        spiking.limit(network, kept, images), spiking.limit(network, params, images)
-    )
+    np.testing.assert_array_equal(limit(network, kept, images), limit(network, params, images))
 
 
 @pytest.mark.parametrize("kind", [residual_network, branching_network])
@@ -54,13 +61,14 @@ def test_a_network_with_branches_is_the_same_out_of_a_file(tmp_path, kind):
 def test_the_error_of_a_network_with_branches_falls_with_time(model, kind):
     network = kind()
     variables, images = random_variables(network, SHAPE), random_images(4, SHAPE)
-    logits = ANN(network.layers).apply(variables, images)
+    logits = ann_logits(network, variables, images)
     params = convert(network, variables)
     values = simulation.simulate(network, params, images, num_steps=512, neuron=model).values
     error = jnp.abs(values - logits).mean((1, 2))
     assert error[511] < error[7] / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in arch.NETWORKS if not n.startswith("net")])
 def test_the_error_of_every_deep_network_falls_as_one_over_time(name):
     """Random weights, batch statistics of the images, a bound that few outputs reach."""
@@ -70,7 +78,7 @@ def test_the_error_of_every_deep_network_falls_as_one_over_time(name):
     settle = jax.jit(lambda v: module.apply(v, images, train=True, mutable=["batch_stats"])[1])
     for _ in range(40):  # the running statistics keep 0.9 of themselves each time
         variables = {**variables, **settle(variables)}
-    logits = module.apply(variables, images)
+    logits = ann_logits(network, variables, images)
     params = convert(network, variables)
     values = simulation.simulate(network, params, images, num_steps=512).values
     error = jnp.abs(values - logits).mean((1, 2)) / jnp.abs(logits).mean()
@@ -115,14 +123,14 @@ def test_normalised_images_are_raw_ones_with_other_weights_and_a_grey_border(fir
     network = arch.Network("first", (NORMALISE, *first))
     variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)
     params = convert(network, variables, gain=gain)
-    wanted = ANN(network.layers).apply(variables, images)
-    np.testing.assert_allclose(spiking.limit(network, params, images), wanted, atol=1e-5)
+    wanted = ann_logits(network, variables, images)
+    np.testing.assert_allclose(limit(network, params, images), wanted, atol=1e-5)
     steady = simulation.simulate(network, params, images, num_steps=3).values[-1]
     np.testing.assert_allclose(steady, wanted, atol=1e-5)
     for layer in params["layers"].values():
         if "border" in layer:
             layer["border"] = jnp.zeros(3)
-            black = spiking.limit(network, params, images)
+            black = limit(network, params, images)
             inside = np.s_[:, 2:-2, 2:-2] if len(first) > 1 else np.s_[:, 2:3, 1:2]
             if "pool" not in "".join(params["layers"]):
                 np.testing.assert_allclose(black[inside], wanted[inside], atol=1e-5)
@@ -167,8 +175,8 @@ def test_a_relu_network_needs_measured_scales_and_then_converts():
         convert(network, variables)
     scales = measure_scales(network, variables, images)
     params = convert(network, variables, scales=scales)
-    logits = ANN(network.layers).apply(variables, images)
-    np.testing.assert_allclose(spiking.limit(network, params, images), logits, atol=1e-5)
+    logits = ann_logits(network, variables, images)
+    np.testing.assert_allclose(limit(network, params, images), logits, atol=1e-5)
     result = simulation.simulate(network, params, images, num_steps=400, record=True)
     np.testing.assert_allclose(result.values[-1], logits, atol=0.05)
     for spikes in result.recording.values():  # a spike may be taken back, never more
@@ -187,7 +195,7 @@ def test_scales_are_percentiles_of_what_is_not_zero():
 def test_the_output_scale_is_the_largest_logit():
     network = dense_network()
     variables, images = random_variables(network, (4, 4, 1)), random_images(20, (4, 4, 1))
-    logits = ANN(network.layers).apply(variables, images)
+    logits = ann_logits(network, variables, images)
     scale = measure_output_scale(network, variables, images)
     assert scale == pytest.approx(float(jnp.abs(logits).max()))
 

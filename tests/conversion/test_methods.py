@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from examples import dense_network, random_images, random_variables, residual_network, spike_train
+from examples import (
+    ann_logits,
+    dense_network,
+    limit,
+    random_images,
+    random_variables,
+    residual_network,
+    spike_train,
+)
 
 from snnjax.app import cli, configurations
 from snnjax.app.configurations import ConvertConfig, TrainConfig
@@ -83,7 +91,7 @@ def test_qcfs_is_its_quantised_ann_at_as_many_steps_as_levels(levels):
     images = np.round(random_images(20, SHAPE) * 16) / 16
     params = convert(network, variables, initial=0.5)
     result = simulate(network, params, images, num_steps=levels, neuron=DOUBLE_THRESHOLD)
-    logits = ANN(layers).apply(variables, images, levels=levels)
+    logits = ann_logits(network, variables, images, levels=levels)
     np.testing.assert_allclose(result.values[-1], logits, atol=1e-5)
 
 
@@ -259,7 +267,7 @@ def test_the_shift_of_th_relu_rounds_where_flooring_would_be(steps):
     images = np.round(random_images(20, SHAPE) * 16) / 16
     params = convert(network, variables, initial=0.0, shift=1 / (2 * steps), threshold=4.0)
     result = simulate(network, params, images, num_steps=steps, neuron=DOUBLE_THRESHOLD)
-    logits = ANN(layers).apply(variables, images, levels=steps)
+    logits = ann_logits(network, variables, images, levels=steps)
     np.testing.assert_allclose(result.values[-1], logits, atol=1e-5)
 
 
@@ -275,18 +283,18 @@ def test_wang_2023_is_its_step_relu_network_at_one_timestep():
     largest = max(float(jnp.max(leaf)) for leaf in jax.tree.leaves(caught["intermediates"]))
     assert 0.25 < largest < 20 * 0.25
     np.testing.assert_allclose(result.values[0], logits, atol=1e-5)
-    np.testing.assert_allclose(spiking.limit(network, params, images), logits, atol=1e-5)
+    np.testing.assert_allclose(limit(network, params, images), logits, atol=1e-5)
 
 
 def test_the_ann_read_from_a_conversion_is_the_trained_one_whatever_the_scales():
     network, images = dense_network(alpha=0.0, theta=np.inf), random_images(30, SHAPE)
     variables = random_variables(network, SHAPE)
-    logits = ANN(network.layers).apply(variables, images)
+    logits = ann_logits(network, variables, images)
     for name, rule in threshold_balancing.BALANCING_RULES.items():
         steps = {"num_steps": 4} if name == "least_error" else {}
         scales = rule(network, variables, images[:5], **steps)
         params = convert(network, variables, scales=scales, initial=0.25, shift=0.125)
-        np.testing.assert_allclose(spiking.limit(network, params, images), logits, atol=1e-4)
+        np.testing.assert_allclose(limit(network, params, images), logits, atol=1e-4)
 
 
 def test_a_new_method_costs_one_compile_for_each_shape():

@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from examples import random_images
+from examples import ann_logits, limit, random_images
 
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.snn import spiking
 from snnjax.snn.neuron import DOUBLE_THRESHOLD
 from snnjax.snn.simulation import simulate
 from snnjax.training import fitting, rate_norm
@@ -26,7 +25,7 @@ PATHS = ("01_activation", "04_activation")
 
 @pytest.fixture(scope="module")
 def first_stage():
-    start = MODULE.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
+    start = jax.jit(MODULE.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)))
     images = (random_images(64, SHAPE) * 255).astype(np.uint8)
     labels = np.random.default_rng(0).integers(0, 3, 64).astype(np.int32)
     config = TrainingConfig(epochs=3, batch_size=16, levels=0, max_shift=0)
@@ -98,8 +97,8 @@ def test_rates_convert_with_weights_unchanged_and_come_as_one_over_t(first_stage
     _, variables, _ = first_stage
     images = random_images(20, SHAPE, seed=3)
     params = convert(NETWORK, variables, initial=0.0)
-    logits = MODULE.apply(variables, images)
-    np.testing.assert_allclose(spiking.limit(NETWORK, params, images), logits, atol=1e-5)
+    logits = ann_logits(NETWORK, variables, images)
+    np.testing.assert_allclose(limit(NETWORK, params, images), logits, atol=1e-5)
     last = params["layers"]["05_dense"]["kernel"]
     np.testing.assert_array_equal(last, variables["params"]["05_dense"]["kernel"])
     errors = [

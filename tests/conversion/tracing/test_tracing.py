@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from examples import ann_logits, limit
 from flax import nnx
 
 from snnjax import convert, measure_scales, simulate, trace
 from snnjax.networks import architecture as arch
 from snnjax.networks.activations import sth_leaky_relu
-from snnjax.networks.ann import ANN
-from snnjax.snn import spiking
 
 KEY = jax.random.key(0)
 
@@ -189,16 +188,14 @@ def as_images(x):
 def test_the_rates_of_a_traced_network_approach_its_ann_as_one_over_time(model):
     apply, params, x = model()
     traced = trace(apply, params, x[:2])
-    logits = apply(params, x)
+    logits = jax.jit(apply)(params, x)
     shown = as_images(x)
     np.testing.assert_allclose(
-        ANN(traced.network.layers).apply(traced.variables, shown), logits, rtol=1e-4, atol=1e-4
+        ann_logits(traced.network, traced.variables, shown), logits, rtol=1e-4, atol=1e-4
     )
     scales = measure_scales(traced.network, traced.variables, shown)
     snn = convert(traced.network, traced.variables, scales=scales)
-    np.testing.assert_allclose(
-        spiking.limit(traced.network, snn, shown), logits, rtol=1e-3, atol=1e-3
-    )
+    np.testing.assert_allclose(limit(traced.network, snn, shown), logits, rtol=1e-3, atol=1e-3)
     values = simulate(traced.network, snn, shown, num_steps=512).values
     error = jnp.abs(values - logits).mean((1, 2))
     assert error[511] < error[7] / 6
