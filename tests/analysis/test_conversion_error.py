@@ -24,8 +24,15 @@ from snnjax.snn.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
 SHAPE = (8, 8, 3)
 
 
-@pytest.mark.parametrize("neuron", [DOUBLE_THRESHOLD, EXACT_CHARGE])
-@pytest.mark.parametrize("kind", [residual_network, branching_network])
+@pytest.mark.parametrize(
+    ("kind", "neuron"),
+    [
+        (residual_network, EXACT_CHARGE),
+        (branching_network, DOUBLE_THRESHOLD),
+        pytest.param(residual_network, DOUBLE_THRESHOLD, marks=pytest.mark.slow),
+        pytest.param(branching_network, EXACT_CHARGE, marks=pytest.mark.slow),
+    ],
+)
 def test_the_parts_add_up_to_the_error_of_a_recorded_simulation(kind, neuron):
     network = kind()
     params = convert(network, random_variables(network, SHAPE))
@@ -55,7 +62,9 @@ def test_the_parts_add_up_to_the_error_of_a_recorded_simulation(kind, neuron):
     ("file", "layers"),
     [
         ("mnist_latency/parameters/net2-seed0", 2),
-        ("cifar10_latency/parameters/resnet20-sth_leaky_relu-seed0", 19),
+        pytest.param(
+            "cifar10_latency/parameters/resnet20-sth_leaky_relu-seed0", 19, marks=pytest.mark.slow
+        ),
     ],
     ids=["net2-on-digits", "resnet20-on-noise"],
 )

@@ -36,6 +36,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_job_of_make_run(tmp_path, capsys):
     """mnist5k with every default, as `make run` runs it."""
     assert cli.main(["run"]) == 0
@@ -96,6 +97,7 @@ def test_a_training_goes_on_from_another_ones_network(stages, tmp_path, capsys):
     assert wanted in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_readout_learns_and_is_simulated(stages, tmp_path, capsys):
     """mnist5k has fewer training images than learning takes by default, and takes all of them."""
     snn = str(stages / "snn.safetensors")
@@ -136,7 +138,9 @@ def test_run_lets_the_readout_learn_and_keeps_what_helps(tmp_path, capsys, caplo
     assert (weights == np.eye(10)).all() != learnt["kept"]
 
 
-@pytest.mark.parametrize("encoding", ["rate", "deterministic"])
+@pytest.mark.parametrize(
+    "encoding", ["rate", pytest.param("deterministic", marks=pytest.mark.slow)]
+)
 def test_accuracy_depends_on_the_seed_and_not_on_the_batch(stages, encoding):
     curves = []
     for name, batch, seed in (("a", 128, 0), ("b", 333, 0), ("c", 128, 1)):
@@ -160,6 +164,7 @@ def test_the_ann_of_the_files_is_the_ann_that_was_trained(stages):
     assert record["ann_smooth"] == pytest.approx(trained["smooth"], abs=0.002)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, capsys):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     options = ["train", "--epochs", "2", "--max-images", "600", "--output"]

@@ -37,6 +37,7 @@ def run(name, monkeypatch):
     return names, outputs
 
 
+@pytest.mark.slow
 def test_first_steps(monkeypatch):
     names, outputs = run("first_steps", monkeypatch)
     assert names["ann"] > 0.93
@@ -46,6 +47,7 @@ def test_first_steps(monkeypatch):
     assert outputs[-1].startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_your_own_model(monkeypatch, capsys):
     names, outputs = run("your_own_model", monkeypatch)
     printed = capsys.readouterr().out
@@ -60,6 +62,7 @@ def test_your_own_model(monkeypatch, capsys):
     assert "99th percentile" in outputs[-1]
 
 
+@pytest.mark.slow
 def test_sweeps(monkeypatch, capsys):
     names, outputs = run("sweeps", monkeypatch)
     assert capsys.readouterr().out == "compiling\n"
@@ -70,6 +73,7 @@ def test_sweeps(monkeypatch, capsys):
     assert outputs[-1].startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_stdp_readout(monkeypatch):
     names, outputs = run("stdp_readout", monkeypatch)
     assert names["accuracy"][-1] > 0.95

@@ -45,6 +45,7 @@ def prepared(monkeypatch):
         monkeypatch.setenv("TFDS_DATA_DIR", str(shared))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [CIFAR10, NOISE], ids=["table 3", "noise"])
 def test_several_networks_may_be_named_and_an_unknown_one_is_refused(folder):
     command = [sys.executable, str(folder / "run.py"), "--networks", "resnet20", "resnet21"]
@@ -54,6 +55,7 @@ def test_several_networks_may_be_named_and_an_unknown_one_is_refused(folder):
     assert 'Invalid value "resnet21" for --networks. Choose from:' in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
     smoke(CIFAR10, tmp_path, "--networks", "resnet20")
     (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
@@ -72,6 +74,7 @@ def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
     assert (tmp_path / "figures" / "resnet20.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_smoke_of_figure_7(tmp_path, prepared):
     smoke(RANGE, tmp_path)
     record = json.loads((tmp_path / "results" / "activation_range.json").read_text())
@@ -82,6 +85,7 @@ def test_smoke_of_figure_7(tmp_path, prepared):
     assert (tmp_path / "figures" / "activation_range.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_smoke_of_figures_8_and_9(tmp_path):
     smoke(NOISE, tmp_path)
     (row,) = json.loads((tmp_path / "results" / "noise.json").read_text())["rows"]
@@ -96,6 +100,7 @@ def test_smoke_of_figures_8_and_9(tmp_path):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_figures_4_and_5_are_drawn_from_spikes_and_the_rule(tmp_path):
     smoke(CODING, tmp_path, small=())
     record = json.loads((tmp_path / "results" / "coding.json").read_text())
@@ -117,6 +122,7 @@ def measured(output, *options, script="run.py"):
     return path
 
 
+@pytest.mark.slow
 def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
     path = measured(tmp_path)
     record = json.loads(path.read_text())
@@ -146,6 +152,7 @@ def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
     assert after["memory"][0]["memory_bytes"] == gone["memory_bytes"]
 
 
+@pytest.mark.slow
 def test_smoke_of_the_benchmark_beside_peers(tmp_path):
     """Every peer computes what we compute; a peer that does not would be a row that says so."""
     if not PEERS.is_file():
@@ -163,6 +170,7 @@ def test_smoke_of_the_benchmark_beside_peers(tmp_path):
     assert training["first_losses_difference"] < 1e-3
 
 
+@pytest.mark.slow
 def test_an_environment_of_peers_that_is_not_there_is_refused_at_once(tmp_path):
     command = [sys.executable, str(THROUGHPUT / "run.py"), "--smoke", "--peers", "nowhere/python"]
     done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True)
@@ -171,6 +179,7 @@ def test_an_environment_of_peers_that_is_not_there_is_refused_at_once(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_smoke_of_the_lowerings(tmp_path):
     path = measured(tmp_path, script="lowering.py")
     entries = json.loads(path.read_text())["entries"]
@@ -182,6 +191,7 @@ def test_smoke_of_the_lowerings(tmp_path):
     assert len((tmp_path / "results" / "lowering.md").read_text().splitlines()) == 2 + 4
 
 
+@pytest.mark.slow
 def test_smoke_of_the_comparison_and_its_plots(tmp_path):
     smoke(COMPARISON, tmp_path)
     path = tmp_path / "results" / "comparison.json"
@@ -204,6 +214,7 @@ def test_smoke_of_the_comparison_and_its_plots(tmp_path):
     assert path.read_text() == before
 
 
+@pytest.mark.slow
 def test_smoke_of_table_2_and_its_plots(tmp_path):
     smoke(FOLDER, tmp_path)
     rows = json.loads((tmp_path / "results" / "table2.json").read_text())["rows"]
@@ -263,6 +274,7 @@ def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
         comparison.recipe(path, Line("resnet20", "cos", "constant", 0))
 
 
+@pytest.mark.slow
 def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):
     """To the image on the machine of the record, and to three images elsewhere."""
     (wanted,) = [

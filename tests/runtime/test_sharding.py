@@ -9,6 +9,8 @@ import pytest
 from environments import environment
 from paths import TESTS
 
+pytestmark = pytest.mark.slow  # the fixture trains and evaluates twice, on one device and on eight
+
 
 @pytest.fixture(scope="module")
 def eight():

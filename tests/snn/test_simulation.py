@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from examples import (
+    ann_logits,
     branching_network,
     dense_network,
     random_images,
     random_variables,
+    rates,
     residual_network,
 )
 
@@ -86,9 +88,9 @@ def test_one_hidden_layer_is_the_quantised_ann_at_as_many_steps_as_levels(levels
     variables = dyadic(random_variables(network, SHAPE), 1 / 64)
     images = dyadic(random_images(20, SHAPE))
     values = simulate(network, convert(network, variables), images, num_steps=levels).values[-1]
-    logits = ANN(network.layers).apply(variables, images, levels=levels)
+    logits = ann_logits(network, variables, images, levels=levels)
     np.testing.assert_allclose(values, logits, atol=1e-5)
-    smooth = ANN(network.layers).apply(variables, images)
+    smooth = ann_logits(network, variables, images)
     assert float(jnp.abs(smooth - logits).max()) > 1e-2
 
 
@@ -178,18 +180,26 @@ def test_spikes_are_counted_as_they_are_recorded():
     )
 
 
-in_all_ways = pytest.mark.parametrize(
-    "how",
-    [
-        {},
-        {"encoding": RATE},
-        {"shown_steps": 3},
-        {"neuron": DOUBLE_THRESHOLD, "encoding": DETERMINISTIC},
-        {"neuron": NEURONS["residual-mask"], "pre_steps": 3},
-        {"neuron": NEURONS["offset"], "pre_steps": 2, "encoding": RATE},
-    ],
-    ids=["constant", "rate", "settles", "deterministic", "srp", "cos"],
-)
+WAYS = {
+    "constant": {},
+    "rate": {"encoding": RATE},
+    "settles": {"shown_steps": 3},
+    "deterministic": {"neuron": DOUBLE_THRESHOLD, "encoding": DETERMINISTIC},
+    "srp": {"neuron": NEURONS["residual-mask"], "pre_steps": 3},
+    "cos": {"neuron": NEURONS["offset"], "pre_steps": 2, "encoding": RATE},
+}
+
+
+def in_all_ways(name, values, quick):
+    """Cases of each value with each way to simulate; those not in `quick` are slow tests."""
+    cases = [
+        pytest.param(
+            value, how, id=f"{way}-{value}", marks=() if (value, way) in quick else pytest.mark.slow
+        )
+        for way, how in WAYS.items()
+        for value in values
+    ]
+    return pytest.mark.parametrize((name, "how"), cases)
 
 
 def assert_same_spikes(one, other, tolerance=1e-6):
@@ -199,8 +209,11 @@ def assert_same_spikes(one, other, tolerance=1e-6):
     np.testing.assert_allclose(one.values, other.values, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("chunk_steps", [2, 3, 7, 100])
-@in_all_ways
+@in_all_ways(
+    "chunk_steps",
+    [2, 3, 7, 100],
+    [*((3, way) for way in WAYS), *((n, "constant") for n in (2, 7, 100))],
+)
 def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(dense, how, chunk_steps):
     network, variables = dense
     params, images = convert(network, dyadic(variables)), dyadic(random_images(3, SHAPE))
@@ -211,8 +224,7 @@ def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(dense, how, chunk_
     assert_same_spikes(one, many)
 
 
-@pytest.mark.parametrize("place", range(7))
-@in_all_ways
+@in_all_ways("place", range(7), [(0, "constant"), (2, "settles"), (4, "srp"), (6, "rate")])
 def test_the_first_layers_alone_send_the_spikes_of_all_at_once(place, how, monkeypatch):
     network = replace(residual_network(), name=f"from {place}")  # compiled for this place
     assert len(network.layers) > 6
@@ -262,21 +274,32 @@ def normalised_network():
     return arch.Network("normalised", (normalise, *residual_network().layers))
 
 
+COUNTED = {
+    "constant": {},
+    "rate": {"encoding": RATE},
+    "settles": {"shown_steps": 3},
+    "rate-settles": {"shown_steps": 2, "encoding": RATE},
+    "integrate-and-fire": {"neuron": INTEGRATE_AND_FIRE, "encoding": DETERMINISTIC},
+}
+QUICK = [
+    *((dense_network, 3, way) for way in COUNTED), (dense_network, 1, "constant"),
+    (residual_network, 1, "settles"), (branching_network, 3, "constant"),
+    (normalised_network, 1, "integrate-and-fire"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "kind", [dense_network, residual_network, branching_network, normalised_network]
-)
-@pytest.mark.parametrize("chunk_steps", [1, 3])
-@pytest.mark.parametrize(
-    "how",
+    ("kind", "chunk_steps", "how"),
     [
-        {},
-        {"encoding": RATE},
-        {"shown_steps": 3},
-        {"shown_steps": 2, "encoding": RATE},
-        {"neuron": INTEGRATE_AND_FIRE, "encoding": DETERMINISTIC},
+        pytest.param(
+            kind, steps, how, id=f"{way}-{steps}-{kind.__name__}",
+            marks=() if (kind, steps, way) in QUICK else pytest.mark.slow,
+        )
+        for way, how in COUNTED.items()
+        for steps in (1, 3)
+        for kind in (dense_network, residual_network, branching_network, normalised_network)
     ],
-    ids=["constant", "rate", "settles", "rate-settles", "integrate-and-fire"],
-)
+)  # fmt: skip
 def test_counts_of_spikes_cause_what_the_spikes_do(kind, chunk_steps, how):
     """A leak of 1 leaks nothing, and goes by what each timestep's spikes cause."""
     network, shape = kind(), (8, 8, 3)
@@ -291,7 +314,15 @@ def test_counts_of_spikes_cause_what_the_spikes_do(kind, chunk_steps, how):
     assert_same_spikes(by_counts, by_spikes, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("name", NEURONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=() if name in ("exact-charge", "double-threshold") else pytest.mark.slow
+        )
+        for name in NEURONS
+    ],
+)
 def test_neurons_kept_by_rows_send_what_they_send_as_maps(name, monkeypatch):
     """With numbers for the layer, for each channel, and for each neuron, in one network."""
     active, shape, model = arch.Activation(0.25, 1.5), (6, 4, 3), NEURONS[name]
@@ -460,7 +491,7 @@ def test_counting_needs_its_scale_and_approaches_the_logits(dense):
     images = random_images(10, SHAPE)
     with pytest.raises(ValueError, match="no output_scale, which counting spikes needs"):
         simulate(network, convert(network, variables), images, num_steps=2, readout=COUNT)
-    logits = ANN(network.layers).apply(variables, images)
+    logits = ann_logits(network, variables, images)
     scale = float(jnp.abs(logits).max())
     params = convert(network, variables, output_scale=scale)
     counts = simulate(network, params, images, num_steps=300, readout=COUNT).values
@@ -498,8 +529,8 @@ def test_a_network_that_settles_is_the_quantised_ann_and_falls_silent(levels):
     params = convert(network, random_variables(network, (8, 8, 3)))
     images = random_images(6, (8, 8, 3))
     result = simulate(network, params, images, num_steps=60, shown_steps=levels, record=True)
-    rates, logits = spiking.rates(network, params, images, levels=levels)
-    for path, wanted in rates.items():
+    rates_of_ann, logits = rates(network, params, images, levels=levels)
+    for path, wanted in rates_of_ann.items():
         np.testing.assert_allclose(result.recording[path].sum(0) / levels, wanted, atol=1e-4)
         assert float(jnp.abs(result.recording[path][-1]).max()) == 0
     np.testing.assert_allclose(result.values[-1] * 60 / levels, logits, atol=1e-3)
