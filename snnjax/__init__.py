@@ -9,11 +9,13 @@ from snnjax.conversion.conversion import convert
 from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
 from snnjax.conversion.tracing.tracing import Traced, trace
 from snnjax.networks.ann import ANN
-from snnjax.networks.architecture import NET1, NET2, Network
+from snnjax.networks.architecture import Network
+from snnjax.networks.known_networks import NET1, NET2
 from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
+from snnjax.snn.fast.chunks import prepare
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
 from snnjax.snn.readout import ACCUMULATE, COUNT
-from snnjax.snn.simulation import Simulation, prepare, simulate
+from snnjax.snn.simulation import Simulation, simulate
 
 __all__ = [
     "ACCUMULATE",

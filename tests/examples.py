@@ -8,7 +8,7 @@ import numpy as np
 
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.snn import spiking
+from snnjax.snn import rates as snn_rates
 
 
 def residual_network(learn="nothing"):
@@ -82,6 +82,29 @@ def branching_network(learn="nothing"):
     )
 
 
+def compact_network():
+    """Every kind of layer once or twice, in few layers."""
+    active = arch.Activation(0.25, 1.5)
+    body = (arch.Conv(4, (3, 3), use_bias=False), arch.BatchNorm(), active, arch.Conv(4, (1, 1)))
+    grown = arch.Concat(((), (arch.Scale(4), active)))
+    return arch.Network(
+        "compact",
+        (
+            arch.Normalise((0.5, 0.4, 0.6), (0.2, 0.3, 0.25)),
+            arch.Conv(4, (3, 3), (2, 2), padding=((1, 1), (2, 0))),
+            active,
+            arch.Residual(body),
+            active,
+            grown,
+            arch.Conv(6, (3, 3), groups=2),
+            active,
+            arch.AvgPool((2, 2)),
+            arch.Flatten(),
+            arch.Dense(5),
+        ),
+    )
+
+
 def dense_network(alpha=0.25, theta=1.0):
     active = arch.Activation(alpha, theta)
     layers = (arch.Flatten(), arch.Dense(8), active, arch.Dense(8), active, arch.Dense(3))
@@ -119,8 +142,8 @@ def ann_logits(network, variables, images, levels=None):
     return ANN(network.layers).apply(variables, images, levels=levels)
 
 
-rates = jax.jit(spiking.rates, static_argnames=("network", "levels"))
-limit = jax.jit(spiking.limit, static_argnames=("network", "levels"))
+rates = jax.jit(snn_rates.firing_rates, static_argnames=("network", "levels"))
+limit = jax.jit(snn_rates.limit, static_argnames=("network", "levels"))
 
 
 def spike_train(model, params, currents):
@@ -132,3 +155,8 @@ def spike_train(model, params, currents):
 def _spike_train(model, params, currents):
     state = model.init(params, currents.shape[1:])
     return jax.lax.scan(lambda s, j: model.step(params, s, j), state, currents)[1]
+
+
+def dyadic(tree, step=1 / 16):
+    """Numbers rounded so that every sum in a small network is exact in float32."""
+    return jax.tree.map(lambda leaf: jnp.round(leaf / step) * step, tree)

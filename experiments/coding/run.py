@@ -16,7 +16,7 @@ import numpy as np
 from snnjax.app.pipeline import describe
 from snnjax.io import datasets, records
 from snnjax.snn.encoding import DETERMINISTIC, RATE, temporal
-from snnjax.snn.simulation import frame
+from snnjax.snn.stimulus import Stimulus, frame
 from snnjax.training import stdp
 
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
         "rate": RATE, "deterministic": DETERMINISTIC, "temporal": temporal(WINDOW),
     }.items():  # fmt: skip
         frames = [
-            frame(jax.random.key(seed), jnp.asarray(digit), 1.0, t, encoding=encoding)
+            frame(Stimulus(jnp.asarray(digit), jax.random.key(seed)), 1.0, t, encoding)
             for t in range(WINDOW)
         ]
         spikes = np.asarray(frames).reshape(WINDOW, -1)

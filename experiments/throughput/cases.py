@@ -14,11 +14,13 @@ import numpy as np
 
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
+from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime import sharding
-from snnjax.snn import spiking
-from snnjax.snn.neuron import NEURONS
-from snnjax.snn.simulation import choose_chunk, prepare, simulate, weights_of
+from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare
+from snnjax.snn.neurons import NEURONS
+from snnjax.snn.rates import limit
+from snnjax.snn.simulation import simulate
 
 NETWORKS = ("net1", "net2", "vgg16", "resnet20")
 BATCHES = (1, 16, 128)
@@ -139,12 +141,12 @@ def build_simulation(
 
 def build_ann(network: arch.Network, params: Variables, images: jax.Array) -> Program:
     """The forward pass of the same network with its activations, batch norm folded."""
-    return build(partial(spiking.limit, network), params, images)
+    return build(partial(limit, network), params, images)
 
 
 def orders(case: Case) -> dict[str, int]:
     """How many timesteps each layer computes at once, by name; equal ones once."""
-    weights = weights_of(draw(arch.find(case.network)))
+    weights = count_weights(draw(known_networks.find(case.network)))
     chosen = choose_chunk(case.batch, case.num_steps, weights)
     found = {"step by step": 1}
     if chosen != 1:
@@ -206,7 +208,7 @@ def measure(case: Case, neuron: str, order: str, effort: Effort) -> dict[str, An
     """A row: the simulation by turns with the forward pass of its ANN, and with one that returns
     no more than this does: its answers, without a count of spikes.
     """
-    network = arch.find(case.network)
+    network = known_networks.find(case.network)
     plain = convert(network, draw(network))
     params, images = on_cores(prepare(network, plain), draw_images(network, case.batch))
     chunk = orders(case)[order]

@@ -27,7 +27,7 @@ from snnjax.app import printing
 from snnjax.io import records
 from snnjax.io.checkpoint import write_whole
 from snnjax.networks import architecture as arch
-from snnjax.networks import synapse
+from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
@@ -81,20 +81,20 @@ def shapes_of(network: arch.Network) -> set[Shape]:
         for name, layer in arch.named(layers):
             inner = params.get(name, {})
             match layer:
-                case arch.Residual() | arch.Concat():
+                case arch.Block():
                     branches = [
                         follow(inside, inner.get(branch, {}), x)
                         for branch, inside in layer.branches.items()
                     ]
-                    x = jax.eval_shape(lambda *parts, of=layer: synapse.join(of, parts), *branches)
+                    x = jax.eval_shape(lambda *parts, of=layer: of.join(parts), *branches)
                 case arch.Conv():
                     found.add(Shape(
                         x.shape[1:], inner["kernel"].shape, layer.strides, layer.padding,
                         layer.groups,
                     ))  # fmt: skip
-                    x = jax.eval_shape(partial(synapse.apply, layer), inner, x)
+                    x = jax.eval_shape(layer.linear, inner, x)
                 case arch.Dense() | arch.AvgPool() | arch.Flatten():
-                    x = jax.eval_shape(partial(synapse.apply, layer), inner, x)
+                    x = jax.eval_shape(layer.linear, inner, x)
         return x
 
     variables = jax.eval_shape(ANN(network.layers).init, jax.random.key(0), images)
@@ -295,7 +295,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     cores.use_cores()
     path = output / "results" / "lowering.json"
     entries = json.loads(path.read_text())["entries"] if path.is_file() else []
-    known = {shape for name in NETWORKS for shape in shapes_of(arch.find(name))}
+    known = {shape for name in NETWORKS for shape in shapes_of(known_networks.find(name))}
     shapes = [*sorted(known, key=str), *GROUPED]
     if smoke:
         shapes = [Shape((2, 2, 8), (3, 3, 8, 8), (1, 1), "SAME"), GROUPED[1]]

@@ -25,9 +25,11 @@ from snnjax.app.configurations import TrainConfig
 from snnjax.conversion.conversion import convert, fold
 from snnjax.conversion.threshold_balancing import measure_scales
 from snnjax.networks import architecture as arch
+from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime import sharding
-from snnjax.snn.simulation import Simulation, prepare
+from snnjax.snn.fast.chunks import prepare
+from snnjax.snn.simulation import Simulation
 from snnjax.training.gradient_step import TrainingRun, init_train_state, train_step
 
 HERE = Path(__file__).parent / "peer"
@@ -203,8 +205,11 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
     The peer is asked for its logits first. A peer that cannot, or does not agree, is a row that
     says so.
     """
-    network = arch.with_activation(arch.find(case.network), RELU)
-    drawn, images = cases.draw(arch.find(case.network)), cases.draw_images(network, case.batch)
+    network = arch.with_activation(known_networks.find(case.network), RELU)
+    drawn, images = (
+        cases.draw(known_networks.find(case.network)),
+        cases.draw_images(network, case.batch),
+    )
     calibration = cases.draw_images(network, 32, seed=2)
     scales = measure_scales(network, drawn, np.asarray(calibration))
     params = convert(network, drawn, scales=scales, initial=0.0)

@@ -18,6 +18,7 @@ from peer.answering import in_a_row, peak_bytes
 
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
+from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime.allocator import keep_freed_memory
 from snnjax.runtime.cores import use_cores
@@ -42,7 +43,7 @@ def main(
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
         keep_freed_memory()
         use_cores()
-    found = arch.find(network)
+    found = known_networks.find(network)
     images = cases.draw_images(found, batch)
     params = convert(found, constant(found, images))
     if cores:

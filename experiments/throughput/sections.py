@@ -19,9 +19,10 @@ from cases import Case, Effort, alternate, build, figures, median, timed
 from snnjax.analysis import synaptic_operations
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
+from snnjax.networks import known_networks
 from snnjax.runtime import sharding
 from snnjax.snn import readout
-from snnjax.snn.neuron import NEURONS, NeuronModel, NeuronParams
+from snnjax.snn.neurons import NEURONS, NeuronModel, NeuronParams
 from snnjax.snn.simulation import simulate
 
 HERE = Path(__file__).parent
@@ -58,7 +59,7 @@ def thresholds(case: Case, count: int, effort: Effort) -> dict[str, Any]:
     """So many thresholds in one mapped program, by turns with one program called as often; the
     images are shared among the cores in both, and the calls are timed without that too.
     """
-    network = arch.find(case.network)
+    network = known_networks.find(case.network)
     names = list(arch.activations(network))
     plain = cases.draw_images(network, case.batch)
     variables, shared = cases.on_cores(cases.draw(network), plain)
@@ -96,7 +97,7 @@ def whole(case: Case, count: int, effort: Effort) -> dict[str, Any]:
 
     No batch waits for the one before it: the next is on its way while one is computed.
     """
-    network = arch.find(case.network)
+    network = known_networks.find(case.network)
     params = convert(network, cases.draw(network))
     mesh = sharding.make_mesh(batch_size=case.batch)
     copies = sharding.replicate(mesh, params)
@@ -166,7 +167,7 @@ def profile(
     bytes that they must read and write, as if nothing stayed in a cache, so that small networks
     may be below it.
     """
-    network = arch.find(case.network)
+    network = known_networks.find(case.network)
     params, images = convert(network, cases.draw(network)), cases.draw_images(network, case.batch)
 
     def built(model: NeuronModel, read: readout.Readout) -> Any:

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from snnjax.analysis.error_decomposition import OWN_PARTS, BatchSums, LayerSums, Moments, sum_batch
 from snnjax.networks import architecture as arch
 from snnjax.snn.encoding import CONSTANT, Encoding
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, EXACT_CHARGE, NeuronModel
+from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 
 __all__ = ["ErrorReport", "LayerErrorReport", "measure_conversion_error"]
 
@@ -102,7 +102,7 @@ def measure_conversion_error(
         another one, or a key is missing.
     """
     images = np.asarray(images)
-    if neuron not in (DOUBLE_THRESHOLD, EXACT_CHARGE):
+    if neuron.charge_count is None:
         raise ValueError("want the double-threshold or the exact-charge neuron, whose charge and"
                          " count are in balance")  # fmt: skip
     if not len(images) or num_steps < 1 or batch_size < 1:

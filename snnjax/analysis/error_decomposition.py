@@ -27,9 +27,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
-from snnjax.snn import simulation, spiking
+from snnjax.snn import plain
 from snnjax.snn.encoding import Encoding
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, NeuronModel, NeuronParams
+from snnjax.snn.engine import Task, neuron_params, neuron_shapes
+from snnjax.snn.neurons import NeuronModel, NeuronParams
+from snnjax.snn.rates import firing_rates
+from snnjax.snn.readout import CURRENT
+from snnjax.snn.stimulus import Stimulus
 
 __all__ = [
     "ERROR_PARTS", "OWN_PARTS", "BatchSums", "LayerSums", "Moments", "SpikeTotals", "decompose",
@@ -133,25 +137,21 @@ def sum_batch(
       TypeError: from JAX, if the images do not fit the parameters.
     """
     layers, counting = params["layers"], _with_totals(neuron)
-    shapes = spiking.neurons(network, layers, images.shape[1:])
-    activations, logits = spiking.rates(network, params, images)
+    neuron_shapes(network, layers, images.shape[1:])  # refuses images that do not fit
+    activations, logits = firing_rates(network, params, images)
 
-    def body(carry: Any, t: jax.Array) -> tuple[Any, None]:
-        state, output = carry
-        x = simulation.frame(key, images, params["gain"], t, encoding=encoding, first=first)
-        state, current, _ = spiking.step(network, layers, counting, state, x)
-        return (state, output + current), None
-
-    start = (spiking.init(shapes, layers, counting, len(images)), jnp.zeros_like(logits))
-    (state, output), _ = jax.lax.scan(body, start, jnp.arange(num_steps))
+    task = Task(network, counting, encoding, CURRENT)
+    loop = plain.make_loop(params, Stimulus(images, key, first), task)
+    carry, outputs = loop.body(loop.carry, jnp.arange(num_steps), True)
+    output = outputs.values.sum(0)
     specs = arch.activations(network)
     sums: dict[str, LayerSums] = {}
     residue: dict[str, Any] = {}
     most_spikes: dict[str, Any] = {}
     for path, activation in activations.items():
-        totals = jax.tree.map(lambda x, like=activation: x.reshape(like.shape), state[path].totals)
+        totals = carry.neurons[path].totals
         parts = decompose(
-            specs[path], spiking.inside(layers, path), activation, totals, num_steps, neuron
+            specs[path], arch.inside(layers, path), activation, totals, num_steps, neuron
         )
         sums[path], residue[path], most_spikes[path] = _sum_layer(
             activation, totals, parts, num_steps
@@ -207,17 +207,13 @@ def decompose(
     Raises:
       KeyError: if a parameter of the layer is missing.
     """
-    constants = spiking.neuron_params(layer)
+    constants = neuron_params(layer)
     rate, mean = (totals.positive - totals.negative) / num_steps, totals.charge / num_steps
-    at_mean = spiking.activate(spec, layer, mean)
+    at_mean = spec.rate(layer, mean)
     clipped = jnp.clip(at_mean, -1.0, 1.0)
     steady = _steady_rate(constants, mean, num_steps, neuron)
-    if neuron is DOUBLE_THRESHOLD:
-        sent = constants.positive * totals.positive - _negative_charge(constants, totals)
-        threshold = jnp.where(sent >= 0, constants.positive, constants.negative)
-        one_signed = sent / threshold / num_steps
-    else:  # keeps the count apart from the charge
-        one_signed = rate
+    assert neuron.charge_count is not None
+    one_signed = neuron.charge_count(constants, totals.positive, totals.negative) / num_steps
     return {
         "inherited": at_mean - activation,
         "clipping": clipped - at_mean,
@@ -225,11 +221,6 @@ def decompose(
         "unevenness": one_signed - steady,
         "mixed_signs": rate - one_signed,
     }
-
-
-def _negative_charge(constants: NeuronParams, totals: SpikeTotals) -> jax.Array:
-    """Return v_n n_-, which is 0 where the neuron cannot fire below zero: v_n is infinite."""
-    return jnp.where(totals.negative > 0, constants.negative, 0.0) * totals.negative
 
 
 def _steady_rate(

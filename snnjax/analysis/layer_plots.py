@@ -117,7 +117,7 @@ def rates_against_activations(
     are drawn; its correlation coefficient r in the legend is that of all points.
 
     Args:
-      activations: by layer, in spikes per timestep, as `spiking.rates` returns them.
+      activations: by layer, in spikes per timestep, as `firing_rates` returns them.
       rates: by the same layers, net spike counts over T, of the same shapes.
       title: above the plot.
 

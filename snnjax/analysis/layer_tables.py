@@ -19,7 +19,7 @@ from snnjax.analysis.conversion_error import ErrorReport
 from snnjax.analysis.error_decomposition import ERROR_PARTS, OWN_PARTS
 from snnjax.conversion.conversion import convert, find_units
 from snnjax.networks import architecture as arch
-from snnjax.snn import spiking
+from snnjax.snn.engine import neuron_shapes
 
 __all__ = ["LayerRow", "as_html", "describe_layers", "error_table", "layer_table"]
 
@@ -68,7 +68,7 @@ def describe_layers(
       ValueError: as `conversion.convert`, or if images of that shape do not fit the network.
     """
     layers = convert(network, variables, scales=scales)["layers"]
-    shapes = spiking.neurons(network, layers, image_shape)
+    shapes = neuron_shapes(network, layers, image_shape)
     units = find_units(network, variables, scales)
     rows, weights = [], ""
     for path, layer in arch.walk(network.layers):
@@ -81,7 +81,7 @@ def describe_layers(
                 path,
                 type(layer).__name__,
                 _parameter_count(variables["params"], path),
-                np.shape(spiking.inside(layers, path)["kernel"]) if path == weights else (),
+                np.shape(arch.inside(layers, path)["kernel"]) if path == weights else (),
                 shapes.get(path, ()),
                 _limits(unit.charge * unit.bound)
                 if unit and np.isfinite(unit.bound).all()

@@ -16,11 +16,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
-from snnjax.snn import simulation, spiking
+from snnjax.snn import simulation
 from snnjax.snn.encoding import RATE, Encoding
-from snnjax.snn.neuron import EXACT_CHARGE, NeuronModel
+from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise, salt_and_pepper
+from snnjax.snn.rates import limit
 from snnjax.snn.readout import COUNT, CURRENT, LEAKY, read
+from snnjax.snn.stimulus import NOISE, Stimulus, frame, image_keys
 
 __all__ = ["correct_answers_under_noise"]
 
@@ -69,9 +71,7 @@ def correct_answers_under_noise(
     Raises:
       ValueError: as `simulation.simulate`.
     """
-    image_keys = simulation.image_keys(
-        jax.random.fold_in(key, simulation.NOISE), first, len(images)
-    )
+    keys = image_keys(jax.random.fold_in(key, NOISE), first, len(images))
 
     def at_density(density: jax.Array) -> dict[str, jax.Array]:
         own_noise = replace(noise, density=density)
@@ -81,14 +81,12 @@ def correct_answers_under_noise(
         ).values  # fmt: skip
 
         def add_frame(total: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
-            frame = simulation.frame(
-                key, images, params["gain"], t, encoding=encoding, first=first, noise=own_noise
-            )
-            return total + frame, None
+            stimulus = Stimulus(images, key, first, own_noise)
+            return total + frame(stimulus, params["gain"], t, encoding), None
 
         total = jax.lax.scan(add_frame, jnp.zeros_like(images), jnp.arange(num_steps))[0]
-        noisy = jax.vmap(partial(salt_and_pepper, density=density))(image_keys, images)
-        ann = partial(spiking.limit, network, params, levels=levels)
+        noisy = jax.vmap(partial(salt_and_pepper, density=density))(keys, images)
+        ann = partial(limit, network, params, levels=levels)
         values = {
             "ann": ann(noisy),
             "ann_mean": ann(total / (num_steps * params["gain"])),

@@ -8,8 +8,8 @@ look at the input of every Dense and Conv: its operations are accumulates (ACs) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.networks import architecture as arch
-from snnjax.networks import synapse
-from snnjax.runtime.convolution import borders
-from snnjax.snn import spiking
+from snnjax.networks.architecture import (
+    Activation,
+    Block,
+    FixedSynapse,
+    Folded,
+    Layer,
+    Synapse,
+    Weights,
+    unknown_layer,
+)
 from snnjax.snn.encoding import Encoding
-from snnjax.snn.simulation import Observer, Simulation
+from snnjax.snn.engine import Observer, neuron_shapes
+from snnjax.snn.fast.dynamics import stem_length
+from snnjax.snn.simulation import Simulation
 
 __all__ = ["INPUT", "Operations", "Synapses", "count", "observer", "trace"]
 
@@ -40,8 +49,8 @@ class _Wire(NamedTuple):
     """
 
     source: str | None
-    between: tuple[arch.Layer, ...]
-    layer: arch.Layer | None
+    between: tuple[FixedSynapse, ...]
+    layer: Weights | None
 
 
 class Synapses(NamedTuple):
@@ -87,7 +96,7 @@ class _Signal(NamedTuple):
     """
 
     source: str | None
-    between: tuple[tuple[arch.Layer, tuple[int, ...]], ...]
+    between: tuple[tuple[FixedSynapse, tuple[int, ...]], ...]
     shape: tuple[int, ...]
 
 
@@ -107,120 +116,107 @@ def trace(
     Raises:
       ValueError: if images of that shape do not fit the parameters.
     """
-    spiking.neurons(network, params["layers"], image_shape)  # raises where they do not fit
+    neuron_shapes(network, params["layers"], image_shape)  # refuses others
     found: dict[str, Synapses] = {}
     start = _Signal(INPUT, (), image_shape)
     _trace(network.layers, params["layers"], start, "", found)
-    stem = {name for name, _ in arch.named(network.layers)[: spiking.split_stem(network.layers)]}
+    stem = {name for name, _ in arch.named(network.layers)[: stem_length(network.layers)]}
     return {path: bundle._replace(in_stem=path in stem) for path, bundle in found.items()}
 
 
 def _trace(
-    layers: tuple[arch.Layer, ...],
+    layers: tuple[Layer, ...],
     params: Params,
     signal: _Signal,
     prefix: str,
     found: dict[str, Synapses],
 ) -> _Signal:
-    """Follow a signal through layers, and put the synapses that it meets into `found`."""
+    """Follow a signal through layers, and put the synapses on its way into `found`."""
     for name, layer in arch.named(layers):
         path, numbers = prefix + name, params.get(name, {})
         match layer:
-            case arch.Activation():
+            case Activation():
                 signal = _Signal(path, (), signal.shape)
-            case arch.Residual() | arch.Concat():
-                features = 0
-                for branch, inside in reversed(layer.branches.items()):
-                    into = f"{path}/{branch}"
-                    end = _trace(inside, numbers.get(branch, {}), signal, f"{into}/", found)
-                    if end.source is not None:
-                        found[into] = _bundle(end, None, {})
-                    features += end.shape[-1]
-                if isinstance(layer, arch.Concat):
-                    end = end._replace(shape=(*end.shape[:-1], features))
-                signal = _Signal(None, (), end.shape)
-            case arch.Dense() | arch.Conv() | arch.Scale():
-                found[path] = _bundle(signal, layer, numbers)
-                shape = _shape_behind(layer, numbers, signal.shape)
-                signal = _Signal(None, (), shape)
-            case arch.AvgPool() | arch.Flatten():
-                shape = _shape_behind(layer, {}, signal.shape)
+            case Weights():
+                found[path] = _synapses(signal, layer, numbers)
+                signal = _Signal(None, (), _output_shape(layer, numbers, signal.shape))
+            case FixedSynapse():
                 between = (*signal.between, (layer, signal.shape))
+                shape = _output_shape(layer, {}, signal.shape)
                 signal = signal._replace(between=between, shape=shape)
+            case Block():
+                signal = _trace_block(layer, numbers, signal, path, found)
+            case Folded():
+                pass  # conversion folded it into the weights
+            case _:
+                raise unknown_layer(path, layer)
     return signal
 
 
-def _shape_behind(layer: arch.Layer, params: Params, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return jax.eval_shape(
-        partial(synapse.apply, layer), params, jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    ).shape[1:]
+def _trace_block(
+    block: Block, params: Params, signal: _Signal, path: str, found: dict[str, Synapses]
+) -> _Signal:
+    """Follow a signal through all branches; one that ends without weights has a synapse for each of
+    its values.
+    """
+    ends = {}
+    for branch, inner in reversed(list(block.branches.items())):
+        into = f"{path}/{branch}"
+        end = ends[branch] = _trace(inner, params.get(branch, {}), signal, f"{into}/", found)
+        if end.source is not None:
+            found[into] = _synapses(end, None, {})
+    joined = jax.eval_shape(
+        lambda *outputs: block.join(outputs),
+        *(jax.ShapeDtypeStruct((1, *ends[branch].shape), jnp.float32) for branch in block.branches),
+    )
+    return _Signal(None, (), joined.shape[1:])
 
 
-def _bundle(signal: _Signal, layer: arch.Layer | None, params: Params) -> Synapses:
+def _output_shape(layer: Synapse, params: Params, shape: tuple[int, ...]) -> tuple[int, ...]:
+    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    return jax.eval_shape(layer.linear, params, x).shape[1:]
+
+
+def _synapses(signal: _Signal, layer: Weights | None, params: Params) -> Synapses:
     own, dense = np.ones(signal.shape, np.int64), 0
     if layer is not None:
-        kernel = np.asarray(params["scale" if isinstance(layer, arch.Scale) else "kernel"])
-        own = _fan_out(layer, kernel != 0, signal.shape)
-        dense = int(_fan_out(layer, np.ones(kernel.shape, bool), signal.shape).sum())
+        outputs = np.ones(_output_shape(layer, params, signal.shape), np.int64)
+        own = _fan_out(layer, params, signal.shape, outputs)
+        ones = jax.tree.map(jnp.ones_like, params)
+        dense = int(_fan_out(layer, ones, signal.shape, outputs).sum())
     merged = own
     for passed, shape in reversed(signal.between):
-        if isinstance(passed, arch.AvgPool):
-            here = np.broadcast_to(merged, (*passed.window, *merged.shape))
-            merged = _gathered(here, shape, passed.strides or passed.window, ((0, 0), (0, 0)))
-        else:
-            merged = merged.reshape(shape)
+        merged = _fan_out(passed, {}, shape, merged)
     wire = _Wire(signal.source, tuple(passed for passed, _ in signal.between), layer)
     return Synapses(wire, merged, own, dense, in_stem=False)
 
 
-def _fan_out(layer: arch.Layer, exists: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Synapses of each input of weights, which have them where `exists`."""
-    if isinstance(layer, arch.Scale):
-        return np.broadcast_to(exists, shape).astype(np.int64)
-    if not isinstance(layer, arch.Conv):
-        return exists.sum(1)
-    exists = _dilated(exists, layer.dilation)
-    *window, inputs, _ = exists.shape
-    grouped = exists.reshape(*window, inputs, layer.groups, -1).sum(-1)
-    each = np.swapaxes(grouped, 2, 3).reshape(*window, 1, 1, shape[-1])
-    pads = borders(shape[:2], window, layer.strides, layer.padding)
-    sizes = (
-        (n + sum(pad) - w) // s + 1
-        for n, pad, w, s in zip(shape, pads, window, layer.strides, strict=False)
-    )
-    here = np.broadcast_to(each, (*window, *sizes, shape[-1]))
-    return _gathered(here, shape, layer.strides, pads)
-
-
-def _dilated(exists: np.ndarray, dilation: tuple[int, int]) -> np.ndarray:
-    """A kernel with the gaps between its taps filled with no synapses."""
-    rows, columns = ((n - 1) * d + 1 for n, d in zip(exists.shape, dilation, strict=False))
-    filled = np.zeros((rows, columns, *exists.shape[2:]), bool)
-    filled[:: dilation[0], :: dilation[1]] = exists
-    return filled
-
-
-def _gathered(
-    each: np.ndarray,
-    shape: tuple[int, ...],
-    strides: tuple[int, int],
-    pads: Sequence[tuple[int, int]],
+def _fan_out(
+    layer: Synapse, params: Params, shape: tuple[int, ...], behind: np.ndarray
 ) -> np.ndarray:
-    """The sum, for each pixel, of what all windows that hold it have for their place there.
+    """Synapses of each input of a layer, each of whose outputs has `behind` of them.
+
+    It is the transpose of the layer with weights of 1, applied to `behind`; exact, since float32
+    holds whole numbers up to 2**24.
 
     Args:
-      each: `[kh, kw, H', W', C]`, by place in the window and by window.
-      shape: `(H, W, C)` of the map.
-      strides: from one window to the next.
-      pads: border before and after each axis.
+      layer: a linear map.
+      params: its arrays; a weight of 0 is no synapse.
+      shape: of its input for one image.
+      behind: `[...]` in the shape of its output for one image.
+
+    Raises:
+      ValueError: if a count is too large for float32.
     """
-    height, width, channels = shape
-    framed = np.zeros((height + sum(pads[0]), width + sum(pads[1]), channels), np.int64)
-    rows, columns = (s * n for s, n in zip(strides, each.shape[2:4], strict=True))
-    for i, j in np.ndindex(each.shape[:2]):
-        framed[i : i + rows : strides[0], j : j + columns : strides[1]] += each[i, j]
-    (top, _), (left, _) = pads
-    return framed[top : top + height, left : left + width]
+    x = jnp.zeros((1, *shape))
+    _, transpose = jax.vjp(lambda x: layer.incidence(params, x), x)
+    (counts,) = transpose(jnp.asarray(behind, jnp.float32)[None])
+    if float(counts.max(initial=0)) >= 2**24:
+        raise ValueError(
+            f"a value before a {type(layer).__name__} has {float(counts.max()):.0f} synapses; this"
+            " count is exact up to 2**24 only"
+        )
+    return np.asarray(jnp.rint(counts[0]), np.int64)
 
 
 def observer(found: Mapping[str, Synapses], encoding: Encoding) -> Observer:
@@ -269,7 +265,7 @@ def _row(
     size = jnp.abs(sent) * is_spikes
     x = sent
     for passed in wire.between:
-        x = synapse.apply(passed, {}, x)
+        x = passed.linear({}, x)
     unit = jnp.all((x == 0) | (jnp.abs(x) == 1))  # NeuroBench looks at all images of a call
     reached = _summed(x != 0, own) * (wire.layer is not None)
     return {

@@ -34,7 +34,7 @@ from snnjax.conversion import methods
 from snnjax.io import datasets, records
 from snnjax.io.checkpoint import write_whole
 from snnjax.snn import simulation
-from snnjax.snn.neuron import NEURONS
+from snnjax.snn.neurons import NEURONS
 
 __all__ = [
     "AT",
@@ -208,7 +208,7 @@ def measure(
         "snn": found,
         "spike_rate": rates,
         "latency": _latency(last["ann"], kept, found) if made_for_one else last["latency"],
-        "uncounted_steps": simulation.all_pre_steps(network, neuron, pre_steps, num_steps),
+        "uncounted_steps": simulation.count_pre_steps(network, neuron, pre_steps, num_steps),
         "training": asdict(config),
         "conversion": metadata["config"],
         "simulation": asdict(simulate),

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from snnjax.conversion import methods
-from snnjax.networks import architecture, serialisation
+from snnjax.networks import architecture, known_networks, serialisation
 from snnjax.runtime.checks import check_name
 from snnjax.snn.encoding import ENCODINGS
-from snnjax.snn.neuron import NEURONS
+from snnjax.snn.neurons import NEURONS
 from snnjax.snn.readout import READOUTS
 from snnjax.training.training_config import TrainingConfig
 
@@ -113,7 +113,7 @@ class TrainConfig(TrainingConfig):
             raise ValueError(
                 f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
             )
-        architecture.find(self.network)
+        known_networks.find(self.network)
 
     def architecture(self) -> architecture.Network:
         """The network with the activation that this configuration asks for."""
@@ -123,7 +123,7 @@ class TrainConfig(TrainingConfig):
             learn="rate" if self.activation == "rate_norm" else self.learn_theta,
             step=self.step if self.activation == "step_relu" else 0.0,
         )
-        network = architecture.with_activation(architecture.find(self.network), activation)
+        network = architecture.with_activation(known_networks.find(self.network), activation)
         return architecture.without_biases(network) if self.bias_free else network
 
 

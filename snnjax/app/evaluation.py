@@ -18,8 +18,11 @@ from snnjax.app.configurations import SimulateConfig
 from snnjax.io import datasets
 from snnjax.networks import architecture
 from snnjax.runtime import sharding
-from snnjax.snn import early_exit, simulation, spiking
+from snnjax.snn import early_exit, simulation
 from snnjax.snn.encoding import Encoding
+from snnjax.snn.engine import neuron_shapes
+from snnjax.snn.rates import limit
+from snnjax.snn.stimulus import Stimulus, frame
 
 __all__ = ["WITHIN", "evaluate", "evaluate_exits"]
 
@@ -70,7 +73,7 @@ def evaluate(
         for first in _batches("simulate", images, size, progress)
     )  # fmt: skip
     total = reduce(partial(jax.tree.map, np.add), scores)
-    shapes = spiking.neurons(network, params["layers"], images.shape[1:])
+    shapes = neuron_shapes(network, params["layers"], images.shape[1:])
     neurons = {path: math.prod(shape) for path, shape in shapes.items()}
     count, steps = len(images), np.arange(1, config.num_steps + 1)
     ann, snn = total["ann"] / count, total["snn"] / count
@@ -180,9 +183,9 @@ def _calibrated(
         for first in _batches("calibrate", images, size, progress)
     ]  # fmt: skip
     everything = np.concatenate(values, 1)[:, : len(images)]
-    before = simulation.all_pre_steps(network, how["neuron"], how["pre_steps"], config.num_steps)
+    before = simulation.count_pre_steps(network, how["neuron"], how["pre_steps"], config.num_steps)
     tolerance = config.exit_tolerance or 0.0
-    chosen = early_exit.calibrate(everything, labels, tolerance=tolerance, before=before)
+    chosen = early_exit.choose_margin(everything, labels, tolerance=tolerance, before=before)
     curve = early_exit.trade_off(everything, labels, before=before)
     few = np.unique(np.linspace(0, len(curve.steps) - 1, CURVE).astype(int))
     return chosen, {name: column[few].tolist() for name, column in curve._asdict().items()}
@@ -227,7 +230,7 @@ def _score(
     }
     each |= {"ann": right[levels], "ann_smooth": right[None]}
     if how["encoding"].varies and ceiling:
-        before = simulation.all_pre_steps(
+        before = simulation.count_pre_steps(
             network, how["neuron"], how["pre_steps"], config.num_steps
         )
         each["ceiling"] = _ceiling(
@@ -251,7 +254,7 @@ def _batch(
 def _limit(
     network: architecture.Network, params: dict[str, Any], images: jax.Array, levels: Any
 ) -> jax.Array:
-    return spiking.limit(network, params, images, levels=levels)
+    return limit(network, params, images, levels=levels)
 
 
 @partial(jax.jit, static_argnames=("network", "encoding", "num_steps", "before", "shown"))
@@ -277,11 +280,11 @@ def _ceiling(
 
     def body(total: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         total = jnp.where(t < before, 0.0, total)
-        frame = simulation.frame(key, images, params["gain"], t, encoding=encoding, first=first)
-        total = total + jnp.where(t < shown, frame, 0.0)
+        x = frame(Stimulus(images, key, first), params["gain"], t, encoding)
+        total = total + jnp.where(t < shown, x, 0.0)
         seen = jnp.maximum(jnp.minimum(t, shown - 1) - before, 0) + 1
         mean = total / (seen * params["gain"])
-        logits = spiking.limit(network, params, mean, levels=levels)
+        logits = limit(network, params, mean, levels=levels)
         return total, (jnp.argmax(logits, -1) == labels) & (t >= before)
 
     return jax.lax.scan(body, jnp.zeros_like(images), jnp.arange(num_steps))[1]

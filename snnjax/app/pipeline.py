@@ -38,7 +38,7 @@ from snnjax.io import checkpoint, datasets, records
 from snnjax.networks.ann import ANN
 from snnjax.runtime import processes, sharding
 from snnjax.snn import simulation
-from snnjax.snn.neuron import NEURONS
+from snnjax.snn.neurons import NEURONS
 from snnjax.training import fitting, rate_norm, resuming
 from snnjax.training.ann_accuracy import count_correct
 
@@ -352,7 +352,7 @@ def run(
     with_conversion(convert_config, train_config)
     used = settled(simulate_config, convert_config.method)
     neuron = NEURONS[used.neuron or DEFAULT_NEURON]
-    simulation.all_pre_steps(
+    simulation.count_pre_steps(
         train_config.architecture(), neuron, used.pre_steps or 0, used.num_steps
     )
     output = output or default_folder(train_config)

@@ -8,6 +8,7 @@ from typing import Any
 from snnjax.app.configurations import TrainConfig, recorded
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
+from snnjax.snn.engine import with_leaks
 
 __all__ = ["describe", "image_shape", "load_network", "load_trained", "split_off"]
 
@@ -41,6 +42,7 @@ def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[
       ValueError: if it is no converted network.
     """
     params, metadata = checkpoint.load(snn, kind="snn")
+    params = {**params, "layers": with_leaks(params["layers"])}
     return recorded(metadata["trained"]).architecture(), params, metadata
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
-from snnjax.snn import spiking
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, NeuronModel
+from snnjax.snn.engine import neuron_params
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, NeuronModel
+from snnjax.snn.rates import firing_rates
 
 __all__ = ["CORRECTIONS", "calibrate"]
 
@@ -82,7 +83,7 @@ def calibrate(
         mean = {path: mean[path] + len(batch) / len(images) * of_batch[path] for path in mean}
     layers = params["layers"]
     for path, amount in mean.items():
-        corrected = _add_correction(spiking.inside(layers, path), amount, correction)
+        corrected = _add_correction(arch.inside(layers, path), amount, correction)
         layers = _replace_at(layers, path.split("/"), corrected)
     return {**params, "layers": layers}
 
@@ -102,30 +103,29 @@ def _measure_corrections(
     The simulation is layer-major: all timesteps pass a layer as one batch, so that the layer is
     corrected before the next layer receives its spikes.
     """
-    activations, _ = spiking.rates(network, params, images)
+    activations, _ = firing_rates(network, params, images)
     corrections: dict[str, jax.Array] = {}
 
     def fire(layer: Params, currents: jax.Array) -> jax.Array:
-        constants = spiking.neuron_params(layer)
+        constants = neuron_params(layer)
         return jax.lax.scan(
             lambda state, x: neuron.step(constants, state, x + layer["shift"]),
             neuron.init(constants, currents.shape[1:]),
             currents,
         )[1]
 
-    def correct_and_fire(path: str, state: Any, current: jax.Array) -> tuple[Any, jax.Array]:
+    def correct_and_fire(path: str, layer: Params, current: jax.Array) -> jax.Array:
         currents = current.reshape(num_steps, len(images), *current.shape[1:])
-        layer = spiking.inside(params["layers"], path)
         error = activations[path] - jnp.mean(fire(layer, currents), 0)
         if correction == "shift":
             corrections[path] = jnp.mean(error, tuple(range(error.ndim - 1)))
         else:
             corrections[path] = jnp.mean(error, 0) * num_steps
         spikes = fire(_add_correction(layer, corrections[path], correction), currents)
-        return state, spikes.reshape(current.shape)
+        return spikes.reshape(current.shape)
 
     frames = jnp.tile(params["gain"] * images, (num_steps, 1, 1, 1))
-    spiking.propagate(network.layers, params["layers"], {}, frames, "", correct_and_fire)
+    network.propagate(params["layers"], frames, correct_and_fire)
     return corrections
 
 

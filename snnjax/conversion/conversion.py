@@ -14,106 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.conversion.folding import fold
 from snnjax.networks import architecture as arch
-from snnjax.networks import synapse
-from snnjax.networks.ann import theta_of
+from snnjax.networks.architecture import unknown_layer
+from snnjax.networks.layers import Activation, Block, FixedSynapse, Folded, Layer, Weights
 from snnjax.runtime.checks import check_value
-from snnjax.snn.neuron import make_params
+from snnjax.snn.neurons import make_params
 
-__all__ = ["Unit", "convert", "find_units", "fold"]
+__all__ = ["Unit", "convert", "find_units"]
 
 Params = dict[str, Any]
-
-
-def fold(
-    layers: tuple[arch.Layer, ...], params: Mapping[str, Any], statistics: Mapping[str, Any]
-) -> Params:
-    """The parameters without normalisation of images and batches.
-
-    A Normalise makes the kernel W / std and the bias b - sum of W mean / std. Zeros around
-    normalised images are the mean around raw ones, so a convolution with padding also gets
-    a "border", the value of each channel beyond the image.
-    A BatchNorm makes the kernel g W / s and the bias (b - mean) g / s + beta, with
-    s = sqrt(variance + epsilon).
-
-    Source: Rueckauer et al. 2017 for batch normalisation. Choice: the paper does not say how
-    its images are normalised.
-
-    Args:
-      layers: the specifications; names stay as they are.
-      params: the collection "params" of these layers.
-      statistics: the collection "batch_stats" of these layers.
-
-    Raises:
-      ValueError: if a BatchNorm does not directly follow a Dense or Conv or has no
-        statistics, or what follows a Normalise, Flatten and AvgPool apart, is no Dense or
-        Conv of its channels.
-    """
-    return _fold_batch_norm(layers, _fold_normalise(layers, params), statistics)
-
-
-def _fold_normalise(layers: tuple[arch.Layer, ...], params: Mapping[str, Any]) -> Params:
-    folded = dict(params)
-    if not layers or not isinstance(layers[0], arch.Normalise):
-        return folded
-    mean, std = jnp.asarray(layers[0].mean), jnp.asarray(layers[0].std)
-    name = "nothing"
-    for name, layer in arch.named(layers)[1:]:
-        if isinstance(layer, arch.Dense | arch.Conv):
-            kernel = params[name]["kernel"]
-            inputs = kernel.shape[-2] * (layer.groups if isinstance(layer, arch.Conv) else 1)
-            if inputs % len(mean):
-                raise ValueError(
-                    f"{arch.named(layers)[0][0]} has {len(mean)} channels and the weights of"
-                    f" {name} {inputs} inputs; want those of the images"
-                )
-            kernel = kernel / _each_input(layer, kernel, std)
-            means = kernel * _each_input(layer, kernel, mean)
-            bias = params[name].get("bias", 0.0) - means.sum(tuple(range(kernel.ndim - 1)))
-            folded[name] = {"kernel": kernel, "bias": bias}
-            if isinstance(layer, arch.Conv) and layer.padding != "VALID":
-                folded[name]["border"] = mean
-            return folded
-        if not isinstance(layer, arch.AvgPool | arch.Flatten):
-            break
-    raise ValueError(
-        f"{arch.named(layers)[0][0]} is followed by {name}; want a Dense or Conv, so that it can"
-        " be folded into its weights"
-    )
-
-
-def _fold_batch_norm(
-    layers: tuple[arch.Layer, ...], params: Mapping[str, Any], statistics: Mapping[str, Any]
-) -> Params:
-    folded: Params = {}
-    before: str | None = None
-    for name, layer in arch.named(layers):
-        if isinstance(layer, arch.Block):
-            inner, means = params.get(name, {}), statistics.get(name, {})
-            folded[name] = {
-                branch: _fold_batch_norm(inside, inner.get(branch, {}), means.get(branch, {}))
-                for branch, inside in layer.branches.items()
-            }
-        elif isinstance(layer, arch.BatchNorm):
-            if before is None:
-                raise ValueError(
-                    f"{name} does not follow a Dense or Conv; put it right behind one, so that"
-                    " it can be folded into its weights"
-                )
-            if name not in statistics:
-                raise ValueError(
-                    f"{name} has no statistics; pass variables with the collection 'batch_stats'"
-                )
-            slope = params[name]["scale"] / jnp.sqrt(statistics[name]["var"] + layer.epsilon)
-            bias = folded[before].get("bias", 0.0) - statistics[name]["mean"]
-            folded[before] |= {
-                "kernel": folded[before]["kernel"] * slope,
-                "bias": bias * slope + params[name]["bias"],
-            }
-        elif name in params:
-            folded[name] = dict(params[name])
-        before = name if isinstance(layer, arch.Dense | arch.Conv) else None
-    return folded
 
 
 def convert(
@@ -123,7 +33,7 @@ def convert(
     gain: ArrayLike = 1.0,
     threshold: ArrayLike = 1.0,
     initial: ArrayLike = 0.5,
-    leak: ArrayLike = 1.0,
+    leak: ArrayLike | None = None,
     alpha: ArrayLike | None = None,
     scales: Mapping[str, ArrayLike] | None = None,
     shift: ArrayLike = 0.0,
@@ -147,8 +57,8 @@ def convert(
       gain: c of eq. 17 (the encoder multiplies by it and the first layer divides).
       threshold: v_p, in membrane units; changes nothing but the unit.
       initial: v(0) / v_p.
-      leak: gamma of eq. 18 for every neuron, in (0, 1]; a 1 that is not traced is left out of
-        the numbers, so that a simulation may go by counts: see `spiking.steps_by_counts`.
+      leak: gamma of eq. 18 for every neuron, in (0, 1]; None for neurons that keep all their
+        charge.
       alpha: slope that sets v_n = v_p / alpha; None takes each activation's own.
       scales: by path of an activation, what a rate of 1 stands for there; None takes its
         theta, or the step of a StepReLU. Activations without a bound need one: see
@@ -179,14 +89,14 @@ def convert(
         shift=shift,
     )
     folded = fold(network.layers, params, statistics)
-    layers, _, weighted = _convert_stack(
+    converted_layers = _convert_stack(
         network.layers, folded, 1.0 / jnp.asarray(gain, jnp.float32), jnp.float32(1.0), "", plan
     )
-    if not weighted:
+    if not converted_layers.weighted:
         raise ValueError(f"network {network.name!r} ends without weights; want a Dense last")
     converted: Params = {
         "gain": jnp.asarray(gain, jnp.float32),
-        "layers": layers,
+        "layers": converted_layers.params,
         "output_leak": jnp.asarray(output_leak, jnp.float32),
     }
     if output_scale is not None:
@@ -196,10 +106,11 @@ def convert(
 
 
 class Unit(NamedTuple):
-    """What a layer of neurons stands for, each a number or one for each channel.
+    """Units of a layer of neurons, each a number or one for each channel.
 
-    charge: pre-activation that v_p is; spike: output that a spike is; bound: of the ANN's
-    output, in spikes per timestep.
+    charge: pre-activation that v_p stands for.
+    spike: output that a spike stands for.
+    bound: bound of the ANN's output, in spikes per timestep.
     """
 
     charge: jax.Array
@@ -213,110 +124,103 @@ class _Plan(NamedTuple):
     units: dict[str, Unit]
     threshold: jax.Array
     alpha: ArrayLike | None
-    leak: ArrayLike
+    leak: ArrayLike | None
     initial: ArrayLike
     shift: ArrayLike
 
 
+class _Converted(NamedTuple):
+    """Result of converting a stack of layers.
+
+    params: arrays by name.
+    scale: what a unit at the end of the stack stands for.
+    weighted: whether weights come after the last neurons; they have brought the unit there.
+    """
+
+    params: Params
+    scale: jax.Array
+    weighted: bool
+
+
 def _convert_stack(
-    layers: tuple[arch.Layer, ...],
+    layers: tuple[Layer, ...],
     params: Params,
     scale: jax.Array,
     end: jax.Array,
     path: str,
     plan: _Plan,
-) -> tuple[Params, jax.Array, bool]:
-    """Convert a stack whose input unit stands for `scale` and whose last weights give `end`.
-
-    Returns the parameters, what a unit at the end stands for, and whether there were
-    weights after the last neurons to bring it there.
-    """
+) -> _Converted:
+    """Convert a stack whose input unit stands for `scale` and whose last weights give `end`."""
     result: Params = {}
     weighted = False
     for place, (name, layer) in enumerate(arch.named(layers)):
         match layer:
-            case arch.Dense() | arch.Conv() | arch.Scale():
-                goal = _goal(layers, place, end, path, plan)
-                result[name] = _rescaled(layer, params[name], scale, goal)
+            case Weights():
+                goal = _scale_behind(layers, place, end, path, plan)
+                result[name] = layer.rescale(params[name], scale, goal)
                 scale, weighted = goal, True
-            case arch.Residual() | arch.Concat():
-                goal = _goal(layers, place, end, path, plan)
-                # A vector is of all channels, and each branch of a Concat has only some.
-                share = jnp.float32(1.0) if isinstance(layer, arch.Concat) else goal
-                result[name] = {"weight": 1 / goal} if isinstance(layer, arch.Concat) else {}
-                for branch, inside in layer.branches.items():
-                    into = f"{path}{name}/{branch}/"
-                    inner, reached, weighted = _convert_stack(
-                        inside, params[name][branch], scale, share, into, plan
-                    )
-                    result[name][branch] = inner
-                    if not weighted:
-                        result[name][f"{branch}_weight"] = reached / share
+            case Block():
+                goal = _scale_behind(layers, place, end, path, plan)
+                result[name] = _convert_block(
+                    layer, params[name], scale, goal, f"{path}{name}/", plan
+                )
                 scale, weighted = goal, True
-            case arch.Activation():
+            case Activation():
                 if not weighted:
                     raise ValueError(
-                        f"activation {path}{name} has no weights between it and what it"
-                        " listens to; put a Dense or Conv there"
+                        f"activation {path}{name} has no weights between it and the neurons or"
+                        " image before it; put a Dense or Conv there"
                     )
-                alpha = layer.alpha if plan.alpha is None else plan.alpha
-                numbers = make_params(
-                    plan.threshold, alpha=alpha, leak=plan.leak, initial=plan.initial
-                )._asdict()
-                del numbers["most"]  # depends on how long the input is shown
-                if not isinstance(plan.leak, jax.core.Tracer) and np.all(np.equal(plan.leak, 1)):
-                    del numbers["leak"]  # which tells a compiled simulation that there is none
                 unit = plan.units[path + name]
-                result[name] = {
-                    **numbers,
-                    "shift": jnp.asarray(plan.shift, jnp.float32) * plan.threshold,
-                    "bound": unit.bound,
-                }
+                result[name] = _neuron_numbers(layer, unit, plan)
                 scale, weighted = unit.spike, False
-    return result, scale, weighted
+            case FixedSynapse() | Folded():
+                pass  # nothing to convert: the first stay as they are, the second were folded
+            case _:
+                raise unknown_layer(path + name, layer)
+    return _Converted(result, scale, weighted)
 
 
-def _goal(
-    layers: tuple[arch.Layer, ...], place: int, end: jax.Array, path: str, plan: _Plan
+def _convert_block(
+    block: Block, params: Params, scale: jax.Array, goal: jax.Array, path: str, plan: _Plan
+) -> Params:
+    """Convert the branches of a block behind which a unit of current stands for `goal`.
+
+    A branch that ends without weights gets one synapse for each of its values, "<branch>_weight".
+    """
+    inner_goal, weight = block.split_scale(goal)
+    result: Params = {} if weight is None else {"weight": weight}
+    for branch, stack in block.branches.items():
+        inner, reached, weighted = _convert_stack(
+            stack, params[branch], scale, inner_goal, f"{path}{branch}/", plan
+        )
+        result[branch] = inner
+        if not weighted:
+            result[f"{branch}_weight"] = reached / inner_goal
+    return result
+
+
+def _neuron_numbers(layer: Activation, unit: Unit, plan: _Plan) -> Params:
+    """Numbers of a layer of neurons; the bound on its counts depends on the simulation."""
+    alpha = layer.alpha if plan.alpha is None else plan.alpha
+    numbers = make_params(
+        plan.threshold, alpha=alpha, leak=plan.leak, initial=plan.initial
+    )._asdict()
+    del numbers["most"]
+    shift = jnp.asarray(plan.shift, jnp.float32) * plan.threshold
+    return {**numbers, "shift": shift, "bound": unit.bound}
+
+
+def _scale_behind(
+    layers: tuple[Layer, ...], place: int, end: jax.Array, path: str, plan: _Plan
 ) -> jax.Array:
-    """What a unit of charge stands for behind the weights at `place`."""
+    """Scale of the current behind the weights at `place`: what a unit of it stands for."""
     for name, layer in arch.named(layers)[place + 1 :]:
-        if isinstance(layer, arch.Dense | arch.Conv | arch.Scale | arch.Block):
+        if isinstance(layer, Weights | Block):
             return jnp.float32(1.0)
-        if isinstance(layer, arch.Activation):
+        if isinstance(layer, Activation):
             return plan.units[path + name].charge / plan.threshold
     return end
-
-
-def _rescaled(
-    layer: arch.Dense | arch.Conv | arch.Scale, params: Params, scale: jax.Array, goal: jax.Array
-) -> Params:
-    """Weights times scale_in / scale_out, channel by channel where scales are vectors."""
-    name = "scale" if isinstance(layer, arch.Scale) else "kernel"
-    rescaled = {name: params[name] * _each_input(layer, params[name], scale) / goal}
-    if "bias" in params:
-        rescaled["bias"] = params["bias"] / goal
-    if "border" in params:
-        rescaled["border"] = params["border"] / scale
-    return rescaled
-
-
-def _each_input(
-    layer: arch.Dense | arch.Conv | arch.Scale, kernel: jax.Array, values: jax.Array
-) -> jax.Array:
-    """One value, or one for each channel, in the shape of the last two axes of a kernel, or that
-    of a scale.
-    """
-    if not values.ndim:
-        return values
-    if isinstance(layer, arch.Scale):
-        return synapse.of_each(values, kernel)
-    inputs, outputs = kernel.shape[-2:]
-    if isinstance(layer, arch.Conv):
-        groups = jnp.reshape(values, (layer.groups, inputs)).T
-        return jnp.repeat(groups, outputs // layer.groups, axis=1)
-    # Behind a Flatten the channels repeat, pixel by pixel.
-    return jnp.tile(values, inputs // len(values))[:, None]
 
 
 def find_units(
@@ -324,7 +228,7 @@ def find_units(
     variables: Mapping[str, Any],
     scales: Mapping[str, ArrayLike] | None = None,
 ) -> dict[str, Unit]:
-    """What the neurons of each activation stand for, by path; arguments as in `convert`.
+    """Units of each layer of neurons, by path; arguments as in `convert`.
 
     Raises:
       ValueError: if an activation has no scale, or a scale no activation.
@@ -338,7 +242,7 @@ def find_units(
         _check_positive(f"scale of {path}", scale)
     units = {}
     for path, spec in known.items():
-        theta = theta_of(spec, _inside(params, path), _inside(statistics, path))
+        theta = spec.learnt_theta(_inside(params, path), _inside(statistics, path))
         if path not in scales and not (spec.step or np.isfinite(spec.theta)):
             raise ValueError(
                 f"activation {path} has no bound, so no rate stands for it; pass"
@@ -377,23 +281,16 @@ def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
 
 
 def _check_names(layers: tuple[arch.Layer, ...], params: Mapping[str, Any], where: str) -> None:
-    wanted = {}
+    wanted: dict[str, set[str]] = {}
     for name, layer in arch.named(layers):
-        match layer:
-            case arch.Dense(_, use_bias) | arch.Conv(use_bias=use_bias):
-                wanted[name] = {"kernel", "bias"} if use_bias else {"kernel"}
-            case arch.BatchNorm() | arch.Scale():
-                wanted[name] = {"scale", "bias"}
-            case arch.Activation(learn="layer" | "channel"):
-                wanted[name] = {"log_theta"}
-            case arch.Activation(learn="rate"):
-                wanted[name] = {"share"}
-            case arch.Residual() | arch.Concat():
-                # Flax leaves out a branch without parameters.
-                wanted[name] = set(params.get(name, {})) & set(layer.branches)
-                for branch, inside in layer.branches.items():
-                    inner = params.get(name, {}).get(branch, {})
-                    _check_names(inside, inner, f"{branch} of {name}")
+        if isinstance(layer, Block):
+            # Flax leaves out a branch without parameters.
+            wanted[name] = set(params.get(name, {})) & set(layer.branches)
+            for branch, stack in layer.branches.items():
+                inner = params.get(name, {}).get(branch, {})
+                _check_names(stack, inner, f"{branch} of {name}")
+        elif names := layer.parameter_names():
+            wanted[name] = set(names)
     found = {name: set(inside) for name, inside in params.items()}
     if found != wanted:
         raise ValueError(f"params holds {_listed(found)}; {where} wants {_listed(wanted)}")

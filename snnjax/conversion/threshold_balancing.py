@@ -18,8 +18,7 @@ from jax.typing import ArrayLike
 
 from snnjax.conversion.conversion import fold
 from snnjax.networks import architecture as arch
-from snnjax.networks.ann import ANN, theta_of
-from snnjax.snn.spiking import inside
+from snnjax.networks.ann import ANN
 
 __all__ = [
     "BALANCING_RULES",
@@ -71,7 +70,7 @@ def measure_scales(
         sizes = np.abs(np.asarray(leaf))
         scales[path] = float(np.percentile(sizes[sizes > 0], percentile))
         if known[path].learn == "channel":
-            theta = theta_of(known[path], inside(variables["params"], path), {})
+            theta = known[path].learnt_theta(arch.inside(variables["params"], path), {})
             scales[path] = np.minimum(scales[path], theta)
     return scales
 

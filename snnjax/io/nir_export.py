@@ -30,7 +30,7 @@ from snnjax.io.nir_weights import conv_node, dense_node
 from snnjax.networks import architecture as arch
 from snnjax.networks import serialisation
 from snnjax.runtime.windows import Window
-from snnjax.snn import spiking
+from snnjax.snn.engine import neuron_shapes
 
 __all__ = ["to_graph", "write"]
 
@@ -88,7 +88,7 @@ def to_graph(
       ValueError: if NIR cannot state the network exactly, or the images do not fit it.
     """
     nir = nir_package()
-    spiking.neurons(network, params["layers"], image_shape)  # raises where they do not fit
+    neuron_shapes(network, params["layers"], image_shape)  # raises where they do not fit
     if "readout" in params:
         raise ValueError("NIR has no readout that averages neurons; export before snnjax learn")
     if np.any(np.asarray(params["output_leak"]) != 1):

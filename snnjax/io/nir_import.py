@@ -15,6 +15,7 @@ from snnjax.io.nir_layout import Params, nir_package, node_name
 from snnjax.io.nir_weights import written_weights
 from snnjax.networks import architecture as arch
 from snnjax.networks import serialisation
+from snnjax.snn.engine import with_leaks
 
 __all__ = ["SNN", "from_graph", "read"]
 
@@ -64,13 +65,19 @@ def from_graph(graph: Any) -> SNN:
     if reset != "subtract":
         raise ValueError(f"reset is {reset!r}; want 'subtract', or a graph that does not say")
     if "snnjax" not in graph.metadata:
-        return SNN(*read_chain(graph), metadata={})
+        return _with_leaks(SNN(*read_chain(graph), metadata={}))
     try:
-        return _read_written(graph)
+        return _with_leaks(_read_written(graph))
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(
             f"the graph is not as snnjax wrote it ({error!r}); write it again"
         ) from error
+
+
+def _with_leaks(found: SNN) -> SNN:
+    """Return the network with `leak` None at all neurons without one."""
+    params = {**found.params, "layers": with_leaks(found.params["layers"])}
+    return found._replace(params=params)
 
 
 def _read_written(graph: Any) -> SNN:

@@ -7,11 +7,10 @@ import json
 import math
 from typing import Any
 
-from snnjax.networks.architecture import Layer, Network, type_names
+from snnjax.networks.architecture import Network
+from snnjax.networks.layers import KINDS, Layer
 
 __all__ = ["read", "write"]
-
-KINDS = {kind.__name__: kind for kind in type_names}
 
 
 def write(network: Network) -> str:

@@ -226,10 +226,3 @@ def _convolve(
         dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
         precision=precision,
     )  # fmt: skip
-
-
-def borders(
-    size: Sequence[int], window: Sequence[int], strides: Sequence[int], padding: Any
-) -> Any:
-    """Pixels of padding before and after each axis; `Window.pads` takes its place."""
-    return Window(tuple(window), tuple(strides), padding).pads(size)  # type: ignore[arg-type]

@@ -50,11 +50,11 @@ class DeviceConfig:
 class _Place(NamedTuple):
     """One process among several.
 
-    address: HOST:PORT of the first process; count: of processes; number: of this one, from 0.
+    address: HOST:PORT of the first process; processes: how many; number: of this one, from 0.
     """
 
     address: str
-    count: int
+    processes: int
     number: int
 
 
@@ -85,13 +85,13 @@ def join(config: DeviceConfig, *, wait: float = WAIT) -> None:
     waiting.start()
     try:
         jax.distributed.initialize(
-            place.address, place.count, place.number, initialization_timeout=int(wait) + 60,
+            place.address, place.processes, place.number, initialization_timeout=int(wait) + 60,
             heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=HEARTBEAT,
         )  # fmt: skip
         jax.device_count()  # the processes exchange their lists of devices
     except (RuntimeError, ValueError) as error:
         raise OSError(
-            f"process {place.number} of {place.count} cannot join at {place.address} ({error});"
+            f"process {place.number} of {place.processes} cannot join at {place.address} ({error});"
             " choose another port"
         ) from error
     finally:
@@ -136,8 +136,8 @@ def _give_up(place: _Place, wait: float) -> None:
     """End this process, which has waited in vain for the others."""
     missing = "all others" if place.number == 0 else "process 0"
     print(
-        f"snnjax: process {place.number} of {place.count} waited {wait:g} s at {place.address}, and"
-        f" {missing} did not come; start all of them, with the same address",
+        f"snnjax: process {place.number} of {place.processes} waited {wait:g} s at"
+        f" {place.address}, and {missing} did not come; start all of them, with the same address",
         file=sys.stderr, flush=True,
     )  # fmt: skip
     os._exit(2)

@@ -13,21 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_value
-from snnjax.snn import simulation
 from snnjax.snn.encoding import CONSTANT, Encoding
-from snnjax.snn.neuron import EXACT_CHARGE, NeuronModel
+from snnjax.snn.engine import Carry, Outputs, SpikingFunction, Task, neuron_shapes
+from snnjax.snn.fast.chunks import prepare_for
+from snnjax.snn.fast.loop import make_loop
+from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
+from snnjax.snn.simulation import check, count_pre_steps, run_pre_steps
+from snnjax.snn.stimulus import Stimulus
 
-__all__ = ["Answer", "Exit", "TradeOff", "calibrate", "margins", "simulate_until", "trade_off"]
+__all__ = ["Answer", "Exit", "TradeOff", "choose_margin", "margins", "simulate_until", "trade_off"]
 
 Params = dict[str, Any]
 
 
 class Answer(NamedTuple):
-    """What a network said when each image stopped.
+    """Result of a simulation with early exit.
 
     values: `[B, K]` the readout at the exit; the largest is the answer.
     steps: `[B]` timesteps up to and with the exit, pre-steps included.
@@ -68,7 +71,7 @@ def margins(values: jax.Array) -> jax.Array:
 
 
 def simulate_until(
-    network: arch.Network,
+    network: SpikingFunction,
     params: Params,
     images: ArrayLike,
     *,
@@ -83,7 +86,7 @@ def simulate_until(
     pre_steps: int = 0,
     shown_steps: int = 0,
 ) -> Answer:
-    """As `simulation.simulate`, but an image stops when its margin reaches a threshold.
+    """Simulate like `simulation.simulate`, and stop each image when its margin reaches a threshold.
 
     The compiled loop ends when all images of the batch have stopped, or after `num_steps`. An
     image that has stopped is computed until then and its answer kept, so time is saved by
@@ -112,54 +115,42 @@ def simulate_until(
       ValueError: if `margin` is negative or NaN, or as `simulate`.
     """
     check_value("margin", margin, lambda x: x >= 0, "a threshold of at least 0")
-    simulation.check(
-        network, params, images, num_steps=num_steps, neuron=neuron, encoding=encoding, key=key,
-        pre_steps=pre_steps, shown_steps=shown_steps,
-    )  # fmt: skip
+    task = Task(network, neuron, encoding, readout, shown_steps)
+    check(task, params, images, num_steps=num_steps, pre_steps=pre_steps, key=key)
+    task = task._replace(shown_steps=min(int(shown_steps), int(num_steps)))
     return _simulate_until(
-        params, images, margin, key, first, noise, network=network, num_steps=int(num_steps),
-        neuron=neuron, encoding=encoding, readout=readout, pre_steps=int(pre_steps),
-        shown_steps=min(shown_steps, num_steps),
+        params, Stimulus(images, key, first, noise), margin,  # type: ignore[arg-type]
+        task=task, num_steps=int(num_steps), pre_steps=int(pre_steps),
     )  # fmt: skip
 
 
-@partial(
-    jax.jit,
-    static_argnames=(
-        "network", "num_steps", "neuron", "encoding", "readout", "pre_steps", "shown_steps",
-    ),
-)  # fmt: skip
+@partial(jax.jit, static_argnames=("task", "num_steps", "pre_steps"))
 def _simulate_until(
     params: Params,
-    images: jax.Array,
+    stimulus: Stimulus,
     margin: ArrayLike,
-    key: jax.Array | None,
-    first: ArrayLike,
-    noise: Noise | None,
     *,
-    network: arch.Network,
+    task: Task,
     num_steps: int,
-    neuron: NeuronModel,
     pre_steps: int,
-    shown_steps: int,
-    **how: Any,
 ) -> Answer:
-    params = simulation.ready(network, params, images.shape[0], num_steps)
-    run = simulation.course(
-        params, images, key, first, noise, network=network, neuron=neuron,
-        shown_steps=shown_steps, **how,
-    )  # fmt: skip
-    carry, _ = simulation.before_answers(run, network, neuron, pre_steps)
+    batch = stimulus.images.shape[0]
+    neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # refuses others
+    params = prepare_for(task.network, params, batch, num_steps)
+    loop = make_loop(params, stimulus, task)
+    carry, _ = run_pre_steps(loop, task, pre_steps)
 
-    def advance(carry: Any, t: jax.Array) -> tuple[Any, Any]:
-        if shown_steps:
-            carry, given = jax.lax.cond(t < shown_steps, run.show, run.settle, carry, t[None])
-        else:
-            carry, given = run.show(carry, t[None])
-        return carry, jax.tree.map(lambda leaf: leaf[0], given)
+    def advance(carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:
+        def one(shown: bool) -> tuple[Carry, Outputs]:
+            after, outputs = loop.body(carry, t[None], shown)
+            return after, jax.tree.map(lambda leaf: leaf[0], outputs)
 
-    def body(loop: tuple[jax.Array, Any, Answer]) -> tuple[jax.Array, Any, Answer]:
-        t, carry, answer = loop
+        if not task.shown_steps:
+            return one(True)
+        return jax.lax.cond(t < task.shown_steps, partial(one, True), partial(one, False))
+
+    def body(state: tuple[jax.Array, Carry, Answer]) -> tuple[jax.Array, Carry, Answer]:
+        t, carry, answer = state
         carry, (values, spikes, _) = advance(carry, t)
         stops = (answer.steps == 0) & ((margins(values) >= margin) | (t + 1 == num_steps))
         now = Answer(values, jnp.full_like(answer.steps, t + 1), spikes)
@@ -167,12 +158,12 @@ def _simulate_until(
 
     _, (values, spikes, _) = jax.eval_shape(advance, carry, jnp.asarray(0))
     empty = Answer(
-        jnp.zeros(values.shape, values.dtype), jnp.zeros(images.shape[0], jnp.int32),
+        jnp.zeros(values.shape, values.dtype), jnp.zeros(batch, jnp.int32),
         jnp.zeros(spikes.shape, spikes.dtype),
     )  # fmt: skip
-    done = simulation.all_pre_steps(network, neuron, pre_steps, num_steps)
+    done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     start = (jnp.asarray(done), carry, empty)
-    return jax.lax.while_loop(lambda loop: jnp.any(loop[2].steps == 0), body, start)[2]
+    return jax.lax.while_loop(lambda state: jnp.any(state[2].steps == 0), body, start)[2]
 
 
 def _chosen(which: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -216,7 +207,9 @@ def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> Trade
     )
 
 
-def calibrate(values: ArrayLike, labels: ArrayLike, *, tolerance: float, before: int = 0) -> Exit:
+def choose_margin(
+    values: ArrayLike, labels: ArrayLike, *, tolerance: float, before: int = 0
+) -> Exit:
     """The smallest threshold above which accuracy stays within a tolerance of that of all steps.
 
     Choice: no threshold above it may lose more, so that a lucky one among bad ones is not taken.

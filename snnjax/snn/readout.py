@@ -15,7 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_value
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, MembraneState, NeuronParams, make_params
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, MembraneState, NeuronParams, make_params
 
 __all__ = [
     "ACCUMULATE",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from snnjax.networks import architecture as arch
 from snnjax.snn import simulation
 from snnjax.snn.encoding import CONSTANT, Encoding
-from snnjax.snn.neuron import EXACT_CHARGE, NeuronModel
+from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.readout import CURRENT
 
 __all__ = ["RecordingSettings", "record_output_currents"]

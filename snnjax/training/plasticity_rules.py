@@ -18,7 +18,7 @@ import optax
 from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_value
-from snnjax.snn.neuron import DOUBLE_THRESHOLD
+from snnjax.snn.neurons import DOUBLE_THRESHOLD
 from snnjax.snn.readout import leaky_neuron
 from snnjax.training.stdp import STDP, init_traces, make_stdp, step_traces
 

@@ -19,7 +19,7 @@ from snnjax.app import pipeline
 from snnjax.io import datasets
 from snnjax.networks import architecture as arch
 from snnjax.snn.encoding import RATE
-from snnjax.snn.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
+from snnjax.snn.neurons import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
 
 SHAPE = (8, 8, 3)
 

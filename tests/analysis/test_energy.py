@@ -15,13 +15,14 @@ from snnjax.app import cli, pipeline
 from snnjax.app.configurations import ConvertConfig
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
-from snnjax.networks import synapse
 from snnjax.networks.ann import ANN
 from snnjax.snn import simulation
 from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
-from snnjax.snn.neuron import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
+from snnjax.snn.engine import Task
+from snnjax.snn.neurons import AUGMENTED, DOUBLE_THRESHOLD, EXACT_CHARGE
 from snnjax.snn.readout import ACCUMULATE
 from snnjax.snn.simulation import Simulation, simulate
+from snnjax.snn.stimulus import Stimulus
 
 FIXTURE = TESTS / "fixtures" / "neurobench_operations.npz"
 SHA256 = "6625a1cce41ec268c40ecdaac0c24fd179d338560ca0f4b063bd39984b06b4cd"
@@ -151,8 +152,8 @@ def test_fan_out_is_the_number_of_neurons_that_a_spike_reaches(layer, pool):
 
     def reached(x):
         for passed in between:
-            x = synapse.apply(passed, {}, x)
-        return synapse.apply(layer, {"kernel": kernel}, x)[0]
+            x = passed.linear({}, x)
+        return layer.linear({"kernel": kernel}, x)[0]
 
     jacobian = np.asarray(jax.jacobian(reached)(jnp.zeros((1, 7, 8, 2))))
     wanted = (jacobian != 0).sum((0, 1, 2))[0]
@@ -245,9 +246,9 @@ def test_counting_takes_no_memory_that_grows_with_time():
 
     def bytes_of(num_steps):
         memory = simulation._simulate.lower(
-            params, images, None, 0, None, watch, network=network, num_steps=num_steps,
-            neuron=EXACT_CHARGE, encoding=CONSTANT, readout=ACCUMULATE, pre_steps=0,
-            shown_steps=0, chunk_steps=1, first_alone=False, parts=0,
+            params, Stimulus(images), watch,
+            task=Task(network, EXACT_CHARGE, CONSTANT, ACCUMULATE), num_steps=num_steps,
+            pre_steps=0, chunk_steps=1, engine="fast",
         ).compile().memory_analysis()  # fmt: skip
         return memory.temp_size_in_bytes, memory.output_size_in_bytes
 

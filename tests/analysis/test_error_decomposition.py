@@ -7,7 +7,7 @@ from examples import random_variables
 from snnjax import convert
 from snnjax.analysis.error_decomposition import SpikeTotals, decompose
 from snnjax.networks import architecture as arch
-from snnjax.snn.neuron import DOUBLE_THRESHOLD
+from snnjax.snn.neurons import DOUBLE_THRESHOLD
 
 
 def test_opposite_spikes_leave_charge_behind():

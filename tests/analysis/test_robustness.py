@@ -10,7 +10,8 @@ from snnjax.conversion.conversion import convert
 from snnjax.snn.encoding import CONSTANT, RATE
 from snnjax.snn.noise import make_noise
 from snnjax.snn.readout import COUNT, LEAKY, leaky_layer
-from snnjax.snn.simulation import frame, simulate
+from snnjax.snn.simulation import simulate
+from snnjax.snn.stimulus import Stimulus, frame
 
 SHAPE, STEPS, KEY = (4, 4, 1), 6, jax.random.key(2)
 DENSITIES, LEAKS = jnp.array([0.0, 0.3, 0.9]), jnp.array([1.0, 0.5])
@@ -32,9 +33,7 @@ def test_one_program_gives_the_answers_of_separate_simulations():
         one = make_noise(density, steps=1, out_of=2)
         counted = simulate(network, params, images, readout=COUNT, noise=one, **how).values[-1]
         np.testing.assert_array_equal(found["count"][d], counted.argmax(-1) == labels)
-        frames = [
-            frame(KEY, images, 1.0, t, encoding=RATE, first=first, noise=one) for t in range(STEPS)
-        ]
+        frames = [frame(Stimulus(images, KEY, first, one), 1.0, t, RATE) for t in range(STEPS)]
         mean = limit(network, params, sum(frames) / STEPS)
         np.testing.assert_array_equal(found["ann_mean"][d], mean.argmax(-1) == labels)
         for i, leak in enumerate(LEAKS):

@@ -11,11 +11,18 @@ from examples import branching_network, residual_network
 import snnjax
 from snnjax.app import cli, pipeline
 from snnjax.networks import architecture as arch
-from snnjax.networks import serialisation
+from snnjax.networks import known_networks, serialisation
 
 ODD = arch.Network("odd", (arch.Normalise((0.5,), (np.float32(0.25),)), arch.Dense(2)))
-UNBOUNDED = arch.with_activation(arch.NET1, arch.Activation(0.0, float("inf"), step=0.05))
-KNOWN = [*arch.NETWORKS.values(), residual_network("channel"), branching_network(), ODD, UNBOUNDED]
+STEPPED = arch.Activation(0.0, float("inf"), step=0.05)
+UNBOUNDED = arch.with_activation(known_networks.NET1, STEPPED)
+KNOWN = [
+    *known_networks.NETWORKS.values(),
+    residual_network("channel"),
+    branching_network(),
+    ODD,
+    UNBOUNDED,
+]
 
 
 @pytest.mark.parametrize("network", KNOWN, ids=lambda network: network.name)

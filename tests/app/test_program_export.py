@@ -14,7 +14,7 @@ from snnjax.app.configurations import SimulateConfig, TrainConfig
 from snnjax.conversion.conversion import convert
 from snnjax.io import checkpoint
 from snnjax.snn.encoding import ENCODINGS
-from snnjax.snn.neuron import NEURONS
+from snnjax.snn.neurons import NEURONS
 from snnjax.snn.readout import READOUTS
 from snnjax.snn.simulation import simulate
 

@@ -15,7 +15,7 @@ from examples import (
 from snnjax.conversion import threshold_balancing
 from snnjax.conversion.calibration import calibrate
 from snnjax.conversion.conversion import convert
-from snnjax.snn.neuron import DOUBLE_THRESHOLD
+from snnjax.snn.neurons import DOUBLE_THRESHOLD
 from snnjax.snn.simulation import simulate
 
 SHAPE = (4, 4, 1)

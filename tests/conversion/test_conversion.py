@@ -19,7 +19,10 @@ from snnjax.conversion.threshold_balancing import measure_output_scale, measure_
 from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.snn import encoding, neuron, simulation, spiking
+from snnjax.snn import encoding, simulation
+from snnjax.snn.engine import with_leaks
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, EXACT_CHARGE
+from snnjax.snn.stimulus import image_keys
 
 SHAPE = (8, 8, 3)
 
@@ -53,11 +56,12 @@ def test_a_network_with_branches_is_the_same_out_of_a_file(tmp_path, kind):
     params = convert(network, checkpoint.load(tmp_path / "ann", kind="ann").tree)
     checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
     kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
+    kept["layers"] = with_leaks(kept["layers"])
     np.testing.assert_array_equal(limit(network, kept, images), limit(network, params, images))
 
 
 @pytest.mark.parametrize("kind", [residual_network, branching_network])
-@pytest.mark.parametrize("model", [neuron.EXACT_CHARGE, neuron.DOUBLE_THRESHOLD])
+@pytest.mark.parametrize("model", [EXACT_CHARGE, DOUBLE_THRESHOLD])
 def test_the_error_of_a_network_with_branches_falls_with_time(model, kind):
     network = kind()
     variables, images = random_variables(network, SHAPE), random_images(4, SHAPE)
@@ -154,13 +158,13 @@ def test_gain_halves_the_input_rates_and_leaves_the_logits_alone():
     network = dense_network()
     variables, images = random_variables(network, (4, 4, 1)), random_images(64, (4, 4, 1))
     whole, half = (convert(network, variables, gain=gain) for gain in (1.0, 0.5))
-    keys = simulation.image_keys(jax.random.key(0), 0, 64)
+    keys = image_keys(jax.random.key(0), 0, 64)
     rates = [
         jnp.mean(encoding.RATE.encode(keys, images, params["gain"], 0)) for params in (whole, half)
     ]
     assert rates[1] / rates[0] == pytest.approx(0.5, abs=0.05)
     np.testing.assert_allclose(
-        spiking.limit(network, whole, images), spiking.limit(network, half, images), atol=1e-5
+        limit(network, whole, images), limit(network, half, images), atol=1e-5
     )
     steady = [
         simulation.simulate(network, params, images, num_steps=5).values for params in (whole, half)

@@ -22,8 +22,9 @@ from snnjax.conversion import methods, threshold_balancing
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.snn import simulation, spiking
-from snnjax.snn.neuron import (
+from snnjax.snn import simulation
+from snnjax.snn.engine import neuron_params
+from snnjax.snn.neurons import (
     AUGMENTED,
     DOUBLE_THRESHOLD,
     EXACT_CHARGE,
@@ -208,19 +209,32 @@ def test_pre_steps_are_a_loop_that_starts_again_from_revised_states(neuron, roun
     result = simulate(
         network, params, images, num_steps=before + 5, neuron=neuron, pre_steps=3, record=True
     )
-    start = spiking.init({path: (8,) for path in paths}, layers, neuron, 30)
+    numbers = {path: neuron_params(layers[path]) for path in paths}
+    rest = {path: neuron.init(numbers[path], (30, 8)) for path in paths}
+    start = rest
+
+    def step(state):
+        after, spikes = {}, {}
+
+        def fire(path, own, current):
+            current = current + own["shift"]
+            after[path], spikes[path] = neuron.step(numbers[path], state[path], current)
+            return spikes[path]
+
+        current = network.propagate(layers, images, fire)
+        return after, current, spikes
+
     for group in [paths] if rounds == 1 else [[path] for path in paths]:
         state = start
         for _ in range(3):
-            state, _, _ = spiking.step(network, layers, neuron, state, images)
+            state, _, _ = step(state)
         for path in group:
-            numbers = spiking.neuron_params(layers[path])
-            start = {**start, path: neuron.revise(numbers, state[path])}
+            start = {**start, path: neuron.revise(numbers[path], state[path])}
     total, changed = 0.0, False
-    plain = spiking.init({path: (8,) for path in paths}, layers, neuron, 30)
+    plain = rest
     for t in range(5):
-        start, current, spikes = spiking.step(network, layers, neuron, start, images)
-        plain, _, unrevised = spiking.step(network, layers, neuron, plain, images)
+        start, current, spikes = step(start)
+        plain, _, unrevised = step(plain)
         total = total + current
         np.testing.assert_allclose(result.values[before + t], total / (t + 1), atol=1e-5)
         for path in paths:

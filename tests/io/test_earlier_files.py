@@ -9,7 +9,7 @@ from paths import EXPERIMENTS, FIXTURES
 from snnjax.app import run_files
 from snnjax.io import nir_import
 from snnjax.networks.ann import ANN
-from snnjax.snn.neuron import DOUBLE_THRESHOLD
+from snnjax.snn.neurons import DOUBLE_THRESHOLD
 from snnjax.snn.readout import ACCUMULATE, LEAKY
 from snnjax.snn.simulation import simulate
 

@@ -20,7 +20,7 @@ from snnjax.io import checkpoint, nir_export, nir_import
 from snnjax.io.nir_layout import node_name
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD
 from snnjax.snn.simulation import simulate
 
 nir = pytest.importorskip("nir")

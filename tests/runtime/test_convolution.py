@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from convolutions import assert_exact, draw_convolution
 
-from snnjax.networks import architecture as arch
+from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime import convolution, cores
 from snnjax.runtime.convolution import (
@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused():
 
 def convolutions_of(name):
     """Every convolution of a network once: shapes of an image and a kernel, strides and padding."""
-    network = arch.find(name)
+    network = known_networks.find(name)
     size = (28, 28, 1) if name in ("net1", "net2") else (32, 32, 3)
     found = set()
 

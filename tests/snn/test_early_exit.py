@@ -8,9 +8,9 @@ from examples import dense_network, random_images, random_variables
 
 from snnjax.conversion.conversion import convert
 from snnjax.snn import early_exit
-from snnjax.snn.early_exit import calibrate, simulate_until, trade_off
+from snnjax.snn.early_exit import choose_margin, simulate_until, trade_off
 from snnjax.snn.encoding import CONSTANT, RATE
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, EXACT_CHARGE, NEURONS
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, EXACT_CHARGE, NEURONS
 from snnjax.snn.readout import ACCUMULATE, COUNT
 from snnjax.snn.simulation import simulate
 
@@ -112,10 +112,10 @@ def test_the_curve_worked_by_hand():
     ],
 )
 def test_calibration_worked_by_hand(tolerance, margin, accuracy, steps):
-    found = calibrate(VALUES, LABELS, tolerance=tolerance)
+    found = choose_margin(VALUES, LABELS, tolerance=tolerance)
     assert found.margin == pytest.approx(margin, abs=1e-6)
     assert found[1:] == (accuracy, steps, 0.75)
-    with_rest = calibrate(
+    with_rest = choose_margin(
         np.concatenate([np.zeros_like(VALUES[:2]), VALUES]), LABELS, tolerance=tolerance, before=2
     )
     assert with_rest == found._replace(steps=steps + 2)
@@ -148,9 +148,12 @@ def test_the_curve_is_what_the_simulation_does(params, readout):
             lambda p: simulate_until(NETWORK, p, IMAGES, margin=1.0, num_steps=2, encoding=RATE),
             "pass key",
         ),
-        (lambda p: calibrate(VALUES, LABELS, tolerance=-0.01), r"tolerance is -0.01; want a share"),
-        (lambda p: calibrate(VALUES, LABELS, tolerance=1.0), "tolerance is 1.0"),
-        (lambda p: calibrate(VALUES, LABELS[:3], tolerance=0.1), "want .* nothing empty"),
+        (
+            lambda p: choose_margin(VALUES, LABELS, tolerance=-0.01),
+            r"tolerance is -0.01; want a share",
+        ),
+        (lambda p: choose_margin(VALUES, LABELS, tolerance=1.0), "tolerance is 1.0"),
+        (lambda p: choose_margin(VALUES, LABELS[:3], tolerance=0.1), "want .* nothing empty"),
         (lambda p: trade_off(VALUES, LABELS, before=3), "behind 3 pre-steps"),
     ],
 )

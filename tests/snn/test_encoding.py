@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, ENCODINGS, RATE, temporal
-from snnjax.snn.simulation import image_keys
+from snnjax.snn.stimulus import image_keys
 
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 4, 5, 1)), jnp.float32)
 

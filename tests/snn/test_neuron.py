@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnjax.networks.activations import quantised_sth_leaky_relu, sth_leaky_relu
-from snnjax.snn.neuron import (
+from snnjax.snn.neurons import (
     DOUBLE_THRESHOLD,
     DOUBLE_THRESHOLD_HARD,
     EXACT_CHARGE,
@@ -110,7 +110,9 @@ def test_a_reset_at_the_next_timestep_changes_no_spike(seed, alpha, leak, initia
     currents = np.random.default_rng(seed).integers(-32, 33, (12, 5)) / 16
     params = make_params(1.0, alpha=alpha, leak=leak, initial=initial)
     spikes = spike_train(DOUBLE_THRESHOLD, params, currents)
-    np.testing.assert_array_equal(spike_train(DOUBLE_THRESHOLD.late, params, currents), spikes)
+    np.testing.assert_array_equal(
+        spike_train(DOUBLE_THRESHOLD.deferred_reset, params, currents), spikes
+    )
 
 
 @given(

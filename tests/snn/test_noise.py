@@ -9,7 +9,8 @@ from examples import dense_network, random_images, random_variables
 from snnjax.conversion.conversion import convert
 from snnjax.snn.encoding import RATE
 from snnjax.snn.noise import corrupt, make_noise, salt_and_pepper
-from snnjax.snn.simulation import frame, image_keys, simulate
+from snnjax.snn.simulation import simulate
+from snnjax.snn.stimulus import Stimulus, frame, image_keys
 
 SHAPE = (4, 4, 1)
 
@@ -66,8 +67,8 @@ def test_noise_does_not_follow_the_spikes_that_are_drawn_with_the_same_key():
     images = jnp.full((50, 8, 8, 1), 0.5)
     key = jax.random.key(3)
     for t in range(3):
-        plain = frame(key, images, 1.0, t, encoding=RATE)
-        both = frame(key, images, 1.0, t, encoding=RATE, noise=make_noise(0.5))
+        plain = frame(Stimulus(images, key), 1.0, t, RATE)
+        both = frame(Stimulus(images, key, 0, make_noise(0.5)), 1.0, t, RATE)
         changed = plain != both
         assert float(plain[changed].mean()) == pytest.approx(0.5, abs=0.05)
         assert float(plain[~changed].mean()) == pytest.approx(0.5, abs=0.05)

@@ -9,7 +9,7 @@ from paths import FIXTURES
 from snnjax.conversion.conversion import convert
 from snnjax.conversion.threshold_balancing import measure_scales
 from snnjax.networks import architecture as arch
-from snnjax.snn.neuron import DOUBLE_THRESHOLD, make_params
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, make_params
 from snnjax.snn.simulation import simulate
 from snnjax.training import stdp
 

@@ -9,7 +9,7 @@ from examples import ann_logits, limit, random_images
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.snn.neuron import DOUBLE_THRESHOLD
+from snnjax.snn.neurons import DOUBLE_THRESHOLD
 from snnjax.snn.simulation import simulate
 from snnjax.training import fitting, rate_norm
 from snnjax.training.training_config import TrainingConfig

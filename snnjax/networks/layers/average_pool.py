@@ -1,0 +1,55 @@
+"""Average pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+from jax.typing import ArrayLike
+
+from snnjax.networks.layers.base import FixedSynapse, Params
+
+__all__ = ["AvgPool"]
+
+
+@dataclass(frozen=True)
+class AvgPool(FixedSynapse):
+    """Mean over windows that do not leave the image; in a spiking network, fixed synapses.
+
+    strides: pixels from one window to the next; None for the window's own size.
+    """
+
+    kind: ClassVar[str] = "pool"
+
+    window: tuple[int, int]
+    strides: tuple[int, int] | None = None
+
+    def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
+        """Means of `x` `[B, H, W, C]` over windows.
+
+        Raises:
+          ValueError: if a window is larger than the map.
+        """
+        del params, elapsed
+        return self._sums(x) / (self.window[0] * self.window[1])
+
+    def incidence(self, params: Params, x: jax.Array) -> jax.Array:
+        """Sums of `x` over windows."""
+        del params
+        return self._sums(x)
+
+    def remark(self, weights: str) -> str:
+        """Describe for a report what conversion makes of the layer."""
+        del weights
+        return f"fixed synapses of 1/{self.window[0] * self.window[1]}"
+
+    def _sums(self, x: jax.Array) -> jax.Array:
+        window = self.window
+        if x.shape[1] < window[0] or x.shape[2] < window[1]:
+            raise ValueError(
+                f"a map of {x.shape[1]}x{x.shape[2]} pixels is smaller than the window"
+                f" {window[0]}x{window[1]} of a pooling; want larger images for this network"
+            )
+        strides = (1, *(self.strides or window), 1)
+        return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, *window, 1), strides, "VALID")

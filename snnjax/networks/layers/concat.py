@@ -1,0 +1,50 @@
+"""The block that joins channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.networks.layers.base import Block, Layer
+
+__all__ = ["Concat"]
+
+
+@dataclass(frozen=True)
+class Concat(Block):
+    """The outputs of several branches side by side along the channels; an empty one is the input.
+
+    Raises:
+      ValueError: if there are fewer than two branches.
+    """
+
+    kind: ClassVar[str] = "concat"
+
+    parts: tuple[tuple[Layer, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2:
+            raise ValueError(f"parts has {len(self.parts)} branches; want at least 2")
+
+    @property
+    def branches(self) -> Mapping[str, tuple[Layer, ...]]:
+        """Layers of each branch, named "00", "01" and so on."""
+        return {f"{place:02d}": part for place, part in enumerate(self.parts)}
+
+    def with_branches(self, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]]) -> Concat:
+        """The same block with `change` applied to every branch."""
+        return Concat(tuple(map(change, self.parts)))
+
+    def join(self, outputs: Sequence[jax.Array]) -> jax.Array:
+        """Channels of all branches side by side."""
+        return jnp.concatenate(outputs, -1)
+
+    def split_scale(self, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Branches end in the unit 1, and the joined channels are divided by `scale`: a vector is
+        of all channels, and each branch has only some of them.
+        """
+        return jnp.float32(1.0), 1 / scale

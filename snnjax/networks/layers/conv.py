@@ -1,0 +1,133 @@
+"""The convolution of a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.networks.layers.base import ForwardMode, Params, Weights
+from snnjax.runtime.convolution import ConvSpec, conv, conv_general_dilated, prepare_kernel
+from snnjax.runtime.windows import Pads, Window
+
+__all__ = ["Conv"]
+
+
+@dataclass(frozen=True)
+class Conv(Weights):
+    """A 2-D convolution on `[B, H, W, C]`, kernel `[kh, kw, C / groups, features]`.
+
+    padding: "SAME", "VALID", or the pixels added before and after each axis.
+    dilation: pixels from one tap of the kernel to the next; 1 is a dense kernel.
+    """
+
+    kind: ClassVar[str] = "conv"
+    absorbs: ClassVar[bool] = True
+
+    features: int
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: Literal["SAME", "VALID"] | Pads = "SAME"
+    groups: int = 1
+    use_bias: bool = True
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def spec(self) -> ConvSpec:
+        """The convolution apart from its kernel: geometry of its windows, and groups."""
+        window = Window(self.kernel_size, self.strides, self.padding, self.dilation)
+        return ConvSpec(window, self.groups)
+
+    def parameter_names(self) -> frozenset[str]:
+        """Names of the layer's arrays."""
+        return frozenset({"kernel", "bias"} if self.use_bias else {"kernel"})
+
+    def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
+        """Apply the layer in the ANN."""
+        return nn.Conv(
+            self.features,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            kernel_dilation=self.dilation,
+            feature_group_count=self.groups,
+            use_bias=self.use_bias,
+            dtype=mode.dtype,
+            conv_general_dilated=partial(conv_general_dilated, gradient=mode.train),
+            name=name,
+        )(x)
+
+    def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
+        """Current that spikes `x` `[B, H, W, C]` cause, without the bias.
+
+        Where `params` has a "border" `[C]`, it is the input beyond the image at every timestep;
+        otherwise that is 0.
+        """
+        spec = self.spec
+        if "border" in params:
+            times = jnp.reshape(elapsed, (-1, *[1] * (x.ndim - 1)))
+            x = _framed(spec.window, times * params["border"], x)
+            spec = replace(spec, window=replace(spec.window, padding="VALID"))
+        return conv(x, params["kernel"], spec, precision=jax.lax.Precision.HIGHEST)
+
+    def incidence(self, params: Params, x: jax.Array) -> jax.Array:
+        """`linear` with a weight of 1 in the place of every weight that is not 0."""
+        kernel = (jnp.asarray(params["kernel"]) != 0).astype(x.dtype)
+        return conv(x, kernel, self.spec, precision=jax.lax.Precision.HIGHEST)
+
+    def rescale(self, params: Params, scale_in: jax.Array, scale_out: jax.Array) -> Params:
+        """Weights times scale_in / scale_out, biases over scale_out, border over scale_in."""
+        kernel = params["kernel"]
+        rescaled = {"kernel": kernel * self._per_input(kernel, scale_in) / scale_out}
+        if "bias" in params:
+            rescaled["bias"] = params["bias"] / scale_out
+        if "border" in params:
+            rescaled["border"] = params["border"] / scale_in
+        return rescaled
+
+    def scale_outputs(self, params: Params, slope: jax.Array, shift: jax.Array) -> Params:
+        """Parameters with which the layer's outputs are `slope` times as large plus `shift`."""
+        bias = params.get("bias", 0.0) * slope + shift
+        return {**params, "kernel": params["kernel"] * slope, "bias": bias}
+
+    def normalise_inputs(self, params: Params, mean: jax.Array, std: jax.Array) -> Params:
+        """Parameters with which raw inputs cause what (x - mean) / std caused before.
+
+        Zeros around normalised images are the mean around raw ones, so a convolution with padding
+        also gets a "border", the value of each channel beyond the image.
+
+        Raises:
+          ValueError: if the number of inputs is not that of the image's channels.
+        """
+        kernel = params["kernel"]
+        inputs = kernel.shape[-2] * self.groups
+        if inputs % len(mean):
+            raise ValueError(f"{inputs} inputs are no multiple of {len(mean)} channels")
+        kernel = kernel / self._per_input(kernel, std)
+        means = (kernel * self._per_input(kernel, mean)).sum((0, 1, 2))
+        folded = {"kernel": kernel, "bias": params.get("bias", 0.0) - means}
+        return folded if self.padding == "VALID" else {**folded, "border": mean}
+
+    def prepare(self, params: Params) -> Params:
+        """Parameters with the kernel in the form that the fastest algorithm needs."""
+        return {**params, "kernel": prepare_kernel(params["kernel"], self.spec)}
+
+    def _per_input(self, kernel: jax.Array, values: jax.Array) -> jax.Array:
+        """One value for each input channel, in the shape of the last two axes of the kernel."""
+        if not values.ndim:
+            return values
+        inputs, outputs = kernel.shape[-2:]
+        groups = jnp.reshape(values, (self.groups, inputs)).T
+        return jnp.repeat(groups, outputs // self.groups, axis=1)
+
+
+def _framed(window: Window, border: jax.Array, x: jax.Array) -> jax.Array:
+    """The input with its padding around it, filled with `border` `[..., C]`."""
+    width = ((0, 0), *window.pads(x.shape[1:]), (0, 0))
+    inside = jnp.broadcast_to(border, (len(border), *x.shape[1:]))
+    return jnp.pad(x, width) + (border - jnp.pad(inside, width))

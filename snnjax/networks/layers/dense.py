@@ -1,0 +1,75 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.networks.layers.base import ForwardMode, Params, Weights
+
+__all__ = ["Dense"]
+
+
+@dataclass(frozen=True)
+class Dense(Weights):
+    """y = x W + b on `[B, N]`, kernel `[N, features]`."""
+
+    kind: ClassVar[str] = "dense"
+    drops_inputs: ClassVar[bool] = True
+    absorbs: ClassVar[bool] = True
+
+    features: int
+    use_bias: bool = True
+
+    def parameter_names(self) -> frozenset[str]:
+        """Names of the layer's arrays."""
+        return frozenset({"kernel", "bias"} if self.use_bias else {"kernel"})
+
+    def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
+        """Apply the layer in the ANN."""
+        return nn.Dense(self.features, use_bias=self.use_bias, dtype=mode.dtype, name=name)(x)
+
+    def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
+        """Current that spikes `x` `[B, N]` cause, without the bias."""
+        del elapsed
+        return jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
+
+    def incidence(self, params: Params, x: jax.Array) -> jax.Array:
+        """`linear` with a weight of 1 in the place of every weight that is not 0."""
+        return jnp.dot(x, (params["kernel"] != 0).astype(x.dtype))
+
+    def rescale(self, params: Params, scale_in: jax.Array, scale_out: jax.Array) -> Params:
+        """Weights times scale_in / scale_out and biases over scale_out."""
+        kernel = params["kernel"]
+        rescaled = {"kernel": kernel * _per_input(kernel, scale_in) / scale_out}
+        return rescaled | ({"bias": params["bias"] / scale_out} if "bias" in params else {})
+
+    def scale_outputs(self, params: Params, slope: jax.Array, shift: jax.Array) -> Params:
+        """Parameters with which the layer's outputs are `slope` times as large plus `shift`."""
+        bias = params.get("bias", 0.0) * slope + shift
+        return {"kernel": params["kernel"] * slope, "bias": bias}
+
+    def normalise_inputs(self, params: Params, mean: jax.Array, std: jax.Array) -> Params:
+        """Parameters with which raw inputs cause what (x - mean) / std caused before.
+
+        Raises:
+          ValueError: if the number of inputs is no multiple of the image's channels.
+        """
+        kernel = params["kernel"]
+        if kernel.shape[0] % len(mean):
+            raise ValueError(f"{kernel.shape[0]} inputs are no multiple of {len(mean)} channels")
+        kernel = kernel / _per_input(kernel, std)
+        bias = params.get("bias", 0.0) - (kernel * _per_input(kernel, mean)).sum(0)
+        return {"kernel": kernel, "bias": bias}
+
+
+def _per_input(kernel: jax.Array, values: jax.Array) -> jax.Array:
+    """One value for each input, `[N, 1]`; behind a Flatten the channels repeat pixel by pixel."""
+    if not values.ndim:
+        return values
+    return jnp.tile(values, kernel.shape[0] // len(values))[:, None]

@@ -1,0 +1,55 @@
+"""Normalisation of the image by fixed means and deviations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.networks.layers.base import Folded, ForwardMode
+
+__all__ = ["Normalise"]
+
+
+@dataclass(frozen=True)
+class Normalise(Folded):
+    """(x - mean) / std of each channel of the image; the first layer of a network.
+
+    Conversion folds it into the first weights.
+
+    Raises:
+      ValueError: if the two differ in length, or a deviation is not above 0.
+    """
+
+    kind: ClassVar[str] = "normalise"
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
+            raise ValueError(
+                f"mean is {self.mean} and std {self.std}; want one mean and one deviation above 0"
+                " for each channel"
+            )
+
+    def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
+        """Apply the layer in the ANN.
+
+        Raises:
+          ValueError: if the image has other channels.
+        """
+        del name, mode
+        if x.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"images have {x.shape[-1]} channels; want {len(self.mean)}, as the network"
+                " normalises"
+            )
+        return (x - jnp.array(self.mean)) / jnp.array(self.std)
+
+    def remark(self, weights: str) -> str:
+        """Describe for a report what conversion makes of the layer."""
+        del weights
+        return "folded into the first weights, with a border of the mean"

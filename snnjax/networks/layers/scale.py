@@ -1,0 +1,66 @@
+"""The scale of channels that a normalisation leaves where no weights precede it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.networks.layers.base import ForwardMode, Params, Weights, per_channel
+
+__all__ = ["Scale"]
+
+
+@dataclass(frozen=True)
+class Scale(Weights):
+    """y = x * scale + bias, one of each for every channel.
+
+    features: channels of `[B, H, W, C]`, or inputs of `[B, N]`.
+    """
+
+    kind: ClassVar[str] = "scale"
+
+    features: int
+
+    def parameter_names(self) -> frozenset[str]:
+        """Names of the layer's arrays."""
+        return frozenset({"scale", "bias"})
+
+    def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
+        """Apply the layer in the ANN."""
+        del mode
+        return _Scale(self, name=name)(x)
+
+    def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
+        """Current that spikes `x` cause, without the bias."""
+        del elapsed
+        return x * params["scale"]
+
+    def incidence(self, params: Params, x: jax.Array) -> jax.Array:
+        """`linear` with a weight of 1 in the place of every weight that is not 0."""
+        return x * (params["scale"] != 0).astype(x.dtype)
+
+    def rescale(self, params: Params, scale_in: jax.Array, scale_out: jax.Array) -> Params:
+        """Scales times scale_in / scale_out and biases over scale_out."""
+        scale = params["scale"]
+        return {
+            "scale": scale * per_channel(scale_in, scale) / scale_out,
+            "bias": params["bias"] / scale_out,
+        }
+
+
+class _Scale(nn.Module):
+    spec: Scale
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.spec.features,)
+        params = {
+            "scale": self.param("scale", nn.initializers.ones, shape),
+            "bias": self.param("bias", nn.initializers.zeros, shape),
+        }
+        return self.spec.current(params, jnp.asarray(x))

@@ -1,0 +1,94 @@
+"""Timesteps that send spike counts from layer to layer, for neurons that need no other state.
+
+Everything between two layers of neurons is linear, so the counts that a layer has sent so far cause
+the charge that the next layer has received so far. A neuron whose count follows from its last count
+and its charge then reads and writes one number in the place of three, and no rounding error adds up
+over time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.networks.architecture import propagate
+from snnjax.snn.engine import Params
+from snnjax.snn.fast.dynamics import Problem, image_major, time_major
+
+__all__ = ["CountState", "advance", "applies", "rest"]
+
+Spikes = dict[str, jax.Array]
+
+
+class CountState(NamedTuple):
+    """State of all neurons.
+
+    sent: `[B, ...]` net spike count of each layer, by path.
+    reached: `[B, K]` sum of the currents into the readout.
+    frames: `[B, H, W, C]` sum of the inputs; None where the stem's current is constant.
+    """
+
+    sent: Spikes
+    reached: jax.Array
+    frames: jax.Array | None
+
+
+def applies(problem: Problem) -> bool:
+    """True if the neuron needs no state but its count, and no layer of neurons has a leak."""
+    without_leak = all(numbers.leak is None for numbers in problem.numbers.values())
+    return problem.task.neuron.next_count is not None and without_leak
+
+
+def rest(problem: Problem) -> CountState:
+    """State before the first timestep."""
+    batch, varies = problem.output[0], problem.stem_current is None
+    return CountState(
+        {path: jnp.zeros((batch, *shape)) for path, shape in problem.shapes.items()},
+        jnp.zeros(problem.output),
+        jnp.zeros_like(problem.stimulus.images) if varies else None,
+    )
+
+
+def advance(
+    problem: Problem, state: CountState, frames: jax.Array, times: jax.Array, shown: bool
+) -> tuple[CountState, jax.Array, Spikes]:
+    """Compute several timesteps layer by layer; arguments and results as in `by_spikes.advance`.
+
+    `times` says how many timesteps have passed; constant currents flow in the first `shown_steps`.
+    """
+    del shown
+    next_count = problem.task.neuron.next_count
+    assert next_count is not None
+    count = len(times)
+    elapsed = jnp.minimum(times + 1, problem.task.shown_steps or jnp.inf).astype(frames.dtype)
+    if state.frames is not None:
+        x = state.frames + jnp.cumsum(frames, 0)
+    else:
+        stem = problem.stem_current
+        assert stem is not None
+        x = elapsed.reshape(-1, *[1] * stem.ndim) * stem
+    after, spikes = {}, {}
+
+    def fire(path: str, numbers: Params, charge: jax.Array) -> jax.Array:
+        def one(sent: jax.Array, at: tuple[jax.Array, jax.Array]) -> Any:
+            charge, time = at
+            sent = next_count(problem.numbers[path], sent, charge + time * numbers["shift"])
+            return sent, sent
+
+        before = state.sent[path]
+        after[path], sent = jax.lax.scan(one, before, (time_major(charge, count), elapsed))
+        spikes[path] = jnp.diff(sent, axis=0, prepend=before[None])
+        return image_major(sent)
+
+    reached = time_major(
+        propagate(
+            problem.layers, problem.params["layers"], image_major(x), fire,
+            elapsed=jnp.tile(elapsed, problem.output[0]), start=problem.start,
+        ),
+        count,
+    )  # fmt: skip
+    currents = jnp.diff(reached, axis=0, prepend=state.reached[None])
+    total = None if state.frames is None else x[-1]
+    return CountState(after, reached[-1], total), currents, spikes

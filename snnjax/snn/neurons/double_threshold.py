@@ -1,0 +1,79 @@
+"""The paper's neuron: two thresholds, soft reset."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.snn.neurons.base import (
+    MembraneState,
+    NeuronModel,
+    NeuronParams,
+    charge_of_spikes,
+    fire,
+    integrate,
+    rest,
+)
+
+__all__ = ["DOUBLE_THRESHOLD", "PotentialState", "step"]
+
+
+class PotentialState(NamedTuple):
+    """potential: `[B, ...]` membrane potential before reset, m(t)."""
+
+    potential: jax.Array
+
+
+def step(
+    params: NeuronParams, state: MembraneState, current: jax.Array
+) -> tuple[MembraneState, jax.Array]:
+    """Fire +1 at m >= v_p and -1 at m <= -v_n; reset by subtraction.
+
+    Source: He et al. 2024, eqs. 2-4 with the thresholds of eqs. 12 and 16; leak of eq. 18.
+    Choice: the paper leaves equality open; reaching a threshold fires. Its eq. 12 does not
+    give the sign of v_n; as its eq. 16 implies, it is a magnitude.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    m = integrate(params, state.membrane, current)
+    return MembraneState(m - charge_of_spikes(params, m)), fire(params, m)
+
+
+def _rest_before_reset(params: NeuronParams, shape: tuple[int, ...]) -> PotentialState:
+    v = rest(params, shape).membrane
+    return PotentialState(v + charge_of_spikes(params, v))
+
+
+def _step_before_reset(
+    params: NeuronParams, state: PotentialState, current: jax.Array
+) -> tuple[PotentialState, jax.Array]:
+    """`step`, with the reset left to the next timestep.
+
+    Choice: XLA copies a potential that it updates while spikes are yet to be computed from it;
+    here they are computed from the potential that is kept.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    membrane = state.potential - charge_of_spikes(params, state.potential)
+    m = integrate(params, membrane, current)
+    return PotentialState(m), fire(params, m)
+
+
+def _charge_count(params: NeuronParams, up: jax.Array, down: jax.Array) -> jax.Array:
+    """Net count that is worth v_p n_+ - v_n n_-: an opposite pair leaves v_p - v_n behind."""
+    taken = jnp.where(down > 0, params.negative, 0.0) * down  # v_n may be inf where none is sent
+    charge = params.positive * up - taken
+    return jnp.where(charge >= 0, charge / params.positive, charge / params.negative)
+
+
+DOUBLE_THRESHOLD = NeuronModel(
+    rest,
+    step,
+    deferred_reset=NeuronModel(_rest_before_reset, _step_before_reset),
+    charge_count=_charge_count,
+)
+"""The paper's neuron: two thresholds, soft reset."""

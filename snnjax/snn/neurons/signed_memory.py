@@ -1,0 +1,44 @@
+"""One threshold, negative spikes only to take back positive ones (SNM)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.snn.neurons.base import NeuronModel, NeuronParams, integrate, rest
+
+__all__ = ["SIGNED_MEMORY", "MemoryState"]
+
+
+class MemoryState(NamedTuple):
+    """membrane: `[B, ...]` v(t); sent: `[B, ...]` net spike count."""
+
+    membrane: jax.Array
+    sent: jax.Array
+
+
+def _init(params: NeuronParams, shape: tuple[int, ...]) -> MemoryState:
+    return MemoryState(rest(params, shape).membrane, jnp.zeros(shape))
+
+
+def _step(
+    params: NeuronParams, state: MemoryState, current: jax.Array
+) -> tuple[MemoryState, jax.Array]:
+    """Fire +1 at m >= v_p, and -1 at m <= -v_p while more +1 than -1 were sent.
+
+    Source: the signed neuron with memory (SNM) of Wang et al. 2022.
+
+    Raises:
+      AssertionError: while tracing, if `current` and the state differ in shape.
+    """
+    m = integrate(params, state.membrane, current)
+    up = (m >= params.positive).astype(m.dtype)
+    down = ((m <= -params.positive) & (state.sent > 0)).astype(m.dtype)
+    spikes = up - down
+    return MemoryState(m - spikes * params.positive, state.sent + spikes), spikes
+
+
+SIGNED_MEMORY = NeuronModel(_init, _step)
+"""One threshold, negative spikes only to take back positive ones (SNM)."""

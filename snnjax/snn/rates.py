@@ -1,0 +1,50 @@
+"""The ANN in the units of its spiking network: the firing rates that spikes tend to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax.typing import ArrayLike
+
+from snnjax.networks.architecture import Network, activations
+
+__all__ = ["firing_rates", "limit"]
+
+Params = dict[str, Any]
+
+
+def firing_rates(
+    network: Network, params: Params, images: jax.Array, *, levels: ArrayLike | None = None
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Firing rates of the ANN by path, in spikes per timestep, and its logits `[B, K]`.
+
+    Every neuron is replaced by the ANN's activation of its current over v_p, which is its
+    rate for constant current (eq. 12) as far as a rate can follow. With the default alpha this
+    is the trained ANN up to rounding, read from the converted parameters alone, whatever
+    the scales, shifts, leaks and initial potentials.
+
+    Args:
+      network: the architecture.
+      params: what `conversion.convert` returned.
+      images: floats `[B, H, W, C]`.
+      levels: quantise every rate to so many steps, as in training; None leaves it smooth.
+
+    Raises:
+      TypeError: from JAX, if the images do not fit the parameters.
+    """
+    specs, found = activations(network), {}
+
+    def fire(path: str, numbers: Params, current: jax.Array) -> jax.Array:
+        found[path] = specs[path].rate(numbers, current, levels=levels)
+        return found[path]
+
+    logits = network.propagate(params["layers"], params["gain"] * images, fire)
+    return found, logits
+
+
+def limit(
+    network: Network, params: Params, images: jax.Array, *, levels: ArrayLike | None = None
+) -> jax.Array:
+    """Logits `[B, K]` that the spiking network tends to; see `firing_rates`."""
+    return firing_rates(network, params, images, levels=levels)[1]

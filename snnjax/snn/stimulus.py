@@ -1,0 +1,65 @@
+"""The input of a simulation: images, what corrupts them, and how they are encoded at a timestep."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.snn.encoding import Encoding
+from snnjax.snn.noise import Noise, corrupt
+
+__all__ = ["NOISE", "Stimulus", "frame", "image_keys"]
+
+NOISE = 2**32 - 1
+"""Folded into the key of the noise; no image has this place in a data set."""
+
+
+class Stimulus(NamedTuple):
+    """Images and randomness of a simulation; all of it is traced.
+
+    images: floats `[B, H, W, C]`.
+    key: for an encoding that draws, and for noise; None where nothing is drawn.
+    first: index of the first image among all that share `key`.
+    noise: corruption of the images before they are encoded; None for clean ones.
+    """
+
+    images: jax.Array
+    key: jax.Array | None = None
+    first: ArrayLike = 0
+    noise: Noise | None = None
+
+
+def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:
+    """One key for each image, `[B]`: fold_in(key, first + i)."""
+    return jax.vmap(partial(jax.random.fold_in, key))(jnp.asarray(first) + jnp.arange(batch_size))
+
+
+def frame(stimulus: Stimulus, gain: ArrayLike, t: ArrayLike, encoding: Encoding) -> jax.Array:
+    """Input of the first layer at timestep t: the images, corrupted and then encoded.
+
+    The noise draws from keys of its own: fold_in(key, NOISE) takes the place of `key`.
+
+    Args:
+      stimulus: images, key, index of the first image, and noise.
+      gain: c of eq. 17.
+      t: the timestep, from 0; may be traced.
+      encoding: how an image becomes input.
+
+    Returns:
+      `[B, H, W, C]`.
+
+    Raises:
+      ValueError: if a key is missing for the noise.
+    """
+    images, key, first, noise = stimulus
+    if noise is not None:
+        if key is None:
+            raise ValueError("noise is drawn at random; pass key=jax.random.key(seed)")
+        own = image_keys(jax.random.fold_in(key, NOISE), first, images.shape[0])
+        images = corrupt(own, images, noise, t)
+    keys = None if key is None else image_keys(key, first, images.shape[0])
+    return encoding.encode(keys, images, gain, t)
