@@ -18,6 +18,7 @@ from snnjax.conversion.conversion import convert, fold
 from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
 from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch
+from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.snn import encoding, simulation
 from snnjax.snn.engine import with_leaks
@@ -73,10 +74,10 @@ def test_the_error_of_a_network_with_branches_falls_with_time(model, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in arch.NETWORKS if not n.startswith("net")])
+@pytest.mark.parametrize("name", [n for n in known_networks.NETWORKS if not n.startswith("net")])
 def test_the_error_of_every_deep_network_falls_as_one_over_time(name):
     """Random weights, batch statistics of the images, a bound that few outputs reach."""
-    network = arch.with_activation(arch.find(name), arch.Activation(0.1, 3.0))
+    network = arch.with_activation(known_networks.find(name), arch.Activation(0.1, 3.0))
     module, images = ANN(network.layers), random_images(1, (32, 32, 3))
     variables = module.init(jax.random.key(0), images)
     settle = jax.jit(lambda v: module.apply(v, images, train=True, mutable=["batch_stats"])[1])

@@ -1,0 +1,120 @@
+"""A new neuron, defined here alone, is simulated by both engines, counted and offered by name."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from examples import compact_network, random_images, random_variables
+
+from snnjax.analysis import synaptic_operations
+from snnjax.analysis.conversion_error import measure_conversion_error
+from snnjax.app.configurations import SimulateConfig
+from snnjax.conversion.conversion import convert
+from snnjax.snn.early_exit import simulate_until
+from snnjax.snn.encoding import CONSTANT
+from snnjax.snn.neurons import NEURONS, NeuronModel, NeuronParams
+from snnjax.snn.simulation import simulate
+
+SHAPE = (8, 8, 3)
+
+
+class RefractoryState(NamedTuple):
+    """membrane: `[B, ...]` v(t); fired: `[B, ...]` 1 where the neuron fired last time, else 0."""
+
+    membrane: jax.Array
+    fired: jax.Array
+
+
+def rest(params: NeuronParams, shape):
+    start = jnp.broadcast_to(params.initial * params.positive, shape)
+    return RefractoryState(start, jnp.zeros(shape))
+
+
+def step(params: NeuronParams, state: RefractoryState, current):
+    """Fire +1 at v_p unless the last timestep did; reset by subtraction."""
+    m = state.membrane + current
+    fired = ((m >= params.positive) & (state.fired == 0)).astype(m.dtype)
+    return RefractoryState(m - fired * params.positive, fired), fired
+
+
+REFRACTORY = NeuronModel(rest, step)
+"""One threshold, and a pause of one timestep after every spike."""
+
+
+def two_at_most(params: NeuronParams, sent, charge):
+    """Net count that rises until two spikes were sent, wherever the charge reaches them."""
+    reached = charge >= (sent + 1 - params.initial) * params.positive
+    return sent + (reached & (sent < 2))
+
+
+class ChargeState(NamedTuple):
+    charge: jax.Array
+    sent: jax.Array
+
+
+def count_step(params, state, current):
+    charge = state.charge + current
+    sent = two_at_most(params, state.sent, charge)
+    return ChargeState(charge, sent), sent - state.sent
+
+
+TWO_AT_MOST = NeuronModel(
+    lambda params, shape: ChargeState(jnp.zeros(shape), jnp.zeros(shape)),
+    count_step,
+    next_count=two_at_most,
+)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return compact_network()
+
+
+@pytest.fixture(scope="module")
+def params(network):
+    return convert(network, random_variables(network, SHAPE))
+
+
+@pytest.mark.parametrize("neuron", [REFRACTORY, TWO_AT_MOST], ids=["refractory", "two-at-most"])
+def test_both_engines_send_its_spikes(network, params, neuron):
+    images = random_images(3, SHAPE)
+    run = {"num_steps": 8, "neuron": neuron, "record": True}
+    plain = simulate(network, params, images, engine="plain", **run)
+    fast = simulate(network, params, images, **run)
+    assert float(plain.spikes[-1].min()) > 3
+    jax.tree.map(np.testing.assert_array_equal, fast.recording, plain.recording)
+    np.testing.assert_allclose(fast.values, plain.values, atol=1e-5)
+    for spikes in plain.recording.values():
+        if neuron is REFRACTORY:
+            assert not (spikes[1:] * spikes[:-1]).any()  # never two in a row
+        else:
+            assert spikes.sum(0).max() == 2
+
+
+def test_its_operations_are_counted_and_images_exit_early(network, params):
+    images = random_images(3, SHAPE)
+    found = synaptic_operations.trace(network, params, SHAPE)
+    watched = simulate(
+        network, params, images, num_steps=8, neuron=REFRACTORY,
+        record=synaptic_operations.observer(found, CONSTANT),
+    )  # fmt: skip
+    assert synaptic_operations.count(found, watched, CONSTANT)["10_dense"].accumulates > 0
+    answer = simulate_until(network, params, images, margin=0.0, num_steps=8, neuron=REFRACTORY)
+    np.testing.assert_array_equal(answer.steps, 1)
+
+
+def test_what_it_cannot_do_is_refused(network, params):
+    images = random_images(2, SHAPE)
+    with pytest.raises(ValueError, match="shown_steps is 2; want 0"):
+        simulate(network, params, images, num_steps=4, neuron=REFRACTORY, shown_steps=2)
+    with pytest.raises(ValueError, match="pre_steps is 2; want 0"):
+        simulate(network, params, images, num_steps=4, neuron=REFRACTORY, pre_steps=2)
+    with pytest.raises(ValueError, match="balance"):
+        measure_conversion_error(network, params, images, num_steps=2, neuron=REFRACTORY)
+
+
+def test_a_name_offers_it_to_the_command_line(monkeypatch):
+    monkeypatch.setitem(NEURONS, "refractory", REFRACTORY)
+    assert SimulateConfig(neuron="refractory").arguments["neuron"] is REFRACTORY
