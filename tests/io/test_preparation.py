@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from paths import SHARED
 
-from snnjax.io import datasets, preparation
+from snnjax.io import datasets, preparation, tfds_records
 
 tfds = pytest.importorskip("tensorflow_datasets")
 requests = pytest.importorskip("requests")
@@ -142,7 +142,7 @@ def test_record_order_is_the_official_one(data_dir):
     only_test = preparation._Contents({"test": contents.splits["test"]}, None)
     preparation._build("mnist", only_test, data_dir)
     ours, theirs = (
-        datasets._decode_split(datasets.find_builder("mnist", folder), "test", 10000)
+        tfds_records._decode_split(tfds_records.find_builder("mnist", folder), "test", 10000)
         for folder in (data_dir, official)
     )
     np.testing.assert_array_equal(ours.images, theirs.images)
