@@ -68,12 +68,15 @@ def fixture(name):
 
 
 def random_variables(network, shape):
-    variables = jax.jit(ANN(network.layers).init)(jax.random.key(0), jnp.zeros((1, *shape)))
+    """Parameters and statistics drawn without compiling a network; scales and variances above 0."""
+    shapes = jax.eval_shape(ANN(network.layers).init, jax.random.key(0), jnp.zeros((1, *shape)))
     draw = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda x: np.abs(x + draw.normal(0, 0.3, x.shape)) if (x == 1).all() else
-        np.asarray(x) + draw.normal(0, 0.3, x.shape), variables
-    )  # fmt: skip
+
+    def numbers(path, leaf):
+        values = draw.normal(0, 0.4, leaf.shape).astype(np.float32)
+        return np.abs(1 + values) if path[-1].key in ("scale", "var") else values
+
+    return jax.tree_util.tree_map_with_path(numbers, shapes)
 
 
 def dyadic_params(network, variables, **how):
