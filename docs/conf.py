@@ -106,7 +106,7 @@ def before_napoleon(
         lines[:] = field_list(lines, re.compile(rf"({either}): "), "ivar ")
     if "  Nothing." in lines:  # of a section "Raises:"
         del lines[lines.index("  Nothing.") - 1 :]
-    lines[:] = [escape_bars(line) for line in tables(field_list(lines, TAG, ""))]
+    lines[:] = [escape_markup(line) for line in tables(field_list(lines, TAG, ""))]
 
 
 def after_napoleon(
@@ -115,7 +115,7 @@ def after_napoleon(
     """Restore comments on attributes; napoleon would take "a: b" for a type."""
     del app, what, obj, options
     if name in attributes:
-        lines[:] = [escape_bars(line) for line in field_list(attributes[name], TAG, "")]
+        lines[:] = [escape_markup(line) for line in field_list(attributes[name], TAG, "")]
 
 
 def field_list(lines: list[str], start: re.Pattern[str], prefix: str) -> list[str]:
@@ -151,10 +151,10 @@ def tables(lines: list[str]) -> list[str]:
     return "\n".join(result).split("\n")
 
 
-def escape_bars(line: str) -> str:
-    """Escape bars outside `code`, which would start a substitution."""
+def escape_markup(line: str) -> str:
+    """Escape outside `code` what would start a substitution (|) or be a reference (n_)."""
     parts = line.split("`")
-    parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+    parts[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
     return "`".join(parts)
 
 
