@@ -22,7 +22,8 @@ from cases import Case, Effort, alternate, figures, median
 from peer.answering import in_a_row
 
 from snnjax.app.configurations import TrainConfig
-from snnjax.conversion.conversion import convert, fold
+from snnjax.conversion.conversion import convert
+from snnjax.conversion.folding import fold
 from snnjax.conversion.threshold_balancing import measure_scales
 from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks

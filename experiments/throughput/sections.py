@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from cases import Case, Effort, alternate, build, figures, median, timed
 
-from snnjax.analysis import synaptic_operations
+from snnjax.analysis.synapses import find_synapses
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks
@@ -193,7 +193,7 @@ def profile(
         effort,
     )
     took = {name: median(found) for name, found in seconds.items()}
-    found = synaptic_operations.trace(network, params, images.shape[1:])
+    found = find_synapses(network, params, images.shape[1:])
     macs = case.batch * sum(s.dense * (1 if s.in_stem else case.num_steps) for s in found.values())
     shapes = simulate(network, params, images, num_steps=1).neurons
     cells = case.batch * case.num_steps * sum(int(count) for count in shapes.values())

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from snnjax.analysis.synaptic_operations import INPUT, Operations, Synapses
+from snnjax.analysis.synapses import INPUT, Synapses
+from snnjax.analysis.synaptic_operations import Operations
 
 __all__ = [
     "FLOAT32",
@@ -99,8 +100,8 @@ def compare(
     Memory accesses, data movement, biases and resets are not included.
 
     Args:
-      found: synapses by path, from `synaptic_operations.trace`.
-      counts: operations by path, from `synaptic_operations.count`.
+      found: synapses by path, from `synapses.find_synapses`.
+      counts: operations by path, from `synaptic_operations.count_operations`.
       costs: FLOAT32, or from `integer_costs`.
       num_steps: T of the simulation.
 
@@ -109,10 +110,10 @@ def compare(
     """
     products = ann = senders = 0.0
     for path, bundle in found.items():
-        mac = costs.image_mac if bundle.wire.source == INPUT else costs.mac
+        mac = costs.image_mac if bundle.connection.source == INPUT else costs.mac
         products += mac * counts[path].macs
         ann += mac * bundle.dense
-        if bundle.wire.layer is None:
+        if bundle.connection.layer is None:
             ann += costs.ac * bundle.own.size
         if not counts[path].recomputed_macs:
             senders += num_steps * float(bundle.merged.sum())

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from snnjax.analysis.conversion_error import ErrorReport
 from snnjax.analysis.error_decomposition import ERROR_PARTS, OWN_PARTS
-from snnjax.conversion.conversion import convert, find_units
+from snnjax.conversion.conversion import convert
+from snnjax.conversion.units import find_units
 from snnjax.networks import architecture as arch
 from snnjax.snn.engine import neuron_shapes
 

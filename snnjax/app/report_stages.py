@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.analysis import energy, layer_tables, metrics, synaptic_operations
+from snnjax.analysis import energy, layer_tables, metrics
 from snnjax.analysis.conversion_error import measure_conversion_error
+from snnjax.analysis.synapses import Synapses, find_synapses
+from snnjax.analysis.synaptic_operations import Operations, count_operations, make_observer
 from snnjax.app.configurations import (
     DEFAULT_ENCODING,
     ConvertConfig,
@@ -65,7 +67,7 @@ def measure_energy(
         )
     begun = time.perf_counter()
     split = datasets.first(data.test, images)
-    found = synaptic_operations.trace(network, params, split.images.shape[1:])
+    found = find_synapses(network, params, split.images.shape[1:])
     counted = _count(network, params, found, split, config, batch_size, seed)
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
@@ -87,8 +89,8 @@ def measure_energy(
 
 
 def _energies(
-    found: Mapping[str, synaptic_operations.Synapses],
-    counts: Mapping[str, synaptic_operations.Operations],
+    found: Mapping[str, Synapses],
+    counts: Mapping[str, Operations],
     num_steps: int,
 ) -> dict[str, Any]:
     costs = {"float32": energy.FLOAT32, "integer": energy.integer_costs(num_steps)}
@@ -178,7 +180,7 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
 def _count(
     network: arch.Network,
     params: Params,
-    found: Mapping[str, synaptic_operations.Synapses],
+    found: Mapping[str, Synapses],
     split: datasets.Split,
     config: SimulateConfig,
     batch_size: int,
@@ -186,14 +188,14 @@ def _count(
 ) -> dict[str, Any]:
     """Means over the images, batch by batch."""
     encoding = config.arguments["encoding"]
-    watch, right, active, total = synaptic_operations.observer(found, encoding), 0.0, 0.0, None
+    watch, right, active, total = make_observer(found, encoding), 0.0, 0.0, None
     for first in range(0, len(split.images), batch_size):
         images = split.images[first : first + batch_size].astype(np.float32) / 255
         result = simulate(
             network, params, images, key=jax.random.key(seed), first=first, record=watch,
             **config.arguments,
         )  # fmt: skip
-        rows = synaptic_operations.count(found, result, encoding, shown_steps=config.shown_steps)
+        rows = count_operations(found, result, encoding, shown_steps=config.shown_steps)
         scaled = jax.tree.map(lambda mean, n=len(images): n * mean, rows)
         total = scaled if total is None else jax.tree.map(np.add, total, scaled)
         labels = split.labels[first : first + batch_size]

@@ -15,13 +15,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.conversion.folding import fold
+from snnjax.conversion.units import Unit, check_positive, find_units
 from snnjax.networks import architecture as arch
 from snnjax.networks.architecture import unknown_layer
 from snnjax.networks.layers import Activation, Block, FixedSynapse, Folded, Layer, Weights
 from snnjax.runtime.checks import check_value
 from snnjax.snn.neurons import make_params
 
-__all__ = ["Unit", "convert", "find_units"]
+__all__ = ["convert"]
 
 Params = dict[str, Any]
 
@@ -75,8 +76,8 @@ def convert(
         weights before it.
     """
     params = _checked(network, variables)
-    _check_positive("gain", gain)
-    _check_positive("threshold", threshold)
+    check_positive("gain", gain)
+    check_positive("threshold", threshold)
     check_value("shift", shift, np.isfinite, "it finite, a fraction of the threshold")
     check_value("output_leak", output_leak, lambda x: (x > 0) & (x <= 1), "it in (0, 1]")
     statistics = variables.get("batch_stats", {})
@@ -100,22 +101,9 @@ def convert(
         "output_leak": jnp.asarray(output_leak, jnp.float32),
     }
     if output_scale is not None:
-        _check_positive("output_scale", output_scale)
+        check_positive("output_scale", output_scale)
         converted["output_scale"] = jnp.asarray(output_scale, jnp.float32)
     return converted
-
-
-class Unit(NamedTuple):
-    """Units of a layer of neurons, each a number or one for each channel.
-
-    charge: pre-activation that v_p stands for.
-    spike: output that a spike stands for.
-    bound: bound of the ANN's output, in spikes per timestep.
-    """
-
-    charge: jax.Array
-    spike: jax.Array
-    bound: jax.Array
 
 
 class _Plan(NamedTuple):
@@ -221,47 +209,6 @@ def _scale_behind(
         if isinstance(layer, Activation):
             return plan.units[path + name].charge / plan.threshold
     return end
-
-
-def find_units(
-    network: arch.Network,
-    variables: Mapping[str, Any],
-    scales: Mapping[str, ArrayLike] | None = None,
-) -> dict[str, Unit]:
-    """Units of each layer of neurons, by path; arguments as in `convert`.
-
-    Raises:
-      ValueError: if an activation has no scale, or a scale no activation.
-    """
-    params, statistics = variables["params"], variables.get("batch_stats", {})
-    scales = scales or {}
-    known = arch.activations(network)
-    for path, scale in scales.items():
-        if path not in known:
-            raise ValueError(f"scales names {path!r}; want one of {', '.join(known)}")
-        _check_positive(f"scale of {path}", scale)
-    units = {}
-    for path, spec in known.items():
-        theta = spec.learnt_theta(_inside(params, path), _inside(statistics, path))
-        if path not in scales and not (spec.step or np.isfinite(spec.theta)):
-            raise ValueError(
-                f"activation {path} has no bound, so no rate stands for it; pass"
-                " scales=measure_scales(network, variables, images)"
-            )
-        charge = jnp.asarray(scales.get(path, spec.step or theta), jnp.float32)
-        spike = charge / theta if spec.learn == "rate" else charge
-        units[path] = Unit(charge, spike, jnp.asarray(theta / charge, jnp.float32))
-    return units
-
-
-def _inside(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
-    for name in path.split("/"):
-        tree = tree.get(name, {})
-    return dict(tree)
-
-
-def _check_positive(name: str, value: ArrayLike) -> None:
-    check_value(name, value, lambda x: np.isfinite(x) & (x > 0), "it finite and above 0")
 
 
 def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnjax.conversion.conversion import fold
+from snnjax.conversion.folding import fold
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 

@@ -1,4 +1,4 @@
-"""An architecture as text, in JSON, and back: what a file needs of a network that has no name."""
+"""Architectures as JSON, for files of networks that have no name in `known_networks`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ __all__ = ["read", "write"]
 
 
 def write(network: Network) -> str:
-    """The name and the layers, each as its kind and fields; inf is a string, which JSON lacks."""
+    """JSON of a network: its name, and each layer as its kind and fields.
+
+    JSON has no infinity: an inf is the string "inf".
+    """
     return json.dumps({"name": network.name, "layers": _plain(network.layers)}, allow_nan=False)
 
 
 def read(text: str) -> Network:
-    """What `write` wrote.
+    """Read a network from the JSON that `write` returned.
 
     Raises:
       ValueError: if it is no architecture, of a layer or field that is not known, or of numbers

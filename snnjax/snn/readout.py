@@ -238,7 +238,7 @@ def _one_sided(params: Params) -> NeuronParams:
 
 
 def output_spikes(params: Params, currents: jax.Array) -> jax.Array:
-    """What the leaky layer receives: spikes of the last layer, 0 or 1, `[T, B, K]`.
+    """Spikes of the last layer that the leaky layer receives, 0 or 1, `[T, B, K]`.
 
     Args:
       params: what `conversion.convert` returned, with an output_scale.

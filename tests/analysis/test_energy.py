@@ -10,7 +10,9 @@ import pytest
 from examples import dense_network, random_images
 from paths import TESTS
 
-from snnjax.analysis import energy, synaptic_operations
+from snnjax.analysis import energy
+from snnjax.analysis.synapses import INPUT, find_synapses
+from snnjax.analysis.synaptic_operations import count_operations, make_observer
 from snnjax.app import cli, pipeline
 from snnjax.app.configurations import ConvertConfig
 from snnjax.conversion.conversion import convert
@@ -42,13 +44,11 @@ def only_kernels(**shapes):
 
 def counted(found, frames, spikes, encoding=RATE):
     """The counts for given spikes `[T, B, ...]` by path, without a simulation."""
-    observe = synaptic_operations.observer(found, encoding)
+    observe = make_observer(found, encoding)
     rows = [observe(f, {p: s[t] for p, s in spikes.items()}) for t, f in enumerate(frames)]
     kept = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
     values = jnp.zeros((len(frames), frames.shape[1], 1))
-    return synaptic_operations.count(
-        found, Simulation(values, None, None, None, kept), encoding
-    ), kept
+    return count_operations(found, Simulation(values, None, None, None, kept), encoding), kept
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def residual():
     )  # fmt: skip
     network = arch.Network("residual", layers)
     params = random_params(network, (6, 6, 3))
-    return network, params, synaptic_operations.trace(network, params, (6, 6, 3))
+    return network, params, find_synapses(network, params, (6, 6, 3))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def neurobench():
 def test_operations_are_neurobenchs(neurobench, case):
     """Strides, padding, groups, weights of 0, and a pooling, behind which it counts products."""
     stored, network, params = neurobench
-    found = synaptic_operations.trace(network, params, (9, 9, 2))
+    found = find_synapses(network, params, (9, 9, 2))
     spikes = {p: stored[f"{case}_{s}"] for p, s in
               (("01_activation", "spikes1"), ("03_activation", "spikes2"))}  # fmt: skip
     rows, kept = counted(found, stored[f"{case}_frames"], spikes)
@@ -114,7 +114,7 @@ def test_static_metrics_are_neurobenchs(neurobench):
 def test_fan_out_at_a_border_by_hand():
     network = arch.Network("one", (arch.Conv(5, (3, 3)), arch.Activation(), arch.Conv(2, (3, 3))))
     params = only_kernels(conv00=(3, 3, 1, 5), conv02=(3, 3, 5, 2))
-    merged = synaptic_operations.trace(network, params, (4, 4, 1))["02_conv"].merged
+    merged = find_synapses(network, params, (4, 4, 1))["02_conv"].merged
     assert merged.shape == (4, 4, 5)
     np.testing.assert_array_equal(merged[:2, :2, 0], 2 * np.array([[4, 6], [6, 9]]))
 
@@ -123,7 +123,7 @@ def test_a_spike_has_a_synapse_in_each_of_overlapping_windows():
     layers = (arch.Conv(1, (1, 1)), arch.Activation(), arch.AvgPool((2, 2), (1, 1)))
     network = arch.Network("one", (*layers, arch.Flatten(), arch.Dense(5)))
     params = only_kernels(conv00=(1, 1, 1, 1), dense04=(4, 5))
-    merged = synaptic_operations.trace(network, params, (3, 3, 1))["04_dense"].merged
+    merged = find_synapses(network, params, (3, 3, 1))["04_dense"].merged
     np.testing.assert_array_equal(merged[..., 0], [[5, 10, 5], [10, 20, 10], [5, 10, 5]])
 
 
@@ -157,7 +157,7 @@ def test_fan_out_is_the_number_of_neurons_that_a_spike_reaches(layer, pool):
 
     jacobian = np.asarray(jax.jacobian(reached)(jnp.zeros((1, 7, 8, 2))))
     wanted = (jacobian != 0).sum((0, 1, 2))[0]
-    merged = synaptic_operations.trace(network, params, (7, 8, 1))[name].merged
+    merged = find_synapses(network, params, (7, 8, 1))[name].merged
     np.testing.assert_array_equal(merged, wanted)
     assert len(np.unique(merged)) > 2
 
@@ -167,21 +167,21 @@ def test_scales_and_joined_branches_have_synapses_too():
     grown = arch.Concat(((), (arch.Conv(3, (1, 1)), active)))
     layers = (arch.Conv(2, (1, 1)), active, grown, arch.Scale(5), active, arch.Dense(2))
     network = arch.Network("joined", layers)
-    found = synaptic_operations.trace(network, random_params(network, (3, 3, 1)), (3, 3, 1))
+    found = find_synapses(network, random_params(network, (3, 3, 1)), (3, 3, 1))
     fan_outs = {path: bundle.merged.mean() for path, bundle in found.items()}
     assert fan_outs == {
         "00_conv": 2, "02_concat/00": 1, "02_concat/01/00_conv": 3, "02_concat/01": 1,
         "03_scale": 1, "05_dense": 2,
     }  # fmt: skip
-    assert found["03_scale"].wire.source is None
-    assert found["05_dense"].wire.source == "04_activation"
+    assert found["03_scale"].connection.source is None
+    assert found["05_dense"].connection.source == "04_activation"
 
 
 def test_spikes_of_opposite_sign_do_not_cancel():
     """Three of eight neurons fire into four: twelve additions, whatever the signs."""
     network = arch.Network("one", (arch.Flatten(), arch.Dense(4)))
     params = only_kernels(dense01=(8, 4))
-    found = synaptic_operations.trace(network, params, (8, 1, 1))
+    found = find_synapses(network, params, (8, 1, 1))
     frame = jnp.zeros((1, 1, 8, 1, 1)).at[0, 0, :3, 0, 0].set(jnp.array([1.0, -1.0, 1.0]))
     row = counted(found, frame, {})[0]["01_dense"]
     assert (row.accumulates, row.units, row.graded, row.effective_acs) == (12, 12, 0, 12)
@@ -193,21 +193,19 @@ def test_counts_are_those_of_recorded_spikes(residual, model):
     images = random_images(3, (6, 6, 3))
     run = {"num_steps": 5, "neuron": model}
     spikes = simulate(network, params, images, record=True, **run).recording
-    watched = simulate(
-        network, params, images, record=synaptic_operations.observer(found, CONSTANT), **run
-    )
-    rows = synaptic_operations.count(found, watched, CONSTANT)
-    sources = {path: bundle.wire.source for path, bundle in found.items()}
-    assert sources["00_conv"] == synaptic_operations.INPUT
+    watched = simulate(network, params, images, record=make_observer(found, CONSTANT), **run)
+    rows = count_operations(found, watched, CONSTANT)
+    sources = {path: bundle.connection.source for path, bundle in found.items()}
+    assert sources["00_conv"] == INPUT
     assert sources["02_residual/shortcut"] == sources["02_residual/body/00_conv"] == "01_activation"
     assert sources["04_residual/body"] == "04_residual/body/01_activation"
     assert sources["09_dense"] is None
     graded = 0
     for path, bundle in found.items():
-        if bundle.wire.source not in spikes:
+        if bundle.connection.source not in spikes:
             assert rows[path].accumulates == 0
             continue
-        size = np.abs(spikes[bundle.wire.source]).astype(np.int64)
+        size = np.abs(spikes[bundle.connection.source]).astype(np.int64)
         for name, each in (("accumulates", size), ("units", size == 1), ("graded", size > 1)):
             wanted = (each * bundle.merged).sum() / len(images)
             assert getattr(rows[path], name) == pytest.approx(wanted)
@@ -220,29 +218,27 @@ def test_counts_are_those_of_recorded_spikes(residual, model):
 def test_an_analog_first_layer_is_counted_once_where_its_current_is_kept():
     network = dense_network()
     params = random_params(network, (4, 4, 1))
-    found = synaptic_operations.trace(network, params, (4, 4, 1))
+    found = find_synapses(network, params, (4, 4, 1))
     for encoding, once, every in ((CONSTANT, 128, 512), (DETERMINISTIC, 0, 0)):
         result = simulate(
             network, params, random_images(2, (4, 4, 1)), num_steps=4, encoding=encoding,
-            record=synaptic_operations.observer(found, encoding),
+            record=make_observer(found, encoding),
         )  # fmt: skip
-        row = synaptic_operations.count(found, result, encoding)["01_dense"]
+        row = count_operations(found, result, encoding)["01_dense"]
         assert (row.macs, row.recomputed_macs) == (once, every)
         assert (row.accumulates > 0) == encoding.varies
-        noisy = synaptic_operations.count(found, result, encoding, noisy=True)["01_dense"]
+        noisy = count_operations(found, result, encoding, noisy=True)["01_dense"]
         assert noisy.macs == every
-        shown = synaptic_operations.count(found, result, encoding, shown_steps=3)["01_dense"]
+        shown = count_operations(found, result, encoding, shown_steps=3)["01_dense"]
         assert shown.recomputed_macs == every * 3 / 4
     with pytest.raises(ValueError, match=r"record=observer\(found, encoding\)"):
-        synaptic_operations.count(found, result._replace(recording=None), CONSTANT)
+        count_operations(found, result._replace(recording=None), CONSTANT)
 
 
 def test_counting_takes_no_memory_that_grows_with_time():
     network = dense_network()
     params, images = random_params(network, (8, 8, 1)), jnp.zeros((64, 8, 8, 1))
-    watch = synaptic_operations.observer(
-        synaptic_operations.trace(network, params, (8, 8, 1)), CONSTANT
-    )
+    watch = make_observer(find_synapses(network, params, (8, 8, 1)), CONSTANT)
 
     def bytes_of(num_steps):
         memory = simulation._simulate.lower(
@@ -264,7 +260,7 @@ def test_energy_by_hand():
         "hand", (arch.Flatten(), arch.Dense(4), arch.Activation(), arch.Dense(2))
     )
     params = only_kernels(dense01=(8, 4), dense03=(4, 2))
-    found = synaptic_operations.trace(network, params, (8, 1, 1))
+    found = find_synapses(network, params, (8, 1, 1))
     spikes = jnp.zeros((2, 1, 4)).at[0, 0, 0].set(1.0).at[1, 0, 1].set(-1.0).at[1, 0, 2].set(2.0)
     frames = np.full((2, 1, 8, 1, 1), 0.5, np.float32)
     rows, _ = counted(found, frames, {"02_activation": spikes}, CONSTANT)
@@ -287,9 +283,9 @@ def test_at_the_break_even_rate_the_two_cost_the_same(residual):
     network, params, found = residual
     result = simulate(
         network, params, random_images(2, (6, 6, 3)), num_steps=4, neuron=DOUBLE_THRESHOLD,
-        record=synaptic_operations.observer(found, CONSTANT),
+        record=make_observer(found, CONSTANT),
     )  # fmt: skip
-    rows = synaptic_operations.count(found, result, CONSTANT)
+    rows = count_operations(found, result, CONSTANT)
     costs = energy.integer_costs(4)
     here = energy.compare(found, rows, costs, num_steps=4)
     factor = here.break_even_rate / here.spike_rate

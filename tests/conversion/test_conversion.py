@@ -14,7 +14,8 @@ from examples import (
     residual_network,
 )
 
-from snnjax.conversion.conversion import convert, fold
+from snnjax.conversion.conversion import convert
+from snnjax.conversion.folding import fold
 from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
 from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch

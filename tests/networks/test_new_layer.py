@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from examples import random_images, random_variables
 
-from snnjax.analysis import synaptic_operations
 from snnjax.analysis.conversion_error import measure_conversion_error
 from snnjax.analysis.layer_tables import describe_layers, layer_table
+from snnjax.analysis.synapses import find_synapses
+from snnjax.analysis.synaptic_operations import count_operations, make_observer
 from snnjax.conversion.conversion import convert
 from snnjax.io import checkpoint, nir_export
 from snnjax.io.datasets import Split
@@ -136,14 +137,14 @@ def test_both_engines_send_its_spikes(params):
 
 
 def test_its_operations_are_counted(params):
-    found = synaptic_operations.trace(NETWORK, params, SHAPE)
+    found = find_synapses(NETWORK, params, SHAPE)
     assert found["01_low_rank"].dense == 16 * 8
     np.testing.assert_array_equal(found["06_low_rank"].merged, np.full(8, 3))
     watched = simulate(
         NETWORK, params, random_images(4, SHAPE), num_steps=6,
-        record=synaptic_operations.observer(found, CONSTANT),
+        record=make_observer(found, CONSTANT),
     )  # fmt: skip
-    counts = synaptic_operations.count(found, watched, CONSTANT)
+    counts = count_operations(found, watched, CONSTANT)
     sent = float(watched.layer_spikes["05_activation"].mean())
     assert counts["06_low_rank"].accumulates == pytest.approx(3 * sent)
 

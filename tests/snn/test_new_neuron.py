@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from examples import compact_network, random_images, random_variables
 
-from snnjax.analysis import synaptic_operations
 from snnjax.analysis.conversion_error import measure_conversion_error
+from snnjax.analysis.synapses import find_synapses
+from snnjax.analysis.synaptic_operations import count_operations, make_observer
 from snnjax.app.configurations import SimulateConfig
 from snnjax.conversion.conversion import convert
 from snnjax.snn.early_exit import simulate_until
@@ -95,12 +96,12 @@ def test_both_engines_send_its_spikes(network, params, neuron):
 
 def test_its_operations_are_counted_and_images_exit_early(network, params):
     images = random_images(3, SHAPE)
-    found = synaptic_operations.trace(network, params, SHAPE)
+    found = find_synapses(network, params, SHAPE)
     watched = simulate(
         network, params, images, num_steps=8, neuron=REFRACTORY,
-        record=synaptic_operations.observer(found, CONSTANT),
+        record=make_observer(found, CONSTANT),
     )  # fmt: skip
-    assert synaptic_operations.count(found, watched, CONSTANT)["10_dense"].accumulates > 0
+    assert count_operations(found, watched, CONSTANT)["10_dense"].accumulates > 0
     answer = simulate_until(network, params, images, margin=0.0, num_steps=8, neuron=REFRACTORY)
     np.testing.assert_array_equal(answer.steps, 1)
 

@@ -1,0 +1,75 @@
+"""Units of the layers of neurons: what their charge and their spikes stand for in the ANN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from snnjax.networks import architecture as arch
+from snnjax.runtime.checks import check_value
+
+__all__ = ["Unit", "check_positive", "find_units"]
+
+
+class Unit(NamedTuple):
+    """Units of a layer of neurons, each a number or one for each channel.
+
+    charge: pre-activation that v_p stands for.
+    spike: output that a spike stands for.
+    bound: bound of the ANN's output, in spikes per timestep.
+    """
+
+    charge: jax.Array
+    spike: jax.Array
+    bound: jax.Array
+
+
+def find_units(
+    network: arch.Network,
+    variables: Mapping[str, Any],
+    scales: Mapping[str, ArrayLike] | None = None,
+) -> dict[str, Unit]:
+    """Units of each layer of neurons, by path; arguments as in `convert`.
+
+    Raises:
+      ValueError: if an activation has no scale, or a scale no activation.
+    """
+    params, statistics = variables["params"], variables.get("batch_stats", {})
+    scales = scales or {}
+    known = arch.activations(network)
+    for path, scale in scales.items():
+        if path not in known:
+            raise ValueError(f"scales names {path!r}; want one of {', '.join(known)}")
+        check_positive(f"scale of {path}", scale)
+    units = {}
+    for path, spec in known.items():
+        theta = spec.learnt_theta(_inside(params, path), _inside(statistics, path))
+        if path not in scales and not (spec.step or np.isfinite(spec.theta)):
+            raise ValueError(
+                f"activation {path} has no bound, so no rate stands for it; pass"
+                " scales=measure_scales(network, variables, images)"
+            )
+        charge = jnp.asarray(scales.get(path, spec.step or theta), jnp.float32)
+        spike = charge / theta if spec.learn == "rate" else charge
+        units[path] = Unit(charge, spike, jnp.asarray(theta / charge, jnp.float32))
+    return units
+
+
+def _inside(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
+    for name in path.split("/"):
+        tree = tree.get(name, {})
+    return dict(tree)
+
+
+def check_positive(name: str, value: ArrayLike) -> None:
+    """Refuse a number that is not finite and above 0, unless it is traced.
+
+    Raises:
+      ValueError: naming the number.
+    """
+    check_value(name, value, lambda x: np.isfinite(x) & (x > 0), "it finite and above 0")
