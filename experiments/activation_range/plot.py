@@ -1,4 +1,4 @@
-"""Figure 7, and a table of it, from `results/activation_range.json`."""
+"""Draw figure 7 and write its table from `results/activation_range.json`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HERE = Path(__file__).parent
 
 
 def main(*, output: Path = HERE) -> None:
-    """Draw `figures/activation_range.png`, and tell how far the layers lie apart in
+    """Draw `figures/activation_range.png`, and write the range of the layers' largest outputs to
     `results/activation_range.md`.
 
     Parameters
     ----------
     output
-        folder that holds results
+        folder with the results of `run.py`
     """
     record = json.loads((output / "results" / "activation_range.json").read_text())
     largest = {name: list(reached.values()) for name, reached in record["largest"].items()}

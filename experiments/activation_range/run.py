@@ -1,8 +1,9 @@
 """Figure 7: the largest output of each activation of VGG16, with and without a bound.
 
-`python experiments/activation_range/run.py` trains a network with sthLeakyReLU by the recipe that
-`cifar10_latency` has recorded, or takes the one that is there from it, and one with LeakyReLU that
-differs in nothing else, and measures both. `--smoke --output DIR` trains both on 512 images.
+`python experiments/activation_range/run.py` measures two networks: one with sthLeakyReLU, and one
+with LeakyReLU that is trained in the same way otherwise. The first is trained with the recorded
+settings of `cifar10_latency`, unless that experiment has trained it already.
+`--smoke --output DIR` trains both on 512 images.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ SMOKE = TrainConfig(
 IMAGES = 10_000
 
 
-def largest(ann: Path, count: int) -> dict[str, float]:
-    """What each activation reaches on the first `count` training images, by path."""
+def largest_outputs(ann: Path, count: int) -> dict[str, float]:
+    """Largest output of each activation on the first `count` training images, by path."""
     network, variables, metadata = pipeline.load_trained(ann)
     images = datasets.load(metadata["config"]["dataset"]).train.images[:count]
-    found: dict[str, float] = {}
+    largest: dict[str, float] = {}
     for i in tqdm(range(0, len(images), 500), ann.parent.name, mininterval=1):
         batch = images[i : i + 500].astype(np.float32) / 255
-        reached = threshold_balancing.measure_scales(network, variables, batch)
-        found = {path: max(found.get(path, 0.0), reached[path]) for path in reached}
-    return found
+        of_batch = threshold_balancing.measure_scales(network, variables, batch)
+        largest = {path: max(largest.get(path, 0.0), of_batch[path]) for path in of_batch}
+    return largest
 
 
 def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = HERE) -> None:
@@ -51,9 +52,9 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     Parameters
     ----------
     network
-        vgg16_quarter, or vgg16, as `cifar10_latency` trains it
+        vgg16_quarter or vgg16, as trained by `cifar10_latency`
     smoke
-        512 images, one epoch
+        train on 512 images for one epoch
     output
         folder for the results
     """
@@ -62,22 +63,22 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     runs = output / "runs" if smoke else RUNS
     bounded = Line(network, "sth_leaky_relu", "constant", 0)
     config = SMOKE if smoke else comparison.recipe(LATENCY, bounded)
-    free = replace(config, activation="leaky_relu", learn_theta="nothing")
+    unbounded = replace(config, activation="leaky_relu", learn_theta="nothing")
     count = 512 if smoke else IMAGES
-    training = {"sthLeakyReLU": config, "LeakyReLU": free}
+    training = {"sthLeakyReLU": config, "LeakyReLU": unbounded}
     trained = {
         name: comparison.trained(how, runs) / "ann.safetensors" for name, how in training.items()
     }
     learnt = {name: checkpoint.load_metadata(path, kind="ann") for name, path in trained.items()}
-    begun = time.perf_counter()
+    start = time.perf_counter()
     record = {
-        "largest": {name: largest(path, count) for name, path in trained.items()},
+        "largest": {name: largest_outputs(path, count) for name, path in trained.items()},
         "ann": {name: metadata["test_accuracy"]["trained"] for name, metadata in learnt.items()},
         "training": {name: asdict(how) for name, how in training.items()},
         "dataset": learnt["LeakyReLU"]["dataset"],
         "images": count,
         "test_images": learnt["LeakyReLU"]["images"]["test"],
-        "seconds": round(time.perf_counter() - begun, 1),
+        "seconds": round(time.perf_counter() - start, 1),
         **records.provenance(),
     }
     records.write_json(output / "results" / "activation_range.json", record)

@@ -1,4 +1,4 @@
-"""The tables and the figures of `results/comparison.json`."""
+"""Write the tables and draw the figures of `results/comparison.json`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 LOWEST = 0.0
 
 
-def paper(vgg16: str, resnet: str) -> tuple[Published, ...]:
-    """Table 3 of He et al. 2024, beside two of our networks."""
+def published_rows(vgg16: str, resnet: str) -> tuple[Published, ...]:
+    """Rows of table 3 of He et al. 2024, each with the network of ours to compare it with."""
     other = [] if vgg16 == "vgg16" else ["a quarter of the features here"]
     half = "; ".join(["v(0) = v_p / 2 and constant input here", *other])
     deep = "the paper does not say which ResNet-20"
@@ -38,19 +38,19 @@ def main(*, output: Path = HERE) -> None:
     Parameters
     ----------
     output
-        folder that holds results
+        folder with the results of `run.py`
     """
     groups = comparison.read(output / "results" / "comparison.json")
     vgg16 = "vgg16" if "vgg16" in groups else "vgg16_quarter"
     resnet = "resnet20_wide" if "resnet20_wide" in groups else "resnet20"
-    tables = {"paper": comparison.beside(paper(vgg16, resnet), groups)}
+    tables = {"paper": comparison.beside(published_rows(vgg16, resnet), groups)}
     tables |= {name: comparison.table(found.values(), STEPS) for name, found in groups.items()}
-    pictures = {name: picture(name, found) for name, found in groups.items()}
+    pictures = {name: accuracy_figure(name, found) for name, found in groups.items()}
     comparison.publish(output, tables, pictures)
 
 
-def picture(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
-    """Accuracy against T of every method with a constant input."""
+def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
+    """Plot accuracy against T for every method with a constant input."""
     data = next(iter(groups.values())).rows[0]["dataset"]
     title = f"{network} on {data['name']}" + ("" if data["exact_pixels"] else " (JPEG copy)")
     return comparison.figure(groups.values(), title=f"{title}, constant input", lowest=LOWEST)

@@ -1,10 +1,10 @@
 """Table 3: seven methods on deep networks for CIFAR-10, T up to 128, or 32 on a CPU.
 
-`python experiments/cifar10_latency/run.py` trains what is not trained yet, scores all 10,000
-test images after every timestep, and adds one row at a time to `results/comparison.json`.
-Stopped at any time and given again, it goes on from its last whole epoch or row. By default
-it does the two networks that a CPU can train; `--networks vgg16 resnet20_wide resnet18`
-wants a GPU. `--smoke --output DIR` does the whole path on 512 images.
+`python experiments/cifar10_latency/run.py` trains the networks that are not trained yet, evaluates
+all 10,000 test images after every timestep, and adds one row at a time to
+`results/comparison.json`. A run that was stopped continues from its last complete epoch or row.
+The default is the two networks that a CPU can train; `--networks vgg16 resnet20_wide resnet18`
+needs a GPU. `--smoke --output DIR` runs all steps on 512 images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BASE = TrainConfig(
     dataset="cifar10", optimiser="sgd", learning_rate=0.1, weight_decay=5e-4,
     label_smoothing=0.1, max_shift=4, flip=True, dropout=0.0, average=0.999,
 )  # fmt: skip
-"""One recipe for all methods, so that only what a method is made of differs."""
+"""Training settings that all methods share, so that rows differ only by the method."""
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet20": {"epochs": 15},
@@ -40,7 +40,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "resnet18": {"epochs": 60, "cutout": 8, "bfloat16": True},
 }
 SMOOTH: dict[str, Any] = {"alpha": 0.1, "theta": 2.0, "learn_theta": "layer"}
-"""The paper's network, which that of sth_exact begins from."""
+"""The paper's network; training for sth_exact starts from it."""
 QUANTISED: dict[str, Any] = {"learning_rate": 0.05, "label_smoothing": 0.0, "levels": 4}
 STAGES: dict[str, tuple[dict[str, Any], ...]] = {
     "resnet20": (
@@ -56,21 +56,24 @@ STAGES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "vgg16_quarter": ({"epochs": 3, "average": 0.995},),
 }  # fmt: skip
-"""How the network of sth_leaky_relu is quantised for sth_exact, stage by stage, where not in 30
-epochs. A running mean over three epochs lags behind a network that still learns, and smoothed
-labels slow it. ResNet-20 fits too little, not too much: small batches give it twice the steps, it
-goes on smooth for a while first, since its first 15 epochs are few, and stages with more
-levels and nearly all images follow. A thousand validation images are few to choose an epoch by:
-they chose the 18th of the second stage, whose loss still fell. Its small rate and decay lower the
-loss more than they lower the errors, so the third has the first one's, and keeps its last."""
+"""Stages that quantise the network of sth_leaky_relu for sth_exact; 30 epochs by default.
+
+A running mean over three epochs lags behind a network that still improves, and label smoothing
+slows it down. ResNet-20 underfits. It therefore gets small batches, for twice the number of steps;
+smooth epochs first, since the 15 of its smooth training are few; and two further stages with more
+levels and nearly all training images. A thousand validation images are too few to choose an epoch:
+they chose the 18th of the second stage, while the loss still fell. The small learning rate and
+decay of the second stage lowered the loss more than the errors, so the third has those of the
+first, and keeps its last epoch.
+"""
 
 SEEDS = {"vgg16": (0, 1, 2), "resnet20_wide": (0, 1, 2)}
 ONLY = {"resnet20": ("sth_exact", "sth_half", "sth_leaky_relu")}
-"""Networks whose training takes a CPU hours, and the methods to train them for."""
+"""Methods of a network whose training takes hours on a CPU; other networks run all methods."""
 METHODS = ("sth_exact", "sth_half", "sth_leaky_relu", "qcfs", "th_relu", "rnl", "data_norm")
 BERNOULLI = ("sth_exact", "sth_leaky_relu", "data_norm")
 STEPS = {"cpu": 32}
-"""Timesteps by platform where they are not 128, which takes a CPU hours."""
+"""Timesteps by platform; 128 on others, which would take hours on a CPU."""
 SHORT: dict[str, Any] = {
     "max_images": 512, "max_test_images": 512, "epochs": 1, "smooth_epochs": 0, "bfloat16": False,
 }  # fmt: skip
@@ -78,7 +81,7 @@ SMOKE = {("sth_exact", "constant", 0), ("data_norm", "rate", 0)}
 
 
 def lines(networks: tuple[str, ...]) -> list[Line]:
-    """All methods of a network and seed, the package's and the paper's first."""
+    """Return the rows of each network and seed, in the order of METHODS."""
     return [
         Line(network, method, encoding, seed)
         for network in networks
@@ -90,7 +93,7 @@ def lines(networks: tuple[str, ...]) -> list[Line]:
 
 
 def trainings(line: Line) -> tuple[TrainConfig, ...]:
-    """How the network of a row is trained, stage by stage; methods with equal ones share it."""
+    """Return the training stages of a row's network; rows with equal stages share the network."""
     config = replace(BASE, network=line.network, seed=line.seed, **NETWORKS[line.network])
     if line.method.startswith("sth"):
         config = replace(config, **SMOOTH)
@@ -105,9 +108,12 @@ def trainings(line: Line) -> tuple[TrainConfig, ...]:
 
 
 def shown_steps(line: Line) -> int:
-    """sth_exact sees a constant input for as many timesteps as it has levels: the deeper the
-    network, the more timesteps its counts then take to settle to those of the levels. Spikes
-    drawn anew at each timestep are shown throughout, since a few say little."""
+    """Return the number of timesteps with input; 0 for all.
+
+    sth_exact gets a constant input for as many timesteps as it has levels. Its spike counts then
+    settle to the quantised activations, in more timesteps the deeper the network is. Random
+    spikes are shown in all timesteps, because a few of them carry little information.
+    """
     exact = (line.method, line.encoding) == ("sth_exact", "constant")
     return trainings(line)[-1].levels if exact else 0
 
@@ -121,14 +127,14 @@ def main(
     smoke: bool = False,
     output: Path = HERE,
 ) -> None:
-    """Train and simulate what is not there yet.
+    """Train and simulate the rows that are missing.
 
     Parameters
     ----------
     networks
         one or several
     smoke
-        512 images, the last two stages of a training for one epoch each, 4 timesteps, two methods
+        two methods, 512 images, 4 timesteps; the last two stages of training, an epoch each
     output
         folder for results and parameters
     """
@@ -136,10 +142,10 @@ def main(
     cores.use_cores()
 
     def stages(line: Line) -> tuple[TrainConfig, ...]:
-        found = trainings(line)
+        configs = trainings(line)
         if smoke:
-            found = tuple(replace(config, **SHORT) for config in found[-2:])
-        return found
+            configs = tuple(replace(config, **SHORT) for config in configs[-2:])
+        return configs
 
     wanted = lines(networks)
     if smoke:

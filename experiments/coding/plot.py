@@ -1,4 +1,4 @@
-"""Figures 4 and 5 from `results/coding.json`."""
+"""Draw figures 4 and 5 from `results/coding.json`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(*, output: Path = HERE) -> None:
     Parameters
     ----------
     output
-        folder that holds results
+        folder with the results of `run.py`
     """
     record = json.loads((output / "results" / "coding.json").read_text())
     trains = {}

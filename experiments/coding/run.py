@@ -1,7 +1,7 @@
-"""Figures 4 and 5: rate and temporal coding of a digit, and the STDP window as the rule has it.
+"""Figures 4 and 5: rate and temporal coding of a digit, and the measured STDP window.
 
-`python experiments/coding/run.py` encodes one image of mnist5k in a window of 28 timesteps and
-lets the rule change a weight by single pairs of spikes; `plot.py` draws both.
+`python experiments/coding/run.py` encodes one image of mnist5k in 28 timesteps, and
+measures the weight change by single pairs of spikes; `plot.py` draws both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from snnjax.training import stdp
 
 HERE = Path(__file__).parent
 WINDOW = 28
-LONGEST = 20
+LONGEST_DELAY = 20
 
 
 def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
@@ -30,7 +30,7 @@ def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
     Parameters
     ----------
     image
-        place among the training images
+        index of the training image
     seed
         of the Bernoulli spikes
     output
@@ -49,11 +49,11 @@ def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
         spikes = np.asarray(frames).reshape(WINDOW, -1)
         trains[name] = [np.flatnonzero(step).tolist() for step in spikes]
     rule = stdp.make_stdp()
-    delays = list(range(-LONGEST, LONGEST + 1))
+    delays = list(range(-LONGEST_DELAY, LONGEST_DELAY + 1))
     changes = []
     for delay in delays:
-        before = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST].set(1.0)
-        after = jnp.zeros((2 * LONGEST + 1, 1)).at[LONGEST + delay].set(1.0)
+        before = jnp.zeros((2 * LONGEST_DELAY + 1, 1)).at[LONGEST_DELAY].set(1.0)
+        after = jnp.zeros((2 * LONGEST_DELAY + 1, 1)).at[LONGEST_DELAY + delay].set(1.0)
         changes.append(float(stdp.weight_change(rule, before, after)[0, 0]))
     record = {
         "config": {"image": image, "seed": seed, "window": WINDOW},

@@ -1,4 +1,4 @@
-"""The tables and the figures of `results/comparison.json`."""
+"""Write the tables and draw the figures of `results/comparison.json`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ OTHER_NETWORK = "another network, and no T is given: Net2 here, T = 256"
 LONGER = HERE.parent / "mnist_latency" / "results" / "table2.json"
 
 
-def trained_longer() -> str:
-    """What the paper's neuron, input and v(0) give on the networks of `mnist_latency`."""
+def longer_training() -> str:
+    """Accuracy of the paper's neuron, input and v(0) on the networks of `mnist_latency`."""
     found = [
         row["snn"][7]
         for row in json.loads(LONGER.read_text())["rows"]
@@ -41,7 +41,7 @@ PAPER = (
     Published("RNL", "a CNN", 96.51, 0.00, None, ("net2", "rnl"), OTHER_NETWORK),
     Published("RNL", "AlexNet", 99.46, -0.04, None, ("net2", "rnl"), OTHER_NETWORK),
     Published("He et al.", "Net1", 98.37, 0.00, 8, ("net1", "sth_leaky_relu")),
-    Published("He et al.", "Net2", 99.32, 0.03, 8, ("net2", "sth_leaky_relu"), trained_longer()),
+    Published("He et al.", "Net2", 99.32, 0.03, 8, ("net2", "sth_leaky_relu"), longer_training()),
 )  # fmt: skip
 
 
@@ -70,8 +70,8 @@ def summary(groups: dict[tuple[str, str], Group]) -> str:
     return printing.markdown_table(head, lines)
 
 
-def picture(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
-    """Accuracy against T of every method with a constant input."""
+def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
+    """Plot accuracy against T for every method with a constant input."""
     seeds = max(len(group.rows) for group in groups.values())
     title = f"{network.capitalize()} on MNIST, constant input, "
     title += "one seed" if seeds == 1 else f"{seeds} seeds"
@@ -84,7 +84,7 @@ def main(*, output: Path = HERE) -> None:
     Parameters
     ----------
     output
-        folder that holds results
+        folder with the results of `run.py`
     """
     groups = comparison.read(output / "results" / "comparison.json")
     tables = {"paper": comparison.beside(PAPER, groups)}
@@ -93,7 +93,7 @@ def main(*, output: Path = HERE) -> None:
     }
     if "net2" in groups:
         tables["summary"] = summary(groups["net2"])
-    pictures = {name: picture(name, found) for name, found in groups.items()}
+    pictures = {name: accuracy_figure(name, found) for name, found in groups.items()}
     comparison.publish(output, tables, pictures)
 
 

@@ -1,10 +1,10 @@
-"""Table 2, complete: every method on Net1 and Net2, MNIST, with its own training.
+"""Table 2 with all methods on Net1 and Net2 for MNIST, each with its own training.
 
-`python experiments/method_comparison/run.py` trains what is not trained yet, scores all
-10,000 test images after every timestep up to the source's latency, and adds one row at a
-time to `results/comparison.json`, so that a run that was stopped goes on where it stopped.
-`plot.py` makes the tables and the figure from the JSON. `--smoke --output DIR` does the
-whole path on mnist5k.
+`python experiments/method_comparison/run.py` trains the networks that are not trained yet,
+evaluates all 10,000 test images after every timestep up to the latency of the method's source,
+and adds one row at a time to `results/comparison.json`. A run that was stopped continues with the
+next row. `plot.py` makes the tables and the figures. `--smoke --output DIR` runs all steps on
+mnist5k.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 
-# One recipe for all, so that only what a method is made of differs. alpha is that of
-# mnist_latency, chosen there on the validation split.
+# All methods share these settings, so that rows differ only by the method. alpha was chosen in
+# mnist_latency, on the validation split.
 BASE = TrainConfig(dataset="mnist", epochs=10)
-OWN: dict[str, dict[str, Any]] = {
+METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "sth_leaky_relu": {"alpha": 0.01, "learn_theta": "layer"},
     "sth_exact": {"alpha": 0.01, "learn_theta": "layer", "mix_levels_to": 8},
     "ter_mapping": {"alpha": 0.01},
@@ -42,9 +42,9 @@ LATENCY = {
     "cao": 100, "data_norm": 200, "model_norm": 500,
     "ter_mapping": 750, "aug_mapping": 65, "rnl": 256,
 }  # fmt: skip
-"""Timesteps to run where the source needs more than STEPS; Cao's are not known for MNIST."""
+"""Timesteps of methods whose source needs more than STEPS; the source of cao has none for MNIST."""
 STEPS = 32
-COMPARED = tuple(name for name in methods.METHODS if name != "sth_half")  # mnist_latency has it
+COMPARED = tuple(name for name in methods.METHODS if name != "sth_half")  # it is in mnist_latency
 SMOKE = ("sth_exact", "cao", "th_relu", "cos")
 SHORT: dict[str, Any] = {
     "dataset": "mnist5k", "max_images": 1000, "max_test_images": 200, "epochs": 1,
@@ -52,7 +52,7 @@ SHORT: dict[str, Any] = {
 
 
 def lines(seeds: dict[str, tuple[int, ...]], *, smoke: bool) -> list[Line]:
-    """Net2 before Net1, and of each the short rows of every seed first."""
+    """Return the rows to measure: Net2 before Net1, and rows with few timesteps first."""
     found = [
         Line(network, name, encoding, seed)
         for network in seeds
@@ -67,24 +67,24 @@ def lines(seeds: dict[str, tuple[int, ...]], *, smoke: bool) -> list[Line]:
 
 
 def encodings(name: str) -> tuple[str, ...]:
-    """Constant input for all, and Bernoulli where the source has it, and for ours beside it."""
+    """Return the inputs of a method: constant, and Bernoulli if its source or ours uses it."""
     spiking = methods.METHODS[name].encoding == "rate" or name == "sth_exact"
     return ("constant", "rate") if spiking else ("constant",)
 
 
 def training(line: Line) -> TrainConfig:
-    """How the network of a row is trained; methods with equal ones share it."""
-    own = OWN.get(line.method, {})
+    """Return the training of a row's network; rows with equal training share the network."""
+    settings = METHOD_SETTINGS.get(line.method, {})
     if line.method == "sth_exact" and line.network == "net1":
-        own = {**own, "levels": 2}  # chosen on validation images, of from 2, 3 and 4 up to 8
+        settings = {**settings, "levels": 2}  # better on validation images than 3 or 4
     config = replace(BASE, network=line.network, seed=line.seed, **NETWORKS[line.network])
-    if line.method == "rnl":  # rates are small, and learn slowly
+    if line.method == "rnl":  # small rates, so small gradients
         config = replace(config, learning_rate=10 * config.learning_rate)
-    return with_method(replace(config, **own), line.method)
+    return with_method(replace(config, **settings), line.method)
 
 
 def main(*, smoke: bool = False, output: Path = HERE) -> None:
-    """Train and simulate what is not there yet.
+    """Train and simulate the rows that are missing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The table and the figures of `results/table2.json`: mean and deviation of the seeds."""
+"""Table and figures of `results/table2.json`: means and standard deviations over the seeds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Row = dict[str, Any]
 Groups = dict[tuple[str, str], dict[str, list[Row]]]
 
 
-def grouped(rows: list[Row]) -> Groups:
-    """The seeds of each line, by network and input, then by neuron."""
+def group_by_line(rows: list[Row]) -> Groups:
+    """Group the rows of all seeds by network and input, then by neuron."""
     groups: Groups = {}
     for row in rows:
         place = (row["training"]["network"], row["config"]["encoding"])
@@ -32,7 +32,7 @@ def grouped(rows: list[Row]) -> Groups:
 
 
 def table(groups: Groups) -> str:
-    """Markdown: a line for each network, input and neuron."""
+    """Return a Markdown table with a line for each network, input and neuron."""
     longest = min(len(row["snn"]) for lines in groups.values() for s in lines.values() for row in s)
     steps = [t for t in STEPS if t <= longest]
     losses = [t for t in (4, 8) if t <= longest]
@@ -64,7 +64,7 @@ def table(groups: Groups) -> str:
 
 
 def figure(network: str, encoding: str, lines: dict[str, list[Row]]) -> Any:
-    """Accuracy against T of every neuron, with a band of one deviation."""
+    """Plot accuracy against T for every neuron, with a band of one standard deviation."""
     curves, bands = {}, {}
     for label, seeds in lines.items():
         at = list(zip(*(row["snn"] for row in seeds), strict=True))
@@ -89,9 +89,9 @@ def main(*, output: Path = HERE) -> None:
     Parameters
     ----------
     output
-        folder that holds results
+        folder with the results of `run.py`
     """
-    groups = grouped(json.loads((output / "results" / "table2.json").read_text())["rows"])
+    groups = group_by_line(json.loads((output / "results" / "table2.json").read_text())["rows"])
     print(table(groups))
     write_whole(output / "results" / "table2.md", table(groups).encode())
     for (network, encoding), lines in groups.items():

@@ -1,9 +1,9 @@
 """Our rows of table 2: Net1 and Net2 on MNIST, accuracy at every timestep, three seeds.
 
-`python experiments/mnist_latency/run.py` trains what is not trained yet, scores all 10,000
-test images, and writes `results/table2.json`, and the trained Net2s and the records of all
-trainings in `parameters/`. `plot.py` makes the table and the figures from the JSON.
-`--smoke --output DIR` does the whole path on mnist5k in a minute.
+`python experiments/mnist_latency/run.py` trains the networks that are not trained yet, evaluates
+all 10,000 test images, and writes `results/table2.json`. It copies the trained Net2 networks and
+the records of all trainings to `parameters/`. `plot.py` makes the table and the figures.
+`--smoke --output DIR` runs all steps on mnist5k in a minute.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NET2 = replace(CHOSEN, network="net2")
 
 
 class Line(NamedTuple):
-    """One line of the table: a training, and how it is simulated."""
+    """One line of the table: a training and the settings of the simulation."""
 
     label: str
     train: TrainConfig
@@ -49,8 +49,8 @@ def lines() -> Iterator[Line]:
             yield Line("double threshold, v(0) = 0", train, "double-threshold", 0.0, encoding)
 
 
-def simulated(line: Line, seed: int, num_steps: int, runs: Path) -> dict[str, Any]:
-    """The record of one line and seed."""
+def measure(line: Line, seed: int, num_steps: int, runs: Path) -> dict[str, Any]:
+    """Train, convert and simulate one line with one seed; return the record."""
     config = replace(line.train, seed=seed)
     folder = runs / pipeline.default_folder(config).name
     ann = pipeline.train(config, folder)
@@ -65,7 +65,7 @@ def simulated(line: Line, seed: int, num_steps: int, runs: Path) -> dict[str, An
 
 
 def main(*, smoke: bool = False, output: Path = HERE) -> None:
-    """Train and simulate.
+    """Train, convert and simulate all lines of the table.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     rows = []
     for line in lines():
         if smoke:
-            line = line._replace(train=shortened(line.train))
-        rows += [simulated(line, seed, num_steps, runs) for seed in seeds]
+            line = line._replace(train=shorten_training(line.train))
+        rows += [measure(line, seed, num_steps, runs) for seed in seeds]
         records.write_json(output / "results" / "table2.json", {"rows": rows})
     for train in (NET1, NET2):
         for seed in seeds:
-            config = replace(shortened(train) if smoke else train, seed=seed)
+            config = replace(shorten_training(train) if smoke else train, seed=seed)
             folder = runs / pipeline.default_folder(config).name
             kept = output / "parameters" / f"{config.network}-seed{seed}"
             kept.parent.mkdir(exist_ok=True)
@@ -94,8 +94,8 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
                 shutil.copy(folder / "ann.safetensors", kept.with_suffix(".safetensors"))
 
 
-def shortened(config: TrainConfig) -> TrainConfig:
-    """The training of the smoke run."""
+def shorten_training(config: TrainConfig) -> TrainConfig:
+    """Return the training settings of the smoke run."""
     return replace(config, dataset="mnist5k", max_images=1000, max_test_images=200, epochs=1)
 
 

@@ -1,8 +1,8 @@
-"""Which alpha, theta and levels suit which neuron? Net2, and Net1's learning rate, on MNIST.
+"""Sweep of alpha, theta and levels for each neuron on Net2, and of Net1's learning rate; MNIST.
 
-`python experiments/mnist_latency/sweep.py` trains every setting for a few epochs, scores it
+`python experiments/mnist_latency/sweep.py` trains every setting for a few epochs, evaluates it
 on the 6,000 validation images after each timestep, and writes `results/sweep.json` and
-`results/sweep.md`. Settings that are in the file already are not run again.
+`results/sweep.md`. Settings that are in the file already are skipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEURONS = (("exact-charge", 0.5), ("double-threshold", 0.0), ("double-threshold"
 
 
 def settings() -> list[TrainConfig]:
-    """Alpha by levels, then theta, what is learnt and dropout; for Net1, what it learns by."""
+    """Return the settings: alpha with levels, theta, dropout; for Net1, the learning rate."""
     changes: list[dict[str, Any]] = [
         {"alpha": alpha, "levels": levels, "mix_levels_to": mix}
         for levels, mix, alphas in (
@@ -53,7 +53,7 @@ def settings() -> list[TrainConfig]:
 
 
 def score(config: TrainConfig) -> dict[str, Any]:
-    """Train one setting and score it on the validation split."""
+    """Train one setting and evaluate it on the validation split."""
     start = time.perf_counter()
     folder = HERE.parents[1] / pipeline.default_folder(config)
     ann = pipeline.train(config, folder, progress=False)
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as markdown; SNN accuracy in % at T = 4 and 8."""
+    """Return the rows as a Markdown table, with SNN accuracy in % at T = 4 and 8."""
     keep_freed_memory()
     runs = [f"{neuron}, v(0) = {initial:g} v_p" for neuron, initial in NEURONS]
     head = [

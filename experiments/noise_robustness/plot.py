@@ -1,4 +1,4 @@
-"""The ablation table and Figure 9 from `results/noise.json`."""
+"""Write the ablation tables and draw figure 9 from `results/noise.json`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snnjax.io.checkpoint import write_whole
 
 HERE = Path(__file__).parent
 LEAK = 0.9
-"""Of the leaky curves in the figure; the table has all leaks."""
+"""Leak of the leaky readouts in the figure; the tables have all leaks."""
 ANN = {"ann": "ANN, noisy image", "ann_mean": "ANN, mean of the frames", "count": "SNN, counting"}
 TITLES = {"net2": "Net2", "resnet20": "ResNet-20"}
 INPUTS = {"rate": "Bernoulli input", "constant": "constant input"}
@@ -23,8 +23,8 @@ INPUTS = {"rate": "Bernoulli input", "constant": "constant input"}
 Rows = list[dict[str, Any]]
 
 
-def values(rows: Rows, name: str, leak: int | None) -> list[list[float]]:
-    """Of each density, the accuracy of each seed."""
+def accuracies(rows: Rows, name: str, leak: int | None) -> list[list[float]]:
+    """Return the accuracies of all seeds at each density, for the leak with the index `leak`."""
     curves = [row["accuracy"][name] for row in rows]
     if leak is not None:
         curves = [[at[leak] for at in curve] for curve in curves]
@@ -32,13 +32,13 @@ def values(rows: Rows, name: str, leak: int | None) -> list[list[float]]:
 
 
 def table(rows: Rows) -> str:
-    """A line for each readout and leak, a column for each density."""
+    """Return a Markdown table: a line for each readout and leak, a column for each density."""
     head = ["readout", "leak", *(f"{100 * d:g} %" for d in rows[0]["densities"])]
     lines = []
     for name, found in rows[0]["accuracy"].items():
         single = not isinstance(found[0], list)
         for i, leak in enumerate([None] if single else rows[0]["leaks"]):
-            at = values(rows, name, None if single else i)
+            at = accuracies(rows, name, None if single else i)
             label = ANN.get(name, name)
             lines.append(
                 [
@@ -56,7 +56,7 @@ def main(*, output: Path = HERE) -> None:
     Parameters
     ----------
     output
-        folder that holds results
+        folder with the results of `run.py`
     """
     groups: dict[str, dict[str, Rows]] = {}
     for row in json.loads((output / "results" / "noise.json").read_text())["rows"]:
@@ -71,14 +71,14 @@ def main(*, output: Path = HERE) -> None:
             curves = {}
             for key, found in rows[0]["accuracy"].items():
                 if not isinstance(found[0], list):
-                    curves[ANN[key]] = values(rows, key, None)
+                    curves[ANN[key]] = accuracies(rows, key, None)
                 elif key == "leaky, W = I":
                     for leak in (1.0, LEAK):
                         at = rows[0]["leaks"].index(leak)
-                        curves[f"SNN, leaky {leak:g}, W = I"] = values(rows, key, at)
+                        curves[f"SNN, leaky {leak:g}, W = I"] = accuracies(rows, key, at)
                 elif key == "STDP + WTA from I":
                     at = rows[0]["leaks"].index(LEAK)
-                    curves[f"SNN, leaky {LEAK:g}, STDP"] = values(rows, key, at)
+                    curves[f"SNN, leaky {LEAK:g}, STDP"] = accuracies(rows, key, at)
             panels[f"Noise in {protocol}"] = {
                 label: (
                     [100 * mean(at) for at in curve],

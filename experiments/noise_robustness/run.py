@@ -1,10 +1,10 @@
-"""Figures 8 and 9, and what helps against noise: readouts x leaks x densities x seeds.
+"""Figures 8 and 9: accuracy under noise for all readouts, leaks, densities and seeds.
 
-`python experiments/noise_robustness/run.py` lets each readout learn from clean training images
-and scores all test images under salt and pepper, in two protocols. It adds a row for each
-network, protocol and seed to `results/noise.json`, so that a run that was stopped goes on where
-it stopped. `--smoke --output DIR` does the whole path on 200 images of mnist5k; `--speed`
-measures the compiled sweep against a Python loop over the same simulations.
+`python experiments/noise_robustness/run.py` trains each readout on clean training images and
+evaluates all test images with salt-and-pepper noise, in two protocols. It adds a row for each
+network, protocol and seed to `results/noise.json`. A run that was stopped continues with the next
+row. `--smoke --output DIR` runs all steps on 200 images of mnist5k; `--speed` compares the time of
+the compiled sweep with a Python loop over the same simulations.
 """
 
 from __future__ import annotations
@@ -46,18 +46,21 @@ TRAINED = HERE.parent
 
 LEAKS = (1.0, 0.98, 0.95, 0.9, 0.8)
 DENSITIES = tuple(round(0.05 * i, 2) for i in range(7))
-LEARN_FROM, LABELLED = 10_000, 1_000
+LEARNING_IMAGES, LABELLED_IMAGES = 10_000, 1_000
 NEURONS = 30
 LITERAL_EPOCHS = 10
-"""Passes of the rule without competition, which takes longer to show where it leads."""
+"""Epochs of the rule without competition; its weights need more of them to diverge."""
 SEEDS = (0, 1, 2)
-PLAIN = ("ann", "ann_mean", "count")
-"""What is scored without a leaky layer."""
+WITHOUT_LAYER = ("ann", "ann_mean", "count")
+"""Results that need no leaky layer."""
 
 
 class Input(NamedTuple):
-    """How a network is shown images: `num_steps` to score, `learning_steps` to learn from.
+    """Input of a network.
 
+    encoding: name of the encoding.
+    num_steps: T of an evaluation.
+    learning_steps: T while a readout learns.
     batch: images at a time on each device, each at all densities.
     """
 
@@ -68,24 +71,24 @@ class Input(NamedTuple):
 
 
 INPUTS = {"net2": Input("rate", 16, 32, 100), "resnet20": Input("constant", 8, 16, 10)}
-"""Bernoulli spikes, the paper's, for Net2. ResNet-20 is shown the images themselves, for as many
-timesteps as it needs for its ANN's answers: of 16 drawn frames it makes little.
+"""Bernoulli spikes for Net2, as in the paper. ResNet-20 gets a constant input, for as many
+timesteps as it needs to reach its ANN; from 16 frames of Bernoulli spikes it recognises little.
 """
 
 
 class Protocol(NamedTuple):
-    """Which timesteps are noisy: `steps` of every `out_of`, each with pixels of its own."""
+    """Timesteps with noise: `steps` of every `out_of`, each with its own noisy pixels."""
 
     steps: int
     out_of: int
 
 
 PROTOCOLS = {"2 of 5 steps": Protocol(2, 5), "every step": Protocol(1, 1)}
-"""The paper's, and one in which no timestep is clean."""
+"""The protocol of the paper, and one with noise in every timestep."""
 
 
-def files(network: str, seed: int) -> Path:
-    """Where a trained network is: one for each seed of Net2, one for all of ResNet-20."""
+def trained_file(network: str, seed: int) -> Path:
+    """Return the file of a trained network: one per seed of Net2, the same for all of ResNet-20."""
     if network == "net2":
         return TRAINED / "mnist_latency" / "parameters" / f"net2-seed{seed}.safetensors"
     folder = TRAINED / "cifar10_latency"
@@ -97,18 +100,20 @@ def files(network: str, seed: int) -> Path:
 def batches(
     mesh: Mesh, images: np.ndarray, labels: np.ndarray, size: int, title: str
 ) -> Iterator[tuple[int, jax.Array, jax.Array]]:
-    """Place of the first image, images and labels, shared among the devices and filled up."""
+    """Yield the index of the first image, and padded images and labels shared among the devices."""
     for i in tqdm(range(0, len(images), size), title, mininterval=1):
         x = images[i : i + size].astype(np.float32) / 255
         yield i, *sharding.shard_padded(mesh, x, labels[i : i + size])
 
 
 @cache
-def shown(name: str, seed: int, output: Path, smoke: bool) -> tuple[jax.Array, jax.Array]:
-    """The last layer's currents `[T, N, K]` for clean training images, and their labels."""
-    given, (network, params, config) = INPUTS[name], loaded(name, seed, output)
+def record_training_currents(
+    name: str, seed: int, output: Path, smoke: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Return the last layer's currents `[T, N, K]` for clean training images, and the labels."""
+    given, (network, params, config) = INPUTS[name], load_converted(name, seed, output)
     kept, _ = pipeline.split_off(config, datasets.load("mnist5k" if smoke else config.dataset))
-    images, labels = datasets.first(kept, LEARN_FROM)
+    images, labels = datasets.first(kept, LEARNING_IMAGES)
     mesh, found = sharding.make_mesh(), []
     params, batch = sharding.replicate(mesh, params), 100 * mesh.size
     for i, x, _ in batches(mesh, images, labels, batch, f"{name}, to learn from, {seed}"):
@@ -119,11 +124,11 @@ def shown(name: str, seed: int, output: Path, smoke: bool) -> tuple[jax.Array, j
     return jnp.asarray(np.concatenate(found, 1)[:, : len(images)]), jnp.asarray(labels)
 
 
-def layers(
+def learn_layers(
     params: dict[str, Any], currents: jax.Array, labels: jax.Array, key: jax.Array
 ) -> dict[str, Any]:
-    """By name, what each rule has learnt from clean images, stacked over the leaks."""
-    _, start, order = jax.random.split(key, 3)  # the first one draws what is shown
+    """Return the layer that each rule learns from clean images, by name, stacked over the leaks."""
+    _, start, order = jax.random.split(key, 3)  # the first is for the input spikes
     spikes, classes = output_spikes(params, currents), currents.shape[-1]
 
     def stacked(weights: jax.Array, places: jax.Array) -> dict[str, Any]:
@@ -141,8 +146,8 @@ def layers(
     random = learnt(stacked(weights, jnp.arange(NEURONS) % classes), "stdp", 3)
     named = [
         with_assigned_classes(
-            params, jax.tree.map(lambda leaf, i=i: leaf[i], random), currents[:, :LABELLED],
-            labels[:LABELLED],
+            params, jax.tree.map(lambda leaf, i=i: leaf[i], random), currents[:, :LABELLED_IMAGES],
+            labels[:LABELLED_IMAGES],
         )
         for i in range(len(LEAKS))
     ]  # fmt: skip
@@ -155,19 +160,21 @@ def layers(
     }
 
 
-def loaded(name: str, seed: int, output: Path) -> tuple[Any, dict[str, Any], Any]:
-    """The converted network, its parameters, and the settings of its training."""
-    snn = pipeline.convert(files(name, seed), ConvertConfig(), output / "runs" / f"{name}-{seed}")
+def load_converted(name: str, seed: int, output: Path) -> tuple[Any, dict[str, Any], Any]:
+    """Return the converted network, its parameters, and the settings of its training."""
+    snn = pipeline.convert(
+        trained_file(name, seed), ConvertConfig(), output / "runs" / f"{name}-{seed}"
+    )
     network, params, metadata = pipeline.load_network(snn)
     return network, params, pipeline.recorded(metadata["trained"])
 
 
-def counting(mesh: Mesh, correct: Callable[..., dict[str, jax.Array]]) -> Callable[..., Any]:
-    """How many images are right, from where they are: each device looks at its own alone.
+def make_counter(mesh: Mesh, correct: Callable[..., dict[str, jax.Array]]) -> Callable[..., Any]:
+    """Return a compiled function that counts correct images, each device only its own.
 
-    Divided by the compiler, a map over densities would have every device compute all images: the
-    densities come before the images in its products. What fills a batch up has no class, so it
-    is never right.
+    If the compiler divided the work, every device would compute all images, because the axis of
+    the densities comes before that of the images. The images that pad a batch have no class, so
+    they are never correct.
     """
     shared, whole = PartitionSpec(sharding.AXIS), PartitionSpec()
 
@@ -187,26 +194,26 @@ def counting(mesh: Mesh, correct: Callable[..., dict[str, jax.Array]]) -> Callab
 def score(
     name: str, seed: int, protocols: dict[str, Protocol], output: Path, smoke: bool
 ) -> list[dict[str, Any]]:
-    """The rows of one network and seed."""
+    """Return the rows of one network and seed, one for each protocol."""
     given = INPUTS[name]._replace(**({"num_steps": 4} if smoke else {}))
-    network, params, config = loaded(name, seed, output)
+    network, params, config = load_converted(name, seed, output)
     data = datasets.load("mnist5k" if smoke else config.dataset)
-    begun = time.perf_counter()
-    # ResNet-20 is one network for all seeds, and says the same of images as they are.
+    started = time.perf_counter()
+    # All seeds of ResNet-20 are one network, with the same answers to a constant input.
     drawn = seed if ENCODINGS[given.encoding].needs_key else 0
-    currents, told = shown(name, drawn, output, smoke)
-    found = layers(params, currents, told, jax.random.key(seed))
-    learning_seconds = round(time.perf_counter() - begun, 1)
+    currents, told = record_training_currents(name, drawn, output, smoke)
+    found = learn_layers(params, currents, told, jax.random.key(seed))
+    learning_seconds = round(time.perf_counter() - started, 1)
     images, labels = datasets.first(data.test, 200 if smoke else 0)
     mesh = sharding.make_mesh()
     params, batch = sharding.replicate(mesh, params), given.batch * mesh.size
-    count = counting(mesh, partial(
+    count = make_counter(mesh, partial(
         correct_answers_under_noise, network, num_steps=given.num_steps,
         levels=config.finest_levels or None, encoding=ENCODINGS[given.encoding],
     ))  # fmt: skip
     rows = []
     for protocol, chosen in protocols.items():
-        begun, right = time.perf_counter(), {}
+        started, right = time.perf_counter(), {}
         noise = make_noise(np.array(DENSITIES), **chosen._asdict())
         for i, x, y in batches(mesh, images, labels, batch, f"{name}, {protocol}, {seed}"):
             firsts = sharding.shard(mesh, np.arange(i, i + len(x), len(x) // mesh.size))
@@ -225,20 +232,20 @@ def score(
             "learning_steps": given.learning_steps,
             "learning_images": len(told),
             "encoding": given.encoding,
-            "accuracy": {k: (right[k] / len(images)).tolist() for k in (*PLAIN, *found)},
+            "accuracy": {k: (right[k] / len(images)).tolist() for k in (*WITHOUT_LAYER, *found)},
             "weights": {k: [float(f(v["weights"])) for f in (jnp.min, jnp.max)]
                         for k, v in found.items()},
             "dataset": pipeline.describe(data),
             "images": len(images),
             "learning_seconds": learning_seconds,
-            "seconds": round(time.perf_counter() - begun, 1),
+            "seconds": round(time.perf_counter() - started, 1),
             **records.provenance(),
         })  # fmt: skip
     return rows
 
 
-def examples(images: np.ndarray, path: Path) -> None:
-    """Figure 8: images at four densities, as they are shown in one noisy timestep."""
+def draw_examples(images: np.ndarray, path: Path) -> None:
+    """Draw figure 8: images of one noisy timestep at four densities of noise."""
     key, rows = jax.random.key(0), {}
     for density in (0.0, 0.1, 0.2, 0.3):
         noisy = salt_and_pepper(key, jnp.asarray(images), density)
@@ -247,10 +254,12 @@ def examples(images: np.ndarray, path: Path) -> None:
 
 
 def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100) -> None:
-    """Seconds for one batch of the sweep, compiled as one and as a Python loop, and for showing
-    10,000 images with and without learning from them: `speed.json`.
+    """Write `speed.json`: seconds for a batch of the sweep and for learning.
+
+    The batch is computed in one compiled program and in a Python loop. 10,000 images are simulated
+    with and without learning from them.
     """
-    network, params, config = loaded("net2", 0, output)
+    network, params, config = load_converted("net2", 0, output)
     data = datasets.load(config.dataset)
     images, labels = datasets.first(data.test, count)
     x, key = images.astype(np.float32) / 255, jax.random.key(0)
@@ -275,7 +284,7 @@ def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100)
     def one_by_one() -> Any:
         return [one(density, leak) for density in DENSITIES for leak in LEAKS]
 
-    many, told = datasets.first(data.train, LEARN_FROM)
+    many, told = datasets.first(data.train, LEARNING_IMAGES)
     recording = RecordingSettings(given.learning_steps)
     showing = partial(record_output_currents, network, params, many, key, recording)
     learnt = partial(
@@ -298,13 +307,13 @@ def measure_speed(output: Path, given: Input = INPUTS["net2"], count: int = 100)
 
 
 def timed(run: Callable[[], Any], repeats: int) -> list[float]:
-    """Seconds of each call after the first, which compiles, in rising order."""
+    """Return the sorted seconds of all calls except the first, which compiles."""
     jax.block_until_ready(run())
     times = []
     for _ in range(repeats):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         jax.block_until_ready(run())
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - started)
     return sorted(times)
 
 
@@ -318,7 +327,7 @@ def main(
     speed: bool = False,
     output: Path = HERE,
 ) -> None:
-    """Score what is not there yet.
+    """Evaluate the rows that are missing.
 
     Parameters
     ----------
@@ -329,7 +338,7 @@ def main(
     smoke
         200 images of mnist5k, one seed, 4 timesteps, one protocol
     speed
-        measure the sweep against a loop, and nothing else
+        only compare the time of the sweep with that of a loop
     output
         folder for the results
     """
@@ -350,9 +359,9 @@ def main(
             if missing:
                 rows += score(name, seed, missing, output, smoke)
                 records.write_json(path, {"rows": rows})
-        data = datasets.load("mnist5k" if smoke else loaded(name, 0, output)[2].dataset)
+        data = datasets.load("mnist5k" if smoke else load_converted(name, 0, output)[2].dataset)
         shown = data.test.images[:8].astype(np.float32) / 255
-        examples(shown, output / "figures" / f"{name}-images.png")
+        draw_examples(shown, output / "figures" / f"{name}-images.png")
 
 
 if __name__ == "__main__":
