@@ -75,20 +75,20 @@ def describe_layers(
     for path, layer in arch.walk(network.layers):
         if isinstance(layer, arch.Block):
             continue
-        weights = path if isinstance(layer, arch.Dense | arch.Conv) else weights
+        weights = path if isinstance(layer, arch.Weights) and layer.absorbs else weights
         unit = units.get(path)
         rows.append(
             LayerRow(
                 path,
                 type(layer).__name__,
                 _parameter_count(variables["params"], path),
-                np.shape(arch.inside(layers, path)["kernel"]) if path == weights else (),
+                _kernel_shape(layers, path) if path == weights else (),
                 shapes.get(path, ()),
                 _limits(unit.charge * unit.bound)
                 if unit and np.isfinite(unit.bound).all()
                 else None,
                 _limits(unit.spike) if unit else None,
-                _remark(layer, weights, (sources or {}).get(path, ())),
+                layer.remark(weights) or ", ".join((sources or {}).get(path, ())),
             )
         )
     return rows
@@ -101,26 +101,15 @@ def _parameter_count(params: Mapping[str, Any], path: str) -> int:
     return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
 
 
+def _kernel_shape(layers: Mapping[str, Any], path: str) -> tuple[int, ...]:
+    """Return the shape of the kernel of the layer at `path`, () if its weights are other arrays."""
+    params = arch.inside(layers, path)
+    return np.shape(params["kernel"]) if "kernel" in params else ()
+
+
 def _limits(values: ArrayLike) -> tuple[float, float]:
     """Return the smallest and the largest value."""
     return float(np.min(values)), float(np.max(values))
-
-
-def _remark(layer: arch.Layer, weights: str, sources: tuple[str, ...]) -> str:
-    """Return what conversion did with a layer, or its `sources`.
-
-    `weights` is the path of the last layer with weights up to this one.
-    """
-    match layer:
-        case arch.BatchNorm():
-            return f"folded into {weights}"
-        case arch.Normalise():
-            return "folded into the first weights, with a border of the mean"
-        case arch.AvgPool():
-            return f"fixed synapses of 1/{layer.window[0] * layer.window[1]}"
-        case arch.Activation():
-            return f"neurons, v_n = v_p / {layer.alpha:g}" if layer.alpha else "neurons, no -1"
-    return ", ".join(sources)
 
 
 def layer_table(rows: list[LayerRow], title: str) -> Table:

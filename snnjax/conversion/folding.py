@@ -62,8 +62,8 @@ def _fold_normalise(layers: Layers, params: Mapping[str, Any]) -> Params:
                 folded[name] = layer.normalise_inputs(params[name], mean, std)
             except ValueError as error:
                 raise ValueError(
-                    f"{first} has {len(mean)} channels, but the weights of {name} do not fit"
-                    f" them: {error}; want those of the images"
+                    f"{first} has {len(mean)} channels and the weights of {name} {error};"
+                    " want those of the images"
                 ) from error
             return folded
         if not isinstance(layer, FixedSynapse):

@@ -231,7 +231,7 @@ def test_an_analog_first_layer_is_counted_once_where_its_current_is_kept():
         assert noisy.macs == every
         shown = count_operations(found, result, encoding, shown_steps=3)["01_dense"]
         assert shown.recomputed_macs == every * 3 / 4
-    with pytest.raises(ValueError, match=r"record=observer\(found, encoding\)"):
+    with pytest.raises(ValueError, match=r"record=make_observer\(found, encoding\)"):
         count_operations(found, result._replace(recording=None), CONSTANT)
 
 

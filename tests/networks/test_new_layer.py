@@ -165,7 +165,9 @@ def test_it_is_saved_and_loaded(params, tmp_path):
     checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
     kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
     kept["layers"] = with_leaks(kept["layers"])
-    jax.tree.map(np.testing.assert_array_equal, kept, params)
+    images = random_images(3, SHAPE)
+    found, wanted = (simulate(NETWORK, p, images, num_steps=5, record=True) for p in (kept, params))
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 
 def test_nir_graphs_refuse_it_in_one_line(params):

@@ -107,7 +107,7 @@ class Conv(Weights):
         kernel = params["kernel"]
         inputs = kernel.shape[-2] * self.groups
         if inputs % len(mean):
-            raise ValueError(f"{inputs} inputs are no multiple of {len(mean)} channels")
+            raise ValueError(f"{inputs} inputs")
         kernel = kernel / self._per_input(kernel, std)
         means = (kernel * self._per_input(kernel, mean)).sum((0, 1, 2))
         folded = {"kernel": kernel, "bias": params.get("bias", 0.0) - means}

@@ -62,7 +62,7 @@ class Dense(Weights):
         """
         kernel = params["kernel"]
         if kernel.shape[0] % len(mean):
-            raise ValueError(f"{kernel.shape[0]} inputs are no multiple of {len(mean)} channels")
+            raise ValueError(f"{kernel.shape[0]} inputs")
         kernel = kernel / _per_input(kernel, std)
         bias = params.get("bias", 0.0) - (kernel * _per_input(kernel, mean)).sum(0)
         return {"kernel": kernel, "bias": bias}
