@@ -12,7 +12,7 @@ from snnjax.networks.ann import ANN
 from snnjax.networks.architecture import Network
 from snnjax.networks.known_networks import NET1, NET2
 from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
-from snnjax.snn.fast.chunks import prepare
+from snnjax.snn.fast.chunks import prepare_kernels
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
 from snnjax.snn.readout import ACCUMULATE, COUNT
 from snnjax.snn.simulation import Simulation, simulate
@@ -38,7 +38,7 @@ __all__ = [
     "latency",
     "measure_output_scale",
     "measure_scales",
-    "prepare",
+    "prepare_kernels",
     "simulate",
     "spike_rate",
     "trace",

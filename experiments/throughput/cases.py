@@ -17,7 +17,7 @@ from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime import sharding
-from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare
+from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels
 from snnjax.snn.neurons import NEURONS
 from snnjax.snn.rates import limit
 from snnjax.snn.simulation import simulate
@@ -210,7 +210,7 @@ def measure(case: Case, neuron: str, order: str, effort: Effort) -> dict[str, An
     """
     network = known_networks.find(case.network)
     plain = convert(network, draw(network))
-    params, images = on_cores(prepare(network, plain), draw_images(network, case.batch))
+    params, images = on_cores(prepare_kernels(network, plain), draw_images(network, case.batch))
     chunk = orders(case)[order]
     built = partial(
         build_simulation, network, params, images, num_steps=case.num_steps, neuron=neuron,

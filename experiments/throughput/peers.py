@@ -29,7 +29,7 @@ from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime import sharding
-from snnjax.snn.fast.chunks import prepare
+from snnjax.snn.fast.chunks import prepare_kernels
 from snnjax.snn.simulation import Simulation
 from snnjax.training.gradient_step import TrainingRun, init_train_state, train_step
 
@@ -215,7 +215,7 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
     scales = measure_scales(network, drawn, np.asarray(calibration))
     params = convert(network, drawn, scales=scales, initial=0.0)
     built = partial(
-        cases.build_simulation, network, *cases.on_cores(prepare(network, params), images),
+        cases.build_simulation, network, *cases.on_cores(prepare_kernels(network, params), images),
         num_steps=case.num_steps, neuron="integrate-and-fire",
     )  # fmt: skip
     program = built(answers_alone=True)

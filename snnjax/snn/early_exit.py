@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from snnjax.runtime.checks import check_value
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.engine import Carry, Outputs, SpikingFunction, Task, neuron_shapes
-from snnjax.snn.fast.chunks import prepare_for
+from snnjax.snn.fast.chunks import prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
@@ -136,7 +136,7 @@ def _simulate_until(
 ) -> Answer:
     batch = stimulus.images.shape[0]
     neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # refuses others
-    params = prepare_for(task.network, params, batch, num_steps)
+    params = prepare_kernels_for(task.network, params, batch, num_steps)
     loop = make_loop(params, stimulus, task)
     carry, _ = run_pre_steps(loop, task, pre_steps)
 

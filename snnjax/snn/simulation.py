@@ -15,7 +15,7 @@ from snnjax.runtime.checks import check_name
 from snnjax.snn import plain
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.engine import Carry, Loop, Observer, Outputs, SpikingFunction, Task, neuron_shapes
-from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_for
+from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop as make_fast_loop
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
@@ -145,7 +145,7 @@ def _simulate(
 ) -> Simulation:
     shapes = neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])
     if engine == "fast":
-        params = prepare_for(task.network, params, stimulus.images.shape[0], num_steps)
+        params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
     loop = ENGINES[engine](params, stimulus, task, observe)
     carry, outputs = run_pre_steps(loop, task, pre_steps, chunk_steps)
     done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)

@@ -192,7 +192,7 @@ class Weights(Synapse):
         """
         raise ValueError(f"a {type(self).__name__} cannot absorb a normalisation before it")
 
-    def prepare(self, params: Params) -> Params:
+    def prepare_kernel(self, params: Params) -> Params:
         """Parameters in the form that is fastest for many calls; the same current."""
         return params
 

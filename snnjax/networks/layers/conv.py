@@ -113,7 +113,7 @@ class Conv(Weights):
         folded = {"kernel": kernel, "bias": params.get("bias", 0.0) - means}
         return folded if self.padding == "VALID" else {**folded, "border": mean}
 
-    def prepare(self, params: Params) -> Params:
+    def prepare_kernel(self, params: Params) -> Params:
         """Parameters with the kernel in the form that the fastest algorithm needs."""
         return {**params, "kernel": prepare_kernel(params["kernel"], self.spec)}
 

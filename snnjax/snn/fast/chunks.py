@@ -10,7 +10,7 @@ import numpy as np
 from snnjax.networks.architecture import Layer, Network, Weights, map_params
 from snnjax.snn.engine import Params, SpikingFunction
 
-__all__ = ["choose_chunk", "count_weights", "prepare", "prepare_for"]
+__all__ = ["choose_chunk", "count_weights", "prepare_kernels", "prepare_kernels_for"]
 
 TOGETHER = 64
 """Frames at once, timesteps by images, up to which larger products win over more memory."""
@@ -59,7 +59,7 @@ def count_weights(params: Params) -> int:
     )
 
 
-def prepare(network: SpikingFunction, params: Params) -> Params:
+def prepare_kernels(network: SpikingFunction, params: Params) -> Params:
     """Parameters with their kernels in the form that is fastest for many calls of `simulate`.
 
     On a CPU these are kernels as Winograd's algorithm needs them, beside the kernels themselves:
@@ -76,14 +76,16 @@ def prepare(network: SpikingFunction, params: Params) -> Params:
     """
 
     def prepared(layer: Layer, own: Params) -> Params:
-        return layer.prepare(own) if isinstance(layer, Weights) else own
+        return layer.prepare_kernel(own) if isinstance(layer, Weights) else own
 
     layers = cast(Network, network).layers
     return {**params, "layers": map_params(layers, params["layers"], prepared)}
 
 
-def prepare_for(network: SpikingFunction, params: Params, batch: Any, num_steps: int) -> Params:
+def prepare_kernels_for(
+    network: SpikingFunction, params: Params, batch: Any, num_steps: int
+) -> Params:
     """Parameters as `batch` images for `num_steps` timesteps need them."""
     if isinstance(batch, int) and batch * num_steps >= MANY_FRAMES:  # not known yet in an export
-        return prepare(network, params)
+        return prepare_kernels(network, params)
     return params

@@ -8,7 +8,7 @@ from examples import dense_network, random_images, random_variables
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.runtime import convolution
-from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare
+from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels
 from snnjax.snn.simulation import simulate
 
 
@@ -45,11 +45,11 @@ def test_many_frames_are_computed_by_other_products_with_the_same_answer(
     ))  # fmt: skip
     params = convert(network, random_variables(network, (8, 8, 3)), leak=leak)
     on_cpu = jax.default_backend() == "cpu"
-    ready = prepare(network, params)
+    ready = prepare_kernels(network, params)
     layers = ready["layers"]
     if on_cpu:
         assert layers["02_residual"]["body"]["00_conv"]["kernel"].winograd.shape == (16, 128, 128)
-        again = prepare(network, ready)["layers"]["02_residual"]
+        again = prepare_kernels(network, ready)["layers"]["02_residual"]
         jax.tree.map(np.testing.assert_array_equal, again, layers["02_residual"])
         assert count_weights(ready) == count_weights(params)
     for name in ("00_conv", "03_conv"):
