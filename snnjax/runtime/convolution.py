@@ -55,6 +55,8 @@ class ConvSpec:
 class PreparedKernel(NamedTuple):
     """A kernel with its transform for Winograd's algorithm, computed once for many images.
 
+    As an array, for NumPy and JAX, it is the kernel itself.
+
     kernel: `[3, 3, C, features]`.
     winograd: `[16, C, features]`.
     """
@@ -69,6 +71,9 @@ class PreparedKernel(NamedTuple):
 
     def __array__(self, *args: Any, **options: Any) -> np.ndarray:
         return np.array(self.kernel, *args, **options)
+
+    def __jax_array__(self) -> jax.Array:
+        return self.kernel
 
 
 def prepare_kernel(

@@ -125,9 +125,12 @@ def test_prepared_kernels_are_used_for_maps_of_many_pixels(size, wanted, monkeyp
     assert bool(used) == (wanted == "winograd")
 
 
-def test_a_prepared_kernel_is_its_kernel_to_numpy():
+def test_a_prepared_kernel_as_an_array_is_its_kernel():
     kernel = np.float32(np.arange(36)).reshape(3, 3, 2, 2)
-    np.testing.assert_array_equal(PreparedKernel(kernel, transform_kernel(kernel)), kernel)
+    prepared = PreparedKernel(jnp.array(kernel), transform_kernel(kernel))
+    np.testing.assert_array_equal(np.asarray(prepared), kernel)
+    np.testing.assert_array_equal(jax.jit(jnp.asarray)(prepared), kernel)
+    np.testing.assert_array_equal(jax.jit(lambda k: jnp.asarray(k) * 2)(prepared), 2 * kernel)
 
 
 def test_what_does_not_fit_is_refused():
