@@ -40,6 +40,7 @@ autodoc_default_options = {"members": True}
 
 MODULES = re.compile(r"<!-- modules of ([\w.]+) -->")
 OPTIONS = {
+    "snnjax.conversion.tracing.reading": "   :exclude-members: Traced, trace\n",
     "snnjax.networks.ann": "   :special-members: __call__\n",
     "snnjax.analysis.figures": "   :exclude-members: set\n",
     "snnjax.analysis.plots": "   :exclude-members: set\n",

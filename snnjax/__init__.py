@@ -7,7 +7,7 @@ The stages, each a function: `convert` maps trained parameters to those of a spi
 from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
 from snnjax.conversion.conversion import convert
 from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
-from snnjax.conversion.tracing.tracing import Traced, trace
+from snnjax.conversion.tracing import Traced, trace
 from snnjax.networks.ann import ANN
 from snnjax.networks.architecture import Network
 from snnjax.networks.known_networks import NET1, NET2

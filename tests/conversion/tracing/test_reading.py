@@ -10,16 +10,11 @@ import numpy as np
 import pytest
 from examples import ann_logits, limit
 from flax import nnx
+from functions_of_images import KEY, WEIGHTS, assert_refused, dense, images, last
 
 from snnjax import convert, measure_scales, simulate, trace
 from snnjax.networks import architecture as arch
 from snnjax.networks.activations import sth_leaky_relu
-
-KEY = jax.random.key(0)
-
-
-def images(*shape, seed=0):
-    return np.random.default_rng(seed).uniform(0, 1, (4, *shape)).astype(np.float32)
 
 
 def shaken(tree, seed=0):
@@ -226,119 +221,32 @@ def test_a_residual_network_is_read_layer_by_layer():
     assert sources["12_dense"] == ("params/Dense_1/bias", "params/Dense_1/kernel")
 
 
-@pytest.mark.parametrize(
-    ("function", "alpha", "theta"),
-    [
-        (lambda z: jnp.maximum(z, 0.3 * z), 0.3, np.inf),
-        (lambda z: jnp.where(z >= 0, z, 0.25 * z), 0.25, np.inf),
-        (lambda z: z * (z > 0), 0.0, np.inf),
-        (lambda z: jax.nn.relu(z) - 0.25 * jax.nn.relu(-z), 0.25, np.inf),
-        (lambda z: 0.6 * z + 0.4 * jnp.abs(z), 0.2, np.inf),
-        (jax.nn.relu6, 0.0, 6.0),
-        (jax.nn.hard_tanh, 1.0, 1.0),
-        (partial(jax.lax.clamp, 0.0, max=0.75), 0.0, 0.75),
-        (partial(sth_leaky_relu, theta=0.5, alpha=0.1), 0.1, 0.5),
-        (lambda z: jnp.clip(jax.nn.leaky_relu(z, 0.1), -2, 2), 0.1, 2.0),
-    ],
-)
-def test_an_activation_is_known_by_what_it_does(function, alpha, theta):
-    weights = {"a": jax.random.normal(KEY, (5, 6)), "b": jax.random.normal(KEY, (6, 3))}
-    x = images(5)
-    apply = lambda p, x: function(x @ p["a"]) @ p["b"]  # noqa: E731
-    found = arch.activations(trace(apply, weights, x).network)
-    if len(found) == 1:
-        (only,) = found.values()
-        assert (only.alpha, only.theta) == (pytest.approx(alpha), pytest.approx(theta))
-    else:  # a difference of two ReLUs may stay one
-        assert {(a.alpha, a.theta) for a in found.values()} == {(0.0, np.inf)}
-
-
-def dense(p, x):
-    return x.reshape(len(x), -1) @ p["in"]
-
-
-def last(p, x):
-    return x.reshape(len(x), -1) @ p["out"]
-
-
-def attention(p, x):
-    h = jax.nn.relu(dense(p, x)).reshape(-1, 4, 4)
-    return last(p, h @ h.transpose(0, 2, 1))
-
-
-def layer_norm(p, x):
-    h = dense(p, x)
-    h = (h - h.mean(-1, keepdims=True)) / jnp.sqrt(h.var(-1, keepdims=True) + 1e-5)
-    return last(p, jax.nn.relu(h))
-
-
-def dropout(p, x):
-    h = jax.nn.relu(jax.lax.conv(x.transpose(0, 3, 1, 2), p["kernel"], (1, 1), "SAME"))
-    h = h * jax.random.bernoulli(KEY, 0.5, h.shape)
-    return last(p, jax.lax.conv(h, p["back"], (1, 1), "SAME"))
-
-
-def looped(p, x):
-    return last(p, jax.lax.while_loop(lambda h: h.sum() > 1e6, jax.nn.relu, dense(p, x)))
-
-
-def recurrent(p, x):
-    return last(p, jax.lax.scan(lambda h, _: (jax.nn.relu(h), None), dense(p, x), None, 3)[0])
-
-
-REFUSED = [
-    (lambda p, x: last(p, nn.max_pool(x, (2, 2), (1, 1), "SAME")), "reduce_window_max.*average"),
-    (lambda p, x: last(p, jax.nn.softmax(dense(p, x))), "reduce_max, in softmax,|exp, in softmax"),
-    (attention, "dot_general.*multiplies two activations"),
-    (lambda p, x: last(p, jax.nn.gelu(dense(p, x))), "in gelu"),
-    (lambda p, x: last(p, jnp.tanh(dense(p, x))), "tanh.*sthLeakyReLU"),
-    (lambda p, x: last(p, jax.nn.relu(dense(p, x)) * dense(p, 2 * x)), "mul.*two activations"),
-    (layer_norm, "reduce_sum.*only pixels can be pooled"),
-    (dropout, "mul.*differ from pixel to pixel"),
-    (looped, "while.*write the layers out"),
-    (recurrent, "scan.*write the layers out"),
-    (lambda p, x: last(p, jnp.floor(dense(p, x))), "floor.*without levels"),
-    (lambda p, x: last(p, dense(p, x)[:, ::-1][:, :8].repeat(2, 1)), "part, a padding or copies"),
-    (lambda p, x: last(p, jnp.clip(dense(p, x), -0.5, 1)), "bounded by 1 above and -0.5 below"),
-    (lambda p, x: last(p, jnp.maximum(dense(p, x), 1.0)), "is not 0 at 0"),
-    (lambda p, x: last(p, jnp.sort(dense(p, x))), "sort.*no spiking layer"),
-    (lambda p, x: jax.nn.relu(dense(p, x)), "behind the last weights"),
-]
-
-
-@pytest.mark.parametrize(("function", "message"), REFUSED)
-def test_what_has_no_spiking_counterpart_is_refused_by_name_and_line(function, message):
-    weights = {
-        "in": jnp.ones((16, 16)), "out": jnp.ones((16, 3)),
-        "kernel": jnp.ones((2, 1, 3, 3)), "back": jnp.ones((1, 2, 3, 3)),
-    }  # fmt: skip
-    with pytest.raises(ValueError, match=message) as caught:
-        trace(function, weights, images(4, 4, 1))
-    assert "test_tracing.py:" in str(caught.value)
+def test_a_network_ends_with_weights():
+    assert_refused(lambda p, x: jax.nn.relu(dense(p, x)), "behind the last weights", __file__)
 
 
 def test_functions_and_examples_that_do_not_fit_get_one_message():
-    weights = {"in": jnp.ones((16, 16)), "out": jnp.ones((16, 3))}
     x = images(4, 4, 1)
     with pytest.raises(ValueError, match="float"):
-        trace(dense, weights, (255 * x).astype(np.uint8))
+        trace(dense, WEIGHTS, (255 * x).astype(np.uint8))
     with pytest.raises(ValueError, match="NaN"):
-        trace(dense, weights, x * np.nan)
+        trace(dense, WEIGHTS, x * np.nan)
     with pytest.raises(ValueError, match=r"shape \(4, 4\)|shape \(4, 4, 1\)"):
-        trace(dense, weights, x[0])
+        trace(dense, WEIGHTS, x[0])
     with pytest.raises(ValueError, match="apply fails on images of shape"):
-        trace(dense, weights, images(5, 5, 1))
+        trace(dense, WEIGHTS, images(5, 5, 1))
     with pytest.raises(ValueError, match="decides by what the images are"):
-        trace(lambda p, x: dense(p, x) if x.sum() > 0 else last(p, x), weights, x)
+        trace(lambda p, x: dense(p, x) if x.sum() > 0 else last(p, x), WEIGHTS, x)
     with pytest.raises(ValueError, match="want logits"):
-        trace(lambda p, x: (dense(p, x), x), weights, x)
+        trace(lambda p, x: (dense(p, x), x), WEIGHTS, x)
+    with pytest.raises(ValueError, match="another order, or a part"):
+        trace(lambda p, x: last(p, x)[:, ::-1], WEIGHTS, x)
     with pytest.raises(ValueError, match="does not depend on the images"):
-        trace(lambda p, x: jnp.ones((len(x), 3)), weights, x)
+        trace(lambda p, x: jnp.ones((len(x), 3)), WEIGHTS, x)
 
 
 def test_an_unbounded_activation_asks_for_images_to_calibrate_on():
-    weights = {"in": jnp.ones((16, 16)), "out": jnp.ones((16, 3))}
-    found = trace(lambda p, x: last(p, jax.nn.relu(dense(p, x))), weights, images(4, 4, 1))
+    found = trace(lambda p, x: last(p, jax.nn.relu(dense(p, x))), WEIGHTS, images(4, 4, 1))
     with pytest.raises(ValueError, match="measure_scales"):
         convert(found.network, found.variables)
 

@@ -1,0 +1,173 @@
+"""Walk through a jaxpr: compute what is known, enter calls, hand every other operation to a rule.
+
+The walk knows no layers. Values are `Known`, or whatever the rule makes of its operands.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import flax
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+__all__ = ["Known", "Operation", "compute", "refuse", "sources_of", "walk"]
+
+
+class Operation(NamedTuple):
+    """An operation of the user's program.
+
+    primitive: its name in JAX; function: the public function of JAX or Flax that the user called
+      for it, "" if none is known; line: file and line of the user's program.
+    """
+
+    primitive: str
+    function: str = ""
+    line: str = "an unknown line"
+
+
+class Known(NamedTuple):
+    """A value that does not depend on the images.
+
+    value: an array or a number; sources: paths of the user's parameters that it is computed from.
+    """
+
+    value: Any
+    sources: frozenset[str] = frozenset()
+
+
+Rule = Callable[[Operation, JaxprEqn, list[Any]], list[Any]]
+"""Outputs of an operation of which at least one operand is not `Known`."""
+
+
+def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]:
+    """Return the outputs of a jaxpr.
+
+    Operations on `Known` operands are computed. Calls (`jit`, `remat`, `custom_jvp_call` and the
+    like) are entered. Every other operation goes to `rule`.
+
+    Args:
+      closed: the jaxpr with its constants.
+      arguments: a value for each argument of the jaxpr.
+      rule: see `Rule`.
+
+    Raises:
+      Exception: what `rule` raises.
+    """
+    return _walk(closed.jaxpr, closed.consts, arguments, rule, None)
+
+
+def compute(equation: JaxprEqn, values: Sequence[Any]) -> list[Any]:
+    """Return the outputs of an operation on arrays."""
+    outputs = equation.primitive.bind(*values, **equation.params)
+    return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+
+def sources_of(operands: Sequence[Any]) -> frozenset[str]:
+    """Return the paths of the user's parameters in all `Known` operands."""
+    return frozenset().union(*(x.sources for x in operands if isinstance(x, Known)))
+
+
+def refuse(operation: Operation, reason: str) -> NoReturn:
+    """Raise the error for an operation that has no spiking counterpart.
+
+    Raises:
+      ValueError: always, with the operation, the user's line and the reason.
+    """
+    function = f", in {operation.function}," if operation.function else ""
+    raise ValueError(
+        f"{operation.primitive}{function} at {operation.line} cannot be converted: {reason}"
+    )
+
+
+def _walk(
+    jaxpr: Jaxpr,
+    constants: Sequence[Any],
+    arguments: Sequence[Any],
+    rule: Rule,
+    caller: Operation | None,
+) -> list[Any]:
+    """Walk one jaxpr; `caller` is the call of the library function that it belongs to."""
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(Known, constants), strict=True))
+    values |= dict(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(variable: Any) -> Any:
+        return Known(variable.val) if isinstance(variable, Literal) else values[variable]
+
+    for equation in jaxpr.eqns:
+        operands = [read(variable) for variable in equation.invars]
+        callee = _callee(equation)
+        if callee is not None:
+            inner, inner_constants = callee
+            inner_caller = caller
+            if caller is None and _written_in_library(inner):
+                inner_caller = _operation(equation, called=True)
+            passed = operands[len(operands) - len(inner.invars) :]
+            outputs = _walk(inner, inner_constants, passed, rule, inner_caller)
+        elif all(isinstance(operand, Known) for operand in operands):
+            sources = sources_of(operands)
+            computed = compute(equation, [operand.value for operand in operands])
+            outputs = [Known(value, sources) for value in computed]
+        elif caller is not None:
+            operation = caller._replace(primitive=equation.primitive.name)
+            outputs = rule(operation, equation, operands)
+        else:
+            outputs = rule(_operation(equation), equation, operands)
+        values |= dict(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_lin"} | {
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "remat2",
+}  # fmt: skip
+"""Primitives that call one function once, unchanged."""
+
+
+def _callee(equation: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]] | None:
+    """Return the jaxpr that a call enters, with its constants; None if it is no call."""
+    if equation.primitive.name in CALLS:
+        for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+            inner = equation.params.get(name)
+            if isinstance(inner, ClosedJaxpr):
+                return inner.jaxpr, inner.consts
+            if isinstance(inner, Jaxpr):
+                return inner, ()
+    return None
+
+
+LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (jax, flax) if module.__file__)
+PUBLIC = ("/nn/", "/numpy/", "/linen/", "/lax/")
+"""Folders of the libraries with functions that users call by name."""
+PLUMBING = ("<", str(Path(__file__).parents[2]), str(Path(functools.__file__).parent))
+"""Start of file names that are not the user's: compiled text, this package, Python itself."""
+
+
+def _written_in_library(jaxpr: Jaxpr) -> bool:
+    """Return True if JAX or Flax made the function, or nobody knows who.
+
+    JAX may have traced such a function for another caller and kept it, so the lines inside it
+    are of no use to the user.
+    """
+    made = str(getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None))
+    return any(library in made for library in LIBRARIES) or " at " not in made
+
+
+def _operation(equation: JaxprEqn, *, called: bool = False) -> Operation:
+    """Return an equation's primitive, the library function around it and the user's line.
+
+    called: take the name of the function that the equation calls.
+    """
+    primitive, function = equation.primitive.name, ""
+    name = (equation.params.get("name") if called else None) or ""
+    traceback = getattr(equation.source_info, "traceback", None)
+    for frame in traceback.frames if traceback else ():
+        if frame.file_name.startswith(LIBRARIES):
+            if any(part in frame.file_name for part in PUBLIC) and frame.function_name[0] != "_":
+                function = frame.function_name
+        elif not frame.file_name.startswith(PLUMBING) and "site-packages" not in frame.file_name:
+            line = f"{frame.file_name}:{frame.line_num}"
+            return Operation(primitive, name or function, line)
+    return Operation(primitive, name or function)

@@ -1,0 +1,133 @@
+"""Layers made of what a program does between products: scales and activations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnjax.conversion.tracing.activation_fit import fit
+from snnjax.conversion.tracing.graph import Node, flattened, scaled
+from snnjax.conversion.tracing.indices import Array, in_layer_order
+from snnjax.conversion.tracing.jaxpr_walk import Known, Operation, refuse
+from snnjax.conversion.tracing.signals import Elementwise, Signal, Value, affine_from
+from snnjax.networks import architecture as arch
+
+__all__ = ["is_activation", "layer_output", "signal_and_weights"]
+
+
+def layer_output(value: Signal | Elementwise) -> Signal:
+    """Return a value as the output of a layer itself, with no scale or function behind it.
+
+    A `Scale` or an `Activation` is added to the graph for a value that is scaled, or a function.
+    It is added once, and every later call returns the same signal.
+
+    Raises:
+      ValueError: if a function is no activation, or scales differ between pixels.
+    """
+    if value.output is None:
+        value.output = (
+            _with_activation(value) if isinstance(value, Elementwise) else _with_scale(value)
+        )
+    return value.output
+
+
+def is_activation(function: Elementwise) -> bool:
+    """Return True if a function can be the output of a layer as it is."""
+    try:
+        layer_output(function)
+    except ValueError:
+        return False
+    return True
+
+
+def signal_and_weights(operation: Operation, operands: list[Value]) -> tuple[Signal, Known, bool]:
+    """Return the signal and the weights of a product, and True if the weights come first.
+
+    Raises:
+      ValueError: if both operands depend on the images.
+    """
+    left, right = operands
+    if isinstance(right, Known):
+        assert not isinstance(left, Known)
+        return layer_output(left), right, False
+    if isinstance(left, Known):
+        return layer_output(right), left, True
+    refuse(
+        operation,
+        "it multiplies two activations, as attention does; want one operand made of parameters",
+    )
+
+
+def _with_scale(signal: Signal) -> Signal:
+    """Add a Scale behind the layer of a scaled signal."""
+    root = signal
+    while root.parent is not None:
+        root = root.parent
+    if signal is root:
+        return signal
+    operation, node = signal.operation, root.node
+    scale, bias = (
+        np.broadcast_to(np.asarray(x, np.float64), signal.indices.shape)
+        for x in affine_from(root, signal)
+    )
+    if len(node.shape) == 3 and not all(
+        _same_for_all_pixels(_in_layer_order(signal, x)) for x in (scale, bias)
+    ):
+        if np.squeeze(signal.indices).ndim > 2:
+            refuse(
+                operation,
+                "its numbers differ from pixel to pixel; want one for each channel, and dropout"
+                " turned off",
+            )
+        node = flattened(node)
+    scale, bias = (_by_channel(_in_layer_order(signal, x, node.shape)) for x in (scale, bias))
+    made = scaled(node, scale, bias, signal.sources, operation.line)
+    return Signal(made, signal.indices, operation=operation)
+
+
+def _with_activation(function: Elementwise) -> Signal:
+    """Add an Activation, or the alternative of a function that is none."""
+    base = layer_output(function.base)
+    _in_layer_order(base, base.indices)  # refuses a part of an output before any function of it
+
+    def outputs(z: float) -> Array:
+        values = function.function(np.full(base.indices.shape, z, np.float32))
+        ordered = _in_layer_order(base, np.asarray(values, np.float64))
+        if not _same_for_all_pixels(ordered):
+            raise ValueError("differs from pixel to pixel; want one for each channel")
+        return _by_channel(ordered)
+
+    try:
+        found = fit(outputs)
+    except ValueError as error:
+        if function.alternative is not None:
+            return layer_output(function.alternative())
+        if function.obstacle is not None:
+            refuse(*function.obstacle)
+        refuse(function.operations[-1], f"the function {error}")
+    operation = function.operations[-1]
+    if np.ndim(found.theta) > 0:
+        layer = arch.Activation(found.alpha, 1.0, "channel")
+        params = {"log_theta": np.log(found.theta)}
+    else:
+        layer, params = arch.Activation(found.alpha, float(found.theta)), {}
+    # Neurons need a synapse before them: a neutral one, folded away where there are weights.
+    synapse = scaled(base.node)
+    node = Node(layer, [synapse], base.node.shape, params, function.sources, operation.line)
+    if np.any(found.gain != 1):
+        node = scaled(node, found.gain, line=operation.line)
+    return Signal(node, base.indices, operation=operation)
+
+
+def _in_layer_order(signal: Signal, values: Array, shape: tuple[int, ...] = ()) -> Array:
+    """Return the values of a signal's entries as its layer orders them, `[B, *shape]`."""
+    return in_layer_order(signal.operation, signal.indices, values, shape or signal.node.shape)
+
+
+def _same_for_all_pixels(values: Array) -> bool:
+    pixels = values.reshape(-1, values.shape[-1])
+    return bool(np.all(pixels == pixels[0]))
+
+
+def _by_channel(values: Array) -> Array:
+    """Return the numbers of the first image's first pixel, `[C]`."""
+    return values.reshape(-1, values.shape[-1])[0]

@@ -1,0 +1,201 @@
+"""Models of other libraries: a function of JAX read as a network of this package.
+
+The function's jaxpr is walked. What does not depend on the images is computed. What does is a
+signal that knows which number of which layer each of its entries is, so orders of axes, reshapes
+and transpositions need no layers. Products, pooling, sums of branches, joined channels and
+activations become layers; everything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+from jax.typing import ArrayLike
+
+# Each module of rules registers them when it is imported.
+from snnjax.conversion.tracing import (  # noqa: F401
+    convolution_rules,
+    elementwise_rules,
+    layout_rules,
+    pooling_rules,
+    product_rules,
+)
+from snnjax.conversion.tracing.graph import Node, flattened, scaled
+from snnjax.conversion.tracing.indices import indices_of
+from snnjax.conversion.tracing.jaxpr_walk import Known, refuse, walk
+from snnjax.conversion.tracing.layer_outputs import layer_output
+from snnjax.conversion.tracing.nesting import Nested, nested
+from snnjax.conversion.tracing.rule_table import translate
+from snnjax.conversion.tracing.scale_folding import simplify
+from snnjax.conversion.tracing.signals import Elementwise, Signal, Value
+from snnjax.networks import architecture as arch
+from snnjax.networks.ann import ANN
+
+__all__ = ["Traced", "trace"]
+
+LARGEST_DIFFERENCE = 1e-3
+"""Largest difference from the user's logits, as a share of the largest logit."""
+CHANNELS_FIRST = (0, 3, 1, 2)
+"""Axes of `[B, H, W, C]` in the order `[B, C, H, W]`."""
+
+
+class Traced(NamedTuple):
+    """A network as `conversion.convert` takes it, and the origin of its numbers.
+
+    network: the architecture; variables: its parameters; sources: for each layer by path, the
+      user's parameters that its numbers are computed from.
+    """
+
+    network: arch.Network
+    variables: dict[str, Any]
+    sources: dict[str, tuple[str, ...]]
+
+
+def trace(
+    apply: Callable[[Any, jax.Array], jax.Array],
+    params: Any,
+    example: ArrayLike,
+    *,
+    name: str = "traced",
+) -> Traced:
+    """Read a function of JAX as a network of this package, or name the operation that prevents it.
+
+    Layers are dense and convolution products (strides, padding, groups, dilation), added
+    biases, average pooling, normalisation with fixed statistics, sums of branches, joined
+    channels, and activations that are sthLeakyReLU, LeakyReLU, ReLU or clip, however they are
+    written. Axes may be in any order, and functions nested in `jax.jit`. The traced network is
+    run on the example, and must give the function's own logits.
+
+    Choice: the numbers are the parameters' as they are now; trace again after training.
+
+    Args:
+      apply: `apply(params, images) -> logits [B, K]`, such as `module.apply` of Flax in
+        inference mode; vectorise a function of one image with `jax.vmap`.
+      params: its parameters, any pytree.
+      example: images as `apply` takes them, floats `[B, ...]`, at least one. The orders
+        `[B, H, W, C]` and `[B, C, H, W]` are both known; the network takes the former.
+      name: of the network.
+
+    Raises:
+      ValueError: naming the operation, the user's line and the cure, if an operation has no
+        spiking counterpart; or if the example is not made of finite floats, or `apply` fails on
+        it or returns something else than `[B, K]`.
+    """
+    images = _checked(example)
+    closed, batch = _jaxpr(apply, params, images)
+    known: list[Value] = [
+        Known(leaf, frozenset({jax.tree_util.keystr(keys, simple=True, separator="/")}))
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
+    ]
+    channels_first = _channels_first(images)
+    start, signal = _input(images, batch, channels_first)
+    (output,) = walk(closed, [*known, signal], translate)
+    layers, numbers, sources = _layers(start, output)
+    traced = Traced(
+        arch.Network(name, layers),
+        {"params": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), numbers)},
+        {path: tuple(sorted(paths)) for path, paths in sources.items()},
+    )
+    logits = apply(params, jnp.asarray(images))
+    if channels_first:
+        images = images.transpose(np.argsort(CHANNELS_FIRST))
+    _compare(traced, images, logits)
+    return traced
+
+
+def _checked(example: ArrayLike) -> np.ndarray:
+    """Return the example as float32, after a check of its type, shape and values."""
+    images = np.asarray(example)
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"example is {images.dtype}; want floats in [0, 1], so divide by 255")
+    if images.ndim not in (2, 4) or not images.size:
+        raise ValueError(
+            f"example has shape {images.shape}; want [B, H, W, C], [B, C, H, W] or [B, N] with"
+            " nothing empty"
+        )
+    if not np.isfinite(images).all():
+        raise ValueError("example holds NaN or Inf; want finite numbers")
+    return images.astype(np.float32)
+
+
+def _jaxpr(apply: Any, params: Any, images: np.ndarray) -> tuple[ClosedJaxpr, int]:
+    """Return the function's jaxpr, and its number of images.
+
+    Choice: two images or more, since with one an operation that mixes images looks like others.
+    """
+    batch = max(2, len(images))
+    shape = jax.ShapeDtypeStruct((batch, *images.shape[1:]), jnp.float32)
+    try:
+        closed = jax.make_jaxpr(apply)(params, shape)
+    except jax.errors.ConcretizationTypeError as error:
+        raise ValueError(
+            "apply cannot be traced: it decides by what the images are, or takes them out of JAX"
+            f" ({str(error).splitlines()[0]}); want operations of jax.numpy on them alone"
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"apply fails on images of shape {shape.shape}: {(str(error).splitlines() or [''])[0]}"
+        ) from error
+    outputs = [v.aval.shape for v in closed.jaxpr.outvars]  # type: ignore[attr-defined]
+    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][0] != batch:
+        raise ValueError(
+            f"apply returns arrays of shapes {', '.join(map(str, outputs)) or 'nothing'} for"
+            f" {batch} images; want logits [B, K] alone"
+        )
+    return closed, batch
+
+
+def _channels_first(images: np.ndarray) -> bool:
+    """Return True for images `[B, C, H, W]`.
+
+    Choice: the smaller of second and last axis are the channels, and the last if they are equal.
+    """
+    return images.ndim == 4 and images.shape[1] < images.shape[3]
+
+
+def _input(images: np.ndarray, batch: int, channels_first: bool) -> tuple[Node, Signal]:
+    """Return the graph's input, and the signal that stands for the user's images."""
+    shape = images.shape[1:]
+    if channels_first:
+        shape = (*shape[1:], shape[0])
+    start = Node(None, [], shape if images.ndim == 4 else (1, 1, *shape))
+    indices = indices_of(start.shape, batch)
+    if channels_first:
+        indices = indices.transpose(CHANNELS_FIRST)
+    return start, Signal(start, indices.reshape(batch, *images.shape[1:]))
+
+
+def _layers(start: Node, output: Value) -> Nested:
+    """Return the layers between the input and the logits."""
+    if isinstance(output, Known):
+        raise ValueError("apply returns what does not depend on the images; want logits")
+    if isinstance(output, Elementwise):
+        refuse(output.operations[-1], "it is behind the last weights; return the logits before it")
+    signal = layer_output(output)
+    node = flattened(signal.node)
+    if not np.array_equal(signal.indices, indices_of(node.shape, len(signal.indices))):
+        raise ValueError(
+            "apply returns the last layer's output in another order, or a part of it; want all its"
+            " logits [B, K] as they are"
+        )
+    # The network ends with a synapse: a neutral one, folded away where there are weights.
+    return nested(start, simplify(scaled(node)))
+
+
+def _compare(traced: Traced, images: np.ndarray, wanted: jax.Array) -> None:
+    """Refuse a network that does not give the function's own logits."""
+    if images.ndim == 2:
+        images = images[:, None, None]
+    with jax.default_matmul_precision("highest"):
+        logits = ANN(traced.network.layers).apply(traced.variables, images)
+    difference = float(jnp.max(jnp.abs(logits - wanted)))  # type: ignore[operator]
+    if not difference <= LARGEST_DIFFERENCE * max(float(jnp.max(jnp.abs(wanted))), 1e-6):
+        raise ValueError(
+            f"the traced network's logits differ from the function's by up to {difference:.3g};"
+            " want a function of the images and parameters alone: turn dropout off"
+        )
