@@ -38,14 +38,12 @@ from snnjax.networks.layers.base import per_channel
 
 __all__ = [
     "Activation",
-    "AddBias",
     "AvgPool",
     "BatchNorm",
     "Block",
     "Concat",
     "Conv",
     "Dense",
-    "Fire",
     "FixedSynapse",
     "Flatten",
     "Folded",

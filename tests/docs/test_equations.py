@@ -1,7 +1,9 @@
 """Names and files that the pages link to exist, and every equation has its function."""
 
+import ast
 import importlib
 import re
+import types
 
 import pytest
 from paths import ROOT
@@ -52,6 +54,24 @@ def test_every_relative_link_leads_to_a_file(page):
     text = OUTSIDE.sub("", page.read_text())
     missing = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
     assert not missing, f"{page.name} links to {', '.join(missing)}"
+
+
+CODE = re.compile(r"```(?:\{code-cell\} )?python\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_what_the_code_of_a_page_imports_from_the_package_exists(page):
+    code = ast.parse("\n".join(CODE.findall(page.read_text())))
+    modules = {}
+    for node in ast.walk(code):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("snnjax"):
+            for alias in node.names:
+                modules[alias.asname or alias.name] = find(f"{node.module}.{alias.name}")
+    for node in ast.walk(code):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id)
+            if isinstance(module, types.ModuleType):
+                assert hasattr(module, node.attr), f"{module.__name__}.{node.attr}"
 
 
 def test_the_first_table_has_a_row_for_each_of_the_20_equations():
