@@ -1,21 +1,26 @@
-"""ANN-to-SNN conversion with two-sided spikes, as pure functions in JAX.
+"""ANN-to-SNN conversion with ternary spikes, as pure functions in JAX.
 
-The stages, each a function: `convert` maps trained parameters to those of a spiking network,
-`simulate` runs it, `accuracy` scores every timestep. The modules hold the parts.
+The stages, each a function: `trace` reads a trained model, `convert` maps its parameters to those
+of a spiking network, `simulate` runs it, `accuracy` scores every timestep. The rooms below hold
+the parts.
 """
 
-from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
-from snnjax.conversion.conversion import convert
-from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
-from snnjax.conversion.tracing import Traced, trace
-from snnjax.networks.ann import ANN
-from snnjax.networks.architecture import Network
-from snnjax.networks.known_networks import NET1, NET2
-from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
-from snnjax.snn.fast.chunks import prepare_kernels
-from snnjax.snn.neurons import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
-from snnjax.snn.readout import ACCUMULATE, COUNT
-from snnjax.snn.simulation import Simulation, simulate
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
+    from snnjax.conversion.conversion import convert
+    from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
+    from snnjax.conversion.tracing import Traced, trace
+    from snnjax.networks.ann import ANN
+    from snnjax.networks.architecture import Network
+    from snnjax.networks.known_networks import NET1, NET2
+    from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
+    from snnjax.snn.fast.chunks import prepare_kernels
+    from snnjax.snn.neurons import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
+    from snnjax.snn.readout import ACCUMULATE, COUNT
+    from snnjax.snn.simulation import Simulation, simulate
 
 __all__ = [
     "ACCUMULATE",
@@ -45,3 +50,33 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "analysis.metrics": ("accuracy", "conversion_loss", "latency", "spike_rate"),
+    "conversion.conversion": ("convert",),
+    "conversion.threshold_balancing": ("measure_output_scale", "measure_scales"),
+    "conversion.tracing": ("Traced", "trace"),
+    "networks.ann": ("ANN",),
+    "networks.architecture": ("Network",),
+    "networks.known_networks": ("NET1", "NET2"),
+    "snn.encoding": ("CONSTANT", "DETERMINISTIC", "RATE"),
+    "snn.fast.chunks": ("prepare_kernels",),
+    "snn.neurons": ("DOUBLE_THRESHOLD", "DOUBLE_THRESHOLD_HARD", "EXACT_CHARGE"),
+    "snn.readout": ("ACCUMULATE", "COUNT"),
+    "snn.simulation": ("Simulation", "simulate"),
+}
+"""The public names by the module that defines each: the imports above, made when they are used."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562): `import snnjax` imports no JAX."""
+    for module, names in _MODULES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"snnjax.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'snnjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

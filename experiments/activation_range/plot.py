@@ -37,7 +37,7 @@ def main(*, output: Path = HERE) -> None:
     title += f", {record['images']:,} training images"
     table = printing.markdown_table(columns, rows)
     figure = layer_plots.largest_outputs(largest, title=title)
-    comparison.publish(output, {"activation_range": table}, {"activation_range": figure})
+    comparison.write_results(output, {"activation_range": table}, {"activation_range": figure})
 
 
 if __name__ == "__main__":

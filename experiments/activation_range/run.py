@@ -62,12 +62,13 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     cores.use_cores()
     runs = output / "runs" if smoke else RUNS
     bounded = Line(network, "sth_leaky_relu", "constant", 0)
-    config = SMOKE if smoke else comparison.recipe(LATENCY, bounded)
+    config = SMOKE if smoke else comparison.training_of(LATENCY, bounded)
     unbounded = replace(config, activation="leaky_relu", learn_theta="nothing")
     count = 512 if smoke else IMAGES
     training = {"sthLeakyReLU": config, "LeakyReLU": unbounded}
     trained = {
-        name: comparison.trained(how, runs) / "ann.safetensors" for name, how in training.items()
+        name: comparison.train_or_reuse(how, runs) / "ann.safetensors"
+        for name, how in training.items()
     }
     learnt = {name: checkpoint.load_metadata(path, kind="ann") for name, path in trained.items()}
     start = time.perf_counter()

@@ -40,20 +40,24 @@ def main(*, output: Path = HERE) -> None:
     output
         folder with the results of `run.py`
     """
-    groups = comparison.read(output / "results" / "comparison.json")
+    groups = comparison.read_groups(output / "results" / "comparison.json")
     vgg16 = "vgg16" if "vgg16" in groups else "vgg16_quarter"
     resnet = "resnet20_wide" if "resnet20_wide" in groups else "resnet20"
-    tables = {"paper": comparison.beside(published_rows(vgg16, resnet), groups)}
-    tables |= {name: comparison.table(found.values(), STEPS) for name, found in groups.items()}
+    tables = {"paper": comparison.published_table(published_rows(vgg16, resnet), groups)}
+    tables |= {
+        name: comparison.accuracy_table(found.values(), STEPS) for name, found in groups.items()
+    }
     pictures = {name: accuracy_figure(name, found) for name, found in groups.items()}
-    comparison.publish(output, tables, pictures)
+    comparison.write_results(output, tables, pictures)
 
 
 def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
     """Plot accuracy against T for every method with a constant input."""
     data = next(iter(groups.values())).rows[0]["dataset"]
     title = f"{network} on {data['name']}" + ("" if data["exact_pixels"] else " (JPEG copy)")
-    return comparison.figure(groups.values(), title=f"{title}, constant input", lowest=LOWEST)
+    return comparison.accuracy_figure(
+        groups.values(), title=f"{title}, constant input", lowest=LOWEST
+    )
 
 
 if __name__ == "__main__":

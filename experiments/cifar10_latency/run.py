@@ -19,7 +19,7 @@ from cyclopts import Parameter
 
 from snnjax.app import comparison
 from snnjax.app.comparison import Line
-from snnjax.app.configurations import TrainConfig, with_method
+from snnjax.app.configurations import TrainConfig, resolve_training
 from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 
@@ -98,13 +98,13 @@ def trainings(line: Line) -> tuple[TrainConfig, ...]:
     if line.method.startswith("sth"):
         config = replace(config, **SMOOTH)
     if line.method == "sth_exact":
-        smooth = with_method(config, "sth_leaky_relu")
-        quantised = replace(with_method(config, "sth_exact"), **QUANTISED)
+        smooth = resolve_training(config, "sth_leaky_relu")
+        quantised = replace(resolve_training(config, "sth_exact"), **QUANTISED)
         stages = STAGES.get(line.network, ({"epochs": 30},))
         return (smooth, *(replace(quantised, **stage) for stage in stages))
     if line.method == "qcfs":
         config = replace(config, smooth_epochs=config.epochs // 3)
-    return (with_method(config, line.method),)
+    return (resolve_training(config, line.method),)
 
 
 def shown_steps(line: Line) -> int:

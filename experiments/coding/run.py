@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.app.pipeline import describe
+from snnjax.app.run_files import describe_dataset
 from snnjax.io import datasets, records
 from snnjax.snn.encoding import DETERMINISTIC, RATE, temporal
 from snnjax.snn.stimulus import Stimulus, frame
@@ -63,7 +63,7 @@ def main(*, image: int = 3000, seed: int = 0, output: Path = HERE) -> None:
         "stdp": {name: float(value) for name, value in rule._asdict().items()},
         "delays": delays,
         "changes": changes,
-        "dataset": describe(data),
+        "dataset": describe_dataset(data),
         **records.provenance(),
     }
     records.write_json(output / "results" / "coding.json", record)

@@ -64,7 +64,7 @@ def summary(groups: dict[tuple[str, str], Group]) -> str:
         rates = [
             row["spike_rate"][row["steps"].index(8)] for row in group.rows if 8 in row["steps"]
         ]
-        accuracies = [group.shown(t) for t in (1, 2, 4, 8)]
+        accuracies = [comparison.accuracy_text(group, t) for t in (1, 2, 4, 8)]
         rate = f"{mean(rates):.3f}" if rates else ""
         lines.append([name, printing.mean_and_deviation(group.ann), *accuracies, rate])
     return printing.markdown_table(head, lines)
@@ -75,7 +75,7 @@ def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figur
     seeds = max(len(group.rows) for group in groups.values())
     title = f"{network.capitalize()} on MNIST, constant input, "
     title += "one seed" if seeds == 1 else f"{seeds} seeds"
-    return comparison.figure(groups.values(), title=title, lowest=LOWEST[network])
+    return comparison.accuracy_figure(groups.values(), title=title, lowest=LOWEST[network])
 
 
 def main(*, output: Path = HERE) -> None:
@@ -86,15 +86,16 @@ def main(*, output: Path = HERE) -> None:
     output
         folder with the results of `run.py`
     """
-    groups = comparison.read(output / "results" / "comparison.json")
-    tables = {"paper": comparison.beside(PAPER, groups)}
+    groups = comparison.read_groups(output / "results" / "comparison.json")
+    tables = {"paper": comparison.published_table(PAPER, groups)}
     tables |= {
-        network: comparison.table(found.values(), STEPS) for network, found in groups.items()
+        network: comparison.accuracy_table(found.values(), STEPS)
+        for network, found in groups.items()
     }
     if "net2" in groups:
         tables["summary"] = summary(groups["net2"])
     pictures = {name: accuracy_figure(name, found) for name, found in groups.items()}
-    comparison.publish(output, tables, pictures)
+    comparison.write_results(output, tables, pictures)
 
 
 if __name__ == "__main__":

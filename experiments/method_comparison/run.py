@@ -17,7 +17,7 @@ import cyclopts
 
 from snnjax.app import comparison
 from snnjax.app.comparison import Line
-from snnjax.app.configurations import TrainConfig, with_method
+from snnjax.app.configurations import TrainConfig, resolve_training
 from snnjax.conversion import methods
 from snnjax.runtime.allocator import keep_freed_memory
 
@@ -80,7 +80,7 @@ def training(line: Line) -> TrainConfig:
     config = replace(BASE, network=line.network, seed=line.seed, **NETWORKS[line.network])
     if line.method == "rnl":  # small rates, so small gradients
         config = replace(config, learning_rate=10 * config.learning_rate)
-    return with_method(replace(config, **settings), line.method)
+    return resolve_training(replace(config, **settings), line.method)
 
 
 def main(*, smoke: bool = False, output: Path = HERE) -> None:

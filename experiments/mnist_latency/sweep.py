@@ -58,7 +58,7 @@ def score(config: TrainConfig) -> dict[str, Any]:
     folder = HERE.parents[1] / pipeline.default_folder(config)
     ann = pipeline.train(config, folder, progress=False)
     data = datasets.load(config.dataset)
-    _, validation = pipeline.split_off(config, data)
+    _, validation = pipeline.hold_out_validation(config, data)
     row: dict[str, Any] = {"config": dataclasses.asdict(config), "images": len(validation.images)}
     for neuron, initial in NEURONS:
         snn = pipeline.convert(ann, ConvertConfig(initial_potential=initial), folder)

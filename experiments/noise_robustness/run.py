@@ -28,7 +28,7 @@ from snnjax.analysis import figures, plots
 from snnjax.analysis.robustness import correct_answers_under_noise
 from snnjax.app import comparison, pipeline
 from snnjax.app.comparison import Line
-from snnjax.app.configurations import ConvertConfig
+from snnjax.app.configurations import ConvertConfig, recorded_training
 from snnjax.io import datasets, records
 from snnjax.runtime import cores, sharding
 from snnjax.runtime.allocator import keep_freed_memory
@@ -93,8 +93,8 @@ def trained_file(network: str, seed: int) -> Path:
         return TRAINED / "mnist_latency" / "parameters" / f"net2-seed{seed}.safetensors"
     folder = TRAINED / "cifar10_latency"
     line = Line(network, "sth_exact", "constant", 0)
-    trained = comparison.recipe(folder / "results" / "comparison.json", line)
-    return folder / "parameters" / f"{comparison.label(trained)}.safetensors"
+    trained = comparison.training_of(folder / "results" / "comparison.json", line)
+    return folder / "parameters" / f"{comparison.network_label(trained)}.safetensors"
 
 
 def batches(
@@ -112,7 +112,8 @@ def record_training_currents(
 ) -> tuple[jax.Array, jax.Array]:
     """Return the last layer's currents `[T, N, K]` for clean training images, and the labels."""
     given, (network, params, config) = INPUTS[name], load_converted(name, seed, output)
-    kept, _ = pipeline.split_off(config, datasets.load("mnist5k" if smoke else config.dataset))
+    data = datasets.load("mnist5k" if smoke else config.dataset)
+    kept, _ = pipeline.hold_out_validation(config, data)
     images, labels = datasets.first(kept, LEARNING_IMAGES)
     mesh, found = sharding.make_mesh(), []
     params, batch = sharding.replicate(mesh, params), 100 * mesh.size
@@ -166,7 +167,7 @@ def load_converted(name: str, seed: int, output: Path) -> tuple[Any, dict[str, A
         trained_file(name, seed), ConvertConfig(), output / "runs" / f"{name}-{seed}"
     )
     network, params, metadata = pipeline.load_network(snn)
-    return network, params, pipeline.recorded(metadata["trained"])
+    return network, params, recorded_training(metadata["trained"])
 
 
 def make_counter(mesh: Mesh, correct: Callable[..., dict[str, jax.Array]]) -> Callable[..., Any]:
@@ -235,7 +236,7 @@ def score(
             "accuracy": {k: (right[k] / len(images)).tolist() for k in (*WITHOUT_LAYER, *found)},
             "weights": {k: [float(f(v["weights"])) for f in (jnp.min, jnp.max)]
                         for k, v in found.items()},
-            "dataset": pipeline.describe(data),
+            "dataset": pipeline.describe_dataset(data),
             "images": len(images),
             "learning_seconds": learning_seconds,
             "seconds": round(time.perf_counter() - started, 1),

@@ -1,17 +1,219 @@
-"""Tables for people: on a terminal, as markdown, and figures with their deviation."""
+"""Texts and tables for people: what the commands print, and tables in markdown."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["markdown_table", "mean_and_deviation", "print_rich_table", "print_table"]
+from snnjax.analysis import layer_tables
+from snnjax.app.configurations import recorded_training
+from snnjax.app.evaluation import WITHIN
+
+if TYPE_CHECKING:
+    from snnjax.analysis.conversion_error import ErrorReport
+    from snnjax.app.program_export import Program
+
+__all__ = [
+    "markdown_table",
+    "mean_and_deviation",
+    "print_converted",
+    "print_energy",
+    "print_nir_graph",
+    "print_prepared",
+    "print_program",
+    "print_readout",
+    "print_report",
+    "print_rich_table",
+    "print_simulation",
+    "print_table",
+    "print_trained",
+    "report_tables",
+]
+
 
 COLUMNS_WITHOUT_TERMINAL = 160
 """Width of a table in characters where standard output is a file or a pipe."""
+
+
+def print_trained(path: Path) -> None:
+    """Print where the parameters of a training are."""
+    print(f"trained parameters: {path}")
+
+
+def print_converted(path: Path) -> None:
+    """Print where the parameters of a conversion are."""
+    print(f"converted parameters: {path}")
+
+
+def print_nir_graph(path: Path) -> None:
+    """Print where a NIR graph is."""
+    print(f"NIR graph: {path}")
+
+
+def print_prepared(path: Path) -> None:
+    """Print where a prepared data set is."""
+    print(f"prepared: {path}")
+
+
+def print_program(program: Program, path: Path) -> None:
+    """Print inputs, outputs and platforms of an exported program."""
+    facts = program.metadata
+    inputs = "images, key" if facts["takes_key"] else "images"
+    shape = ", ".join(map(str, facts["image_shape"]))
+    print(
+        f"program: {path}, from {inputs} [B, {shape}] to values"
+        f" [{facts['num_steps']}, B, {facts['classes']}], for {', '.join(facts['platforms'])}"
+    )
+
+
+def print_readout(record: dict[str, Any], path: Path) -> None:
+    """Print validation accuracies before and after a readout has learnt.
+
+    Args:
+      record: what `stages.readout_learning.learn` returned.
+      path: the file with the network.
+    """
+    names = {
+        "count": "spike counts of the last layer",
+        "before": "leaky layer, before learning",
+        "after": "leaky layer, after learning",
+    }
+    print_table(
+        f"accuracy on {record['images']['validation']:,} validation images",
+        ["readout", "%"],
+        [[names[k], f"{100 * v:.2f}"] for k, v in record["validation_accuracy"].items()],
+    )
+    print(f"{'learnt' if record['kept'] else 'identity'} weights: {path}")
+
+
+def print_simulation(record: dict[str, Any], folder: Path) -> None:
+    """Print accuracy and firing rate at every timestep, latency and early exit.
+
+    Args:
+      record: what `stages.simulation.simulate` returned.
+      folder: of its files.
+    """
+    columns = ["T", "SNN %", "loss (points)", "spikes / neuron / step"]
+    rows = [
+        [str(t), f"{100 * snn:.2f}", f"{100 * loss:+.2f}", f"{rate:.3f}"]
+        for t, (snn, loss, rate) in enumerate(
+            zip(record["snn"], record["loss"], record["spike_rate"], strict=True), 1
+        )
+    ]
+    if record["ceiling"]:
+        columns.append("ANN % on the mean frame")
+        rows = [
+            [*row, f"{100 * ann:.2f}"] for row, ann in zip(rows, record["ceiling"], strict=True)
+        ]
+    print_table(_simulation_title(record), columns, rows)
+    reached = record["latency"]
+    print(
+        f"within {100 * WITHIN:.2f} points of the ANN: "
+        + (f"from T = {reached}" if reached else f"not up to T = {len(rows)}")
+    )
+    if "exit" in record:
+        found, full = record["exit"], record["snn"][-1]
+        print(
+            f"early exit at a margin of {found['margin']:.4g}:"
+            f" {100 * found['accuracy']:.2f} % after {found['steps']:.2f} timesteps on average,"
+            f" {100 * full:.2f} % after all {len(rows)}"
+        )
+    print(f"results: {folder / 'simulation.json'}, {folder / 'accuracy.png'}")
+
+
+def _simulation_title(record: dict[str, Any]) -> str:
+    trained, data = record["training"], record["dataset"]
+    levels = recorded_training({"config": trained}).finest_levels
+    return (
+        f"{trained['network']} on {data['name']} {data['version']}"
+        f"{'' if data['exact_pixels'] else ' (inexact pixels)'}:"
+        f" ANN {100 * record['ann']:.2f} %"
+        f" ({f'{levels} levels' if levels else 'smooth activation'}),"
+        f" {record['images']:,} test images,"
+        f" {record['config']['neuron']}, {record['config']['encoding']} input"
+    )
+
+
+def print_energy(record: dict[str, Any], path: Path) -> None:
+    """Print the operations of every layer, and their energy beside the ANN's.
+
+    Args:
+      record: what `stages.energy.measure_energy` returned.
+      path: the file with it.
+    """
+    steps, bench = record["config"]["num_steps"], record["neurobench"]
+    columns = ["weights", "ACs", "MACs", "NeuroBench: ACs", "MACs", "dense"]
+    names = ("accumulates", "macs", "effective_acs", "effective_macs", "dense")
+    layers = {
+        **record["layers"],
+        "all": {name: sum(row[name] for row in record["layers"].values()) for name in names},
+    }
+    print_table(
+        f"{record['training']['network']} on {record['dataset']['name']}: operations per image"
+        f" in T = {steps}, mean of {record['images']:,}; accuracy {100 * record['accuracy']:.2f} %",
+        columns,
+        [[path, *(f"{row[name]:,.0f}" for name in names)] for path, row in layers.items()],
+    )
+    print(f"first layer: {record['first_layer']}")
+    print(
+        f"activation sparsity {bench['activation_sparsity']:.4f}, connection sparsity"
+        f" {bench['connection_sparsity']:.4f}, footprint {bench['footprint']:,} bytes,"
+        f" {bench['parameter_count']:,} parameters"
+    )
+    titles = {
+        "float32": "32-bit floats",
+        "integer": f"integers, {record['activation_bits']}-bit ANN",
+    }
+    rows = [
+        [titles[name], *(f"{row[key]:,.1f}" for key in ("snn", "snn_graded_products", "ann")),
+         *(f"{row[key]:.3f}" for key in ("spike_rate", "break_even_rate"))]
+        for name, row in record["energy_nj"].items()
+    ]  # fmt: skip
+    print_table(
+        "energy of operations in 45 nm, nJ per image, without memory access",
+        ["arithmetic", "SNN", "graded as MACs", "ANN", "spikes / step", "break-even"],
+        rows,
+    )
+    print(f"results: {path}")
+
+
+def report_tables(
+    record: dict[str, Any], layers: list[layer_tables.LayerRow], errors: ErrorReport
+) -> list[Table]:
+    """Tables of the layers and of their errors.
+
+    Args:
+      record: as in `report.json`.
+      layers: the layers of the ANN in the spiking network.
+      errors: of the spiking network in each of them.
+    """
+    name, config = record["training"]["network"], record["config"]
+    return [
+        layer_tables.layer_table(layers, f"{name}: layers after conversion"),
+        layer_tables.error_table(
+            errors,
+            f"{name} on {record['dataset']['name']}, {config['images']:,} test images,"
+            f" T = {config['num_steps']}, {config['neuron']}: same answer as the smooth ANN on"
+            f" {100 * errors.agreement:.1f} %. Rates and errors in spikes per timestep",
+        ),
+    ]
+
+
+def print_report(tables: list[Table], folder: Path) -> None:
+    """Print the tables of a report, and where its files are.
+
+    Args:
+      tables: what `report_tables` returned.
+      folder: of the files.
+    """
+    for table in tables:
+        print_rich_table(table)
+    print(f"results: {folder / 'report.json'}, {folder / 'report.html'}")
 
 
 def mean_and_deviation(values: Sequence[float], sign: str = "") -> str:

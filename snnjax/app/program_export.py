@@ -1,7 +1,7 @@
-"""A converted network as one file that runs without this package, compiled where it is run.
+"""Export of a converted network to one file that JAX runs without this package.
 
-The file is a line of JSON and, behind it, the program of `jax.export` with the weights inside.
-Five lines run it with JAX alone; docs/deployment.md has them.
+The file is a line of JSON, followed by a program of `jax.export` that contains the weights. It is
+compiled on the machine that runs it. Five lines run it with JAX alone; see docs/deployment.md.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import __version__
-from snnjax.app.configurations import SimulateConfig, settled
-from snnjax.app.learning_stage import with_readout
+from snnjax.app.configurations import SimulateConfig, resolve_simulation
 from snnjax.app.run_files import image_shape, load_network
+from snnjax.app.stages.readout_learning import with_readout
 from snnjax.io.checkpoint import write_whole
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_name
@@ -37,10 +37,10 @@ KIND = "snnjax export"
 
 @dataclass(frozen=True)
 class Program:
-    """What a file holds: `metadata`, its first line, and the program, which is called.
+    """Content of a file: `metadata`, its first line, and the program.
 
-    Calling takes images `[B, H, W, C]`, of any number, and where the encoding draws a
-    `jax.random.key`; it returns the values `[T, B, K]` of the readout.
+    A call takes any number of images `[B, H, W, C]`, and a `jax.random.key` if the encoding is
+    random; it returns the outputs `[T, B, K]` of the readout.
     """
 
     metadata: Mapping[str, Any]
@@ -50,8 +50,8 @@ class Program:
         """Run the network.
 
         Raises:
-          ValueError: if the images are not of the network's shape, a key is missing or one too
-            many, or the program is for other platforms than this one.
+          ValueError: if the images do not have the network's shape, a key is missing or not
+            wanted, or the program is for other platforms than this one.
         """
         shape = self.metadata["image_shape"]
         if np.ndim(images) != 4 or list(np.shape(images)[1:]) != shape or not len(images):
@@ -81,15 +81,15 @@ def export(
     platforms: Sequence[str] = ("cpu",),
     **more: Any,
 ) -> Program:
-    """The simulation of one network as a program for any number of images.
+    """Export the simulation of one network as a program for any number of images.
 
     Args:
       network: the architecture.
       params: what `conversion.convert` returned, and the leaky layer where the readout needs it.
-      config: how to simulate; what it leaves open gets the defaults.
+      config: how to simulate; open options get their defaults.
       image_shape: `(H, W, C)`.
-      platforms: where it is to run, of PLATFORMS; this machine need not have them.
-      more: what else the metadata should say, in what JSON can hold.
+      platforms: names in PLATFORMS to export for; this machine need not have them.
+      more: further entries of the metadata, of types that JSON has.
 
     Raises:
       ValueError: if a platform is unknown, early exit is asked for, or as
@@ -98,12 +98,12 @@ def export(
     """
     if not platforms:
         raise ValueError(f"no platforms; want some of {', '.join(PLATFORMS)}")
-    if config.exits:
+    if config.exits_early:
         raise ValueError("a program runs all timesteps; leave the exit out")
     for platform in platforms:
         check_name("platform", platform, PLATFORMS)
     _need_flatbuffers()
-    config = settled(config, None)
+    config = resolve_simulation(config, None)
     how = config.arguments
 
     def run(images: jax.Array, key: jax.Array | None = None) -> jax.Array:
@@ -141,11 +141,11 @@ def save(path: Path, program: Program) -> None:
 
 
 def load(path: Path | str) -> Program:
-    """Read what `save` wrote; no code runs but the program, when it is called.
+    """Read a file that `save` wrote; loading runs no code.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is no such file, is not whole, or was written with a newer JAX.
+      ValueError: if `save` did not write it, it is damaged, or it was written with a newer JAX.
       ImportError: if flatbuffers is missing.
     """
     path = Path(path)
@@ -187,7 +187,7 @@ def export_file(
       ImportError: if flatbuffers is missing.
     """
     network, params, metadata = load_network(snn)
-    config = settled(config, metadata["config"]["method"])
+    config = resolve_simulation(config, metadata["config"]["method"])
     params = with_readout(params, metadata, config, snn)
     trained = metadata["trained"]
     program = export(
@@ -211,10 +211,10 @@ def _digest(content: bytes) -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Major and minor number: programs of a newer minor release are not read by an older one."""
+    """Major and minor number of a version; older minor releases do not read newer programs."""
     return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def _backend(platform: str) -> str:
-    """What JAX calls the backend of a platform."""
+    """Name of a platform's backend in JAX."""
     return "gpu" if platform in ("cuda", "rocm") else platform

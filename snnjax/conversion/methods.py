@@ -1,8 +1,8 @@
-"""Conversion methods as data: which options of the stages each one is made of.
+"""Conversion methods as data: the options of the stages that each method consists of.
 
 A method has no code of its own. Its activation, scale rule, neuron and initial potential are
-options of training, conversion and simulation, so everything that a method does can also
-be typed by hand, and every method runs through the same simulation.
+options of training, conversion and simulation, so a user can also give each of them by hand, and
+all methods run through the same simulation. To add a method, add a row to METHODS.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any, TypeVar
 
 from snnjax.runtime.checks import check_name
 
-__all__ = ["METHODS", "Method", "applied", "check_fits", "find"]
+__all__ = ["METHODS", "Method", "apply_settings", "check_fits", "find"]
 
 Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
 class Method:
-    """What a method sets in each stage; what it leaves out is the user's.
+    """Settings of a method in each stage; the user chooses all other options.
 
-    name: for `--method`.
+    name: value of `--method`.
     source: the paper.
-    activation: of the networks that it converts.
-    neuron: of the hidden layers.
-    convert: settings of the conversion.
-    train: further settings of the training.
-    encoding: the source's input, which a user may replace.
-    pre_steps: timesteps before the first that gives an answer, for each round of them.
+    activation: `TrainConfig.activation` of the networks that it converts.
+    neuron: neuron model of the hidden layers, a name in `snn.neuron.NEURONS`.
+    convert: fields of `ConvertConfig`.
+    train: further fields of `TrainConfig`.
+    encoding: input encoding in the paper; the user may choose another one.
+    pre_steps: timesteps in each round of those before the first answer.
     """
 
     name: str
@@ -48,6 +48,7 @@ QCFS = {"learn_theta": "layer", "theta": 8.0}
 
 
 def _scaled(rule: str, initial_potential: float = 0.0, **settings: Any) -> dict[str, Any]:
+    """Fields of `ConvertConfig`; the scale rule and v(0) / v_p come first."""
     return {"scales": rule, "initial_potential": initial_potential, **settings}
 
 
@@ -127,23 +128,28 @@ METHODS = {
         ),
     )
 }  # fmt: skip
-"""The methods by name."""
+"""Published methods by name. The command line and `ConvertConfig` accept every row."""
 
 
 def find(name: str) -> Method:
-    """The method of that name.
+    """Return the method of that name.
 
     Raises:
-      ValueError: if there is none; the message names the nearest.
+      ValueError: if there is none; the message names the nearest one.
     """
     return METHODS[check_name("method", name, METHODS)]
 
 
-def applied(method: Method, config: Config, settings: Mapping[str, Any]) -> Config:
-    """A configuration with a method's settings.
+def apply_settings(method: Method, config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return a configuration with settings of a method.
+
+    Args:
+      method: named in the error message.
+      config: a frozen dataclass.
+      settings: values of its fields.
 
     Raises:
-      ValueError: if the configuration asks for something else than the method.
+      ValueError: if a field has another value than the method's, and not its default.
     """
     defaults = {f.name: f.default for f in fields(config)}  # type: ignore[arg-type]
     for name, value in settings.items():
@@ -157,10 +163,10 @@ def applied(method: Method, config: Config, settings: Mapping[str, Any]) -> Conf
 
 
 def check_fits(method: Method, activation: str, bias_free: bool) -> None:
-    """Refuse to convert a network of another kind than the method's.
+    """Check that a method converts networks with this activation, with or without biases.
 
     Raises:
-      ValueError: naming the methods that fit.
+      ValueError: if it does not, naming the methods that do.
     """
     found = (activation, bias_free)
     if found != _kind(method):

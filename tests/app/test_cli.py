@@ -8,7 +8,7 @@ import pytest
 
 from snnjax.app import cli
 from snnjax.app.configurations import TrainConfig
-from snnjax.app.pipeline import default_folder
+from snnjax.app.stages.training import default_folder
 from snnjax.io import checkpoint, datasets
 from snnjax.training import fitting, resuming
 
@@ -103,7 +103,7 @@ def test_a_readout_learns_and_is_simulated(stages, tmp_path, capsys):
     snn = str(stages / "snn.safetensors")
     how = ["--readout-neurons", "40", "--output", str(tmp_path)]
     assert cli.main(["learn", snn, "--readout-start", "random", *how]) == 0
-    assert "counting, no layer" in capsys.readouterr().out
+    assert "spike counts of the last layer" in capsys.readouterr().out
     layered = str(tmp_path / "snn.safetensors")
     found = {}
     for readout in ("stdp", "leaky", "count"):
@@ -177,7 +177,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(resuming, "save_progress", save_then_stop)
     assert cli.main([*options, str(killed)]) == 130
-    assert "goes on from its last whole epoch" in capsys.readouterr().err
+    assert "resumes the training after its last complete epoch" in capsys.readouterr().err
     assert not (killed / "ann.safetensors").exists()
     monkeypatch.setattr(resuming, "save_progress", save)
     assert cli.main([*options, str(killed)]) == 0

@@ -9,6 +9,7 @@ from examples import dense_network, random_images, random_variables
 
 from snnjax.app import cli, evaluation
 from snnjax.app.configurations import SimulateConfig, TrainConfig
+from snnjax.app.evaluation import early_exits
 from snnjax.conversion.conversion import convert
 from snnjax.io import checkpoint, datasets
 from snnjax.snn import early_exit
@@ -66,8 +67,8 @@ def test_a_tolerance_is_calibrated_on_the_held_images_alone(params):
     assert on_held["steps"] == pytest.approx(kept["steps"])
     curve = found[0]["curve"]
     assert curve["steps"][0] == 1 and curve["steps"][-1] == 6
-    assert len(curve["accuracy"]) <= evaluation.CURVE
-    with pytest.raises(ValueError, match="nothing says when to stop"):
+    assert len(curve["accuracy"]) <= early_exits.CURVE
+    with pytest.raises(ValueError, match="there is no exit margin"):
         evaluation.evaluate_exits(NETWORK, params, held, None, SimulateConfig(), **how)
 
 
@@ -76,7 +77,12 @@ def test_the_command_reports_accuracy_and_mean_timesteps(tmp_path, capsys):
     network = TrainConfig(network="net1").architecture()
     metadata = {
         "trained": {
-            "config": {"dataset": "mnist5k", "network": "net1", "max_images": 500},
+            "config": {
+                "dataset": "mnist5k",
+                "network": "net1",
+                "max_images": 500,
+                "max_test_images": 250,
+            },
             "dataset": {"name": "mnist5k"},
         },
         "config": {"method": None},
@@ -88,7 +94,7 @@ def test_the_command_reports_accuracy_and_mean_timesteps(tmp_path, capsys):
     assert cli.main([*line, "--exit-tolerance", "0.02"]) == 0
     found = json.loads((tmp_path / "simulation.json").read_text())["exit"]
     assert found["calibration"]["images"] == 50
-    assert sum(found["stopped"]) == 1000
+    assert sum(found["stopped"]) == 250
     printed = capsys.readouterr().out
     assert f"{100 * found['accuracy']:.2f} % after {found['steps']:.2f} timesteps on" in printed
     for options, message in (

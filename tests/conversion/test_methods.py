@@ -1,5 +1,6 @@
 """Each method by its own identity, and what a method may not be asked."""
 
+import dataclasses
 import json
 
 import jax
@@ -17,7 +18,7 @@ from examples import (
 )
 
 from snnjax.app import cli, configurations
-from snnjax.app.configurations import ConvertConfig, TrainConfig
+from snnjax.app.configurations import ConvertConfig, SimulateConfig, TrainConfig
 from snnjax.conversion import methods, threshold_balancing
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
@@ -326,12 +327,17 @@ def test_a_new_method_costs_one_compile_for_each_shape():
 
 
 def test_every_method_names_options_that_exist():
-    assert set(methods.METHODS) == set(configurations.MethodName.__args__)
-    for method in methods.METHODS.values():
-        trained = configurations.with_method(TrainConfig(), method.name)
+    for name, method in methods.METHODS.items():
+        assert name == method.name
+        trained = configurations.resolve_training(TrainConfig(), name)
         assert trained.activation == method.activation
-        methods.applied(method, ConvertConfig(), method.convert)
-        assert method.neuron in configurations.NeuronName.__args__
+        converted = configurations.resolve_conversion(
+            ConvertConfig(method=name, for_steps=4), trained
+        )
+        assert method.convert.items() <= dataclasses.asdict(converted).items()
+        simulated = configurations.resolve_simulation(SimulateConfig(), name)
+        assert (simulated.neuron, simulated.encoding) == (method.neuron, method.encoding)
+        assert simulated.arguments["pre_steps"] == method.pre_steps
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +356,7 @@ def trained(tmp_path_factory):
 )
 def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, trained):
     pytest.importorskip("mlxtend")
-    config = configurations.with_method(TrainConfig(epochs=4, max_test_images=500), name)
+    config = configurations.resolve_training(TrainConfig(epochs=4, max_test_images=500), name)
     steps = 150 if name == "model_norm" else 16
     output = trained(config)
     line = f"run --method {name} --epochs 4 --max-test-images 500 --num-steps {steps}"

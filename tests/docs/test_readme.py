@@ -53,7 +53,7 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
     spec = importlib.util.spec_from_file_location("plot", folder / "plot.py")
     plot = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plot)
-    groups = comparison.read(folder / "results" / "comparison.json")["net2"]
+    groups = comparison.read_groups(folder / "results" / "comparison.json")["net2"]
     assert table(README, "summary") == plot.summary(groups).strip()
 
 

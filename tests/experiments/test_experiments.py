@@ -12,7 +12,7 @@ from paths import EXPERIMENTS, SHARED
 
 from snnjax.app import comparison, pipeline
 from snnjax.app.comparison import Line
-from snnjax.app.configurations import ConvertConfig, SimulateConfig, recorded
+from snnjax.app.configurations import ConvertConfig, SimulateConfig, recorded_training
 from snnjax.conversion.methods import METHODS
 from snnjax.io import checkpoint
 
@@ -242,17 +242,41 @@ def test_committed_rows_have_three_seeds_and_every_test_image():
     assert set(map(len, groups.values())) == {3}
 
 
-def test_committed_rows_of_the_comparison_are_whole():
-    groups = comparison.read(COMPARISON / "results" / "comparison.json")
-    net1, net2 = groups["net1"], groups["net2"]
-    assert {name for name, _ in net1} == set(METHODS) - {"sth_half"}
-    assert {row["images"] for group in net1.values() for row in group.rows} == {10_000}
-    assert {name for name, _ in net2} == set(METHODS) - {"sth_half"}
-    assert {group.rows[0]["dataset"]["name"] for group in net2.values()} == {"mnist"}
-    for group in net2.values():
-        assert [row["seed"] for row in group.rows] == [0, 1, 2]
-        assert {row["images"] for row in group.rows} == {10_000}
-        assert all(row["commit"] and "dirty" not in row["commit"] for row in group.rows)
+COMPARED = comparison.read_groups(COMPARISON / "results" / "comparison.json")
+GROUPS = [group for found in COMPARED.values() for group in found.values()]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda g: f"{g.rows[0]['network']}-{g.method}")
+def test_committed_rows_of_the_comparison_are_whole(group):
+    """What is there belongs together; a method that was never measured needs no row."""
+    method = METHODS[group.method]
+    network = group.rows[0]["network"]
+    assert [row["seed"] for row in group.rows] == ([0, 1, 2] if network == "net2" else [0])
+    for row in group.rows:
+        assert row["images"] == 10_000
+        assert row["dataset"]["exact_pixels"]
+        assert row["commit"]
+        assert (row["network"], row["training"]["network"]) == (network, network)
+        assert row["seed"] == row["training"]["seed"]
+        assert row["training"]["activation"] == method.activation
+        assert method.train.items() <= row["training"].items()
+        assert row["conversion"]["method"] == group.method
+        assert method.convert.items() <= row["conversion"].items()
+        assert row["simulation"]["neuron"] == method.neuron
+        assert row["simulation"]["encoding"] == group.encoding
+        assert len(row["steps"]) == len(row["snn"]) == len(row["spike_rate"])
+        assert sorted(set(row["steps"])) == row["steps"] == group.steps
+        assert 0 < min(row["snn"]) <= max(row["snn"]) <= 1 and 0.9 < row["ann"] < 1
+        reached = row["latency"]
+        assert reached is None or reached <= row["steps"][-1]
+    if network == "net2":
+        assert {row["dataset"]["name"] for row in group.rows} == {"mnist"}
+        assert all("dirty" not in row["commit"] for row in group.rows)
+
+
+def test_no_committed_method_is_sooner_at_its_ann_than_exact_charge():
+    net1, net2 = COMPARED["net1"], COMPARED["net2"]
+    assert {name for name, _ in net1} == {name for name, _ in net2}
     for network in (net1, net2):
         soonest = network["sth_exact", "constant"].latency
         others = [g for (name, _), g in network.items() if name not in ("sth_exact", "wang2023")]
@@ -261,17 +285,17 @@ def test_committed_rows_of_the_comparison_are_whole():
 
 def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
     path = CIFAR10 / "results" / "comparison.json"
-    config = comparison.recipe(path, Line("resnet20", "sth_exact", "constant", 0))
-    kept = CIFAR10 / "parameters" / f"{comparison.label(config)}.safetensors"
+    config = comparison.training_of(path, Line("resnet20", "sth_exact", "constant", 0))
+    kept = CIFAR10 / "parameters" / f"{comparison.network_label(config)}.safetensors"
     assert kept.stat().st_size < 1_300_000
-    assert recorded(checkpoint.load_metadata(kept, kind="ann")) == config
-    group = comparison.read(path)["resnet20"]["sth_exact", "constant"]
+    assert recorded_training(checkpoint.load_metadata(kept, kind="ann")) == config
+    group = comparison.read_groups(path)["resnet20"]["sth_exact", "constant"]
     (row,) = group.rows
     assert row["ann_smooth"] >= 0.86
     late = [group.accuracy(steps)[0] for steps in group.steps if steps >= 8]
     assert min(late) >= max(row["ann"], row["ann_smooth"]) - 0.003
     with pytest.raises(ValueError, match="no row of resnet20, cos, constant, 0; run"):
-        comparison.recipe(path, Line("resnet20", "cos", "constant", 0))
+        comparison.training_of(path, Line("resnet20", "cos", "constant", 0))
 
 
 @pytest.mark.slow

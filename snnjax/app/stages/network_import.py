@@ -1,4 +1,4 @@
-"""A network that was trained elsewhere, as the file that every later stage reads."""
+"""Import stage: a network that was trained elsewhere in, `ann.safetensors` out."""
 
 from __future__ import annotations
 
@@ -8,39 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from snnjax.app.configurations import DatasetName
-from snnjax.app.run_files import describe
+from snnjax.app.run_files import describe_dataset
+from snnjax.app.stages.training import MEASURED
 from snnjax.conversion import threshold_balancing
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture as arch
 from snnjax.networks import serialisation
 
-__all__ = ["adopt"]
-
-MEASURED = 10_000
-"""Training images on which the largest logit is measured, as after a training of ours."""
+__all__ = ["import_network"]
 
 
-def adopt(
-    network: arch.Network, variables: Mapping[str, Any], output: Path, *, dataset: DatasetName
+def import_network(
+    network: arch.Network, variables: Mapping[str, Any], output: Path, *, dataset: str
 ) -> Path:
     """Write `ann.safetensors` for a network and its parameters, such as `tracing.trace` returns.
 
-    Of the training the file says only what is known: the data, the architecture as JSON, and the
-    activation.
+    Of the training, the file records only what is known: the data set, the architecture as JSON,
+    and the activation.
 
     Args:
       network: the architecture.
       variables: its parameters.
       output: folder for the file.
-      dataset: whose images the network takes, divided by 255; the later stages load them.
+      dataset: name of the data set whose images, divided by 255, the network takes; the later
+        stages load it.
 
     Returns:
       The path of the file.
 
     Raises:
-      ValueError: if the data set is unknown, its images do not fit the network, or a layer is
-        none that can be written.
+      ValueError: if the data set is unknown, its images do not fit the network, or a layer
+        cannot be written.
       FileNotFoundError: if the data set is not prepared.
       OSError: if `output` cannot be written.
     """
@@ -63,7 +61,7 @@ def adopt(
             "levels": 0,
             "blueprint": serialisation.write(network),
         },
-        "dataset": describe(data),
+        "dataset": describe_dataset(data),
         "output_scale": largest,
     }
     path = Path(output) / "ann.safetensors"
@@ -72,7 +70,7 @@ def adopt(
 
 
 def _activation(network: arch.Network) -> str:
-    """The name in `settings.TrainConfig` of the widest activation that is there."""
+    """Value of `TrainConfig.activation` that includes all activations of the network."""
     active = arch.activations(network).values()
     if any(x.step for x in active):
         return "step_relu"

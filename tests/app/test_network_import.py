@@ -70,7 +70,7 @@ def adopted(tmp_path_factory):
     variables = jax.tree.map(lambda leaf: leaf + 0.01, drawn)  # biases of 0 would be left out
     traced = snnjax.trace(Foreign().apply, variables, images)
     folder = tmp_path_factory.mktemp("adopted")
-    return traced, pipeline.adopt(*traced[:2], folder, dataset="mnist5k")
+    return traced, pipeline.import_network(*traced[:2], folder, dataset="mnist5k")
 
 
 def test_a_traced_network_comes_back_from_its_file(adopted):
@@ -108,4 +108,4 @@ def test_images_that_do_not_fit_are_refused(tmp_path):
     network = arch.Network("deep", (arch.Flatten(), arch.Dense(10)))
     variables = {"params": {"01_dense": {"kernel": np.ones((5, 10)), "bias": np.ones(10)}}}
     with pytest.raises(ValueError, match=r"mnist5k, \(28, 28, 1\), do not fit network 'deep'"):
-        pipeline.adopt(network, variables, tmp_path, dataset="mnist5k")
+        pipeline.import_network(network, variables, tmp_path, dataset="mnist5k")

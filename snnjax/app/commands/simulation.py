@@ -1,0 +1,117 @@
+"""`snnjax simulate`, `snnjax learn` and `snnjax energy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snnjax.app import printing
+from snnjax.app.commands.options import (
+    Dataset,
+    Devices,
+    Output,
+    Readout,
+    Simulation,
+    start_devices,
+)
+from snnjax.app.configurations import ReadoutConfig, SimulateConfig
+from snnjax.app.stages import readout_learning, simulation
+from snnjax.app.stages.energy import measure_energy
+from snnjax.io import checkpoint
+from snnjax.runtime.processes import DeviceConfig
+
+__all__ = ["energy", "learn", "simulate"]
+
+
+def simulate(
+    snn: Path,
+    /,
+    *,
+    config: Simulation = SimulateConfig(),
+    where: Devices = DeviceConfig(),
+    dataset: Dataset = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    output: Output = None,
+) -> None:
+    """Run a spiking network on all test images; writes simulation.json and accuracy.png.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    dataset
+        whose test images to use [default: the data set the network was trained on]
+    batch_size
+        images at a time on each device
+    seed
+        of random input spikes
+    output
+        folder for the files [default: the folder of the converted parameters]
+    """
+    output = output or snn.parent
+    record = simulation.simulate(
+        snn, config, output, dataset=dataset, batch_size=batch_size, seed=seed,
+        **start_devices(where),
+    )  # fmt: skip
+    if checkpoint.is_writer():
+        printing.print_simulation(record, output)
+
+
+def learn(
+    snn: Path,
+    /,
+    *,
+    config: Readout = ReadoutConfig(),
+    simulation: Simulation = SimulateConfig(),
+    seed: int = 0,
+    output: Output = None,
+) -> None:
+    """Add a leaky readout that learns without labels; rewrites snn.safetensors.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    seed
+        of random weights, the order of images and random spikes
+    output
+        folder for the file [default: the folder of the converted parameters]
+    """
+    output = output or snn.parent
+    record = readout_learning.learn(snn, config, output, how=simulation, seed=seed)
+    printing.print_readout(record, output / "snn.safetensors")
+
+
+def energy(
+    snn: Path,
+    /,
+    *,
+    config: Simulation = SimulateConfig(),
+    dataset: Dataset = None,
+    images: int = 256,
+    batch_size: int = 64,
+    seed: int = 0,
+    output: Output = None,
+) -> None:
+    """Count the operations of a spiking network and their energy; writes energy.json.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    dataset
+        whose test images to use [default: the data set the network was trained on]
+    images
+        number of test images, from the first
+    batch_size
+        images at a time
+    seed
+        of random input spikes
+    output
+        folder for the file [default: the folder of the converted parameters]
+    """
+    output = output or snn.parent
+    record = measure_energy(
+        snn, config, output, dataset=dataset, images=images, batch_size=batch_size, seed=seed
+    )
+    printing.print_energy(record, output / "energy.json")

@@ -1,0 +1,70 @@
+"""`snnjax train` and `snnjax run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snnjax.app import pipeline, printing
+from snnjax.app.commands.options import (
+    Conversion,
+    Devices,
+    Output,
+    Readout,
+    Simulation,
+    Training,
+    start_devices,
+)
+from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
+from snnjax.io import checkpoint
+from snnjax.runtime.processes import DeviceConfig
+
+__all__ = ["run", "train"]
+
+
+def train(
+    *,
+    config: Training = TrainConfig(),
+    where: Devices = DeviceConfig(),
+    start: Path | None = None,
+    output: Output = None,
+) -> None:
+    """Train a network; writes ann.safetensors and train.json.
+
+    A training that was stopped resumes when the same command is given again.
+
+    Parameters
+    ----------
+    start
+        ann.safetensors of a network of the same architecture to start from, such as a smooth one
+        that is to be quantised [default: random parameters]
+    output
+        folder for the files [default: runs/ and a name made from the options]
+    """
+    output = output or pipeline.default_folder(config, start)
+    path = pipeline.train(config, output, start=start, **start_devices(where))
+    if checkpoint.is_writer():
+        printing.print_trained(path)
+
+
+def run(
+    *,
+    train_config: Training = TrainConfig(),
+    convert_config: Conversion = ConvertConfig(),
+    simulate_config: Simulation = SimulateConfig(),
+    readout_config: Readout = ReadoutConfig(),
+    where: Devices = DeviceConfig(),
+    output: Output = None,
+) -> None:
+    """Train, convert and simulate; prints a table and writes a JSON and a picture.
+
+    Parameters
+    ----------
+    output
+        folder for the files [default: runs/ and a name made from the options]
+    """
+    results, record = pipeline.run(
+        train_config, convert_config, simulate_config, readout_config, output,
+        **start_devices(where),
+    )  # fmt: skip
+    if checkpoint.is_writer():
+        printing.print_simulation(record, results)

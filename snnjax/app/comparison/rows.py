@@ -1,0 +1,112 @@
+"""Rows of a comparison as they are read back, grouped by method and input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+
+from snnjax.analysis import metrics
+from snnjax.app.configurations import TrainConfig, recorded_training
+from snnjax.app.evaluation import WITHIN
+from snnjax.conversion import methods
+
+__all__ = ["Group", "Line", "measured_latency", "read_groups", "training_of"]
+
+
+class Line(NamedTuple):
+    """Fields that identify a row: a method on a network, with an input encoding and a seed."""
+
+    network: str
+    method: str
+    encoding: str
+    seed: int
+
+
+def measured_latency(ann: float, steps: list[int], snn: list[float]) -> int | None:
+    """First of the measured T from which the SNN is within 0.05 points of its ANN, or None.
+
+    Args:
+      ann: accuracy of the ANN.
+      steps: the T that were measured.
+      snn: accuracy of the SNN at each of them.
+    """
+    place = metrics.latency(ann, snn, within=WITHIN)
+    return steps[place - 1] if place else None
+
+
+class Group(NamedTuple):
+    """Rows of a method with one network and one input, which differ in their seeds."""
+
+    method: str
+    encoding: str
+    rows: list[dict[str, Any]]
+
+    def accuracy(self, steps: int) -> list[float] | None:
+        """Accuracy of each seed at T = `steps`, or None if it was not measured."""
+        if any(steps not in row["steps"] for row in self.rows):
+            return None
+        return [row["snn"][row["steps"].index(steps)] for row in self.rows]
+
+    def losses(self, steps: int) -> list[float] | None:
+        """Accuracy of each seed's ANN minus that of its SNN at T = `steps`, or None."""
+        found = self.accuracy(steps)
+        return found and [ann - snn for ann, snn in zip(self.ann, found, strict=True)]
+
+    @property
+    def steps(self) -> list[int]:
+        """The T that were measured."""
+        return self.rows[0]["steps"]
+
+    @property
+    def uncounted(self) -> int:
+        """Number of timesteps before the first answer."""
+        return self.rows[0]["uncounted_steps"]
+
+    @property
+    def curve(self) -> list[float]:
+        """Mean accuracy at each of `steps`."""
+        return [mean(values) for values in zip(*(row["snn"] for row in self.rows), strict=True)]
+
+    @property
+    def ann(self) -> list[float]:
+        """Accuracy of each seed's ANN, as it was trained."""
+        return [row["ann"] for row in self.rows]
+
+    @property
+    def latency(self) -> int | None:
+        """First T at which the mean is at most 0.05 points below the mean of the ANN."""
+        return measured_latency(mean(self.ann), self.steps, self.curve)
+
+
+def training_of(path: Path, line: Line) -> TrainConfig:
+    """Training configuration of the network of a line, as the JSON at `path` records it.
+
+    `network_label` of it names its files.
+
+    Raises:
+      ValueError: if the line is not measured yet.
+      OSError: if there is no such file.
+    """
+    for row in json.loads(path.read_text())["rows"]:
+        if tuple(row[field] for field in Line._fields) == line:
+            return recorded_training({"config": row["training"]})
+    raise ValueError(
+        f"{path} has no row of {', '.join(map(str, line))}; run the experiment that writes it first"
+    )
+
+
+def read_groups(path: Path) -> dict[str, dict[tuple[str, str], Group]]:
+    """Groups by network, then by method and input, in the order of `methods.METHODS`.
+
+    Raises:
+      OSError: if there is no such file.
+    """
+    rows = json.loads(path.read_text())["rows"]
+    groups: dict[str, dict[tuple[str, str], Group]] = {}
+    for row in sorted(rows, key=lambda r: (list(methods.METHODS).index(r["method"]), r["seed"])):
+        key = (row["method"], row["encoding"])
+        found = groups.setdefault(row["network"], {})
+        found.setdefault(key, Group(*key, [])).rows.append(row)
+    return groups

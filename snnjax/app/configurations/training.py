@@ -1,0 +1,131 @@
+"""Options of the training: the data, the network and its activation, and the hyper-parameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from snnjax.app.configurations.choices import one_of
+from snnjax.io import datasets
+from snnjax.networks import architecture, known_networks, serialisation
+from snnjax.networks.known_networks import NETWORKS
+from snnjax.training.training_config import TrainingConfig
+
+__all__ = ["ImportedConfig", "TrainConfig", "recorded_training"]
+
+UNBOUNDED = ("leaky_relu", "relu", "step_relu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(TrainingConfig):
+    """Everything that decides the trained parameters.
+
+    Raises:
+      ValueError: naming the field that is out of its range.
+    """
+
+    dataset: Annotated[str, one_of(datasets.NAMES)] = "mnist5k"
+    """images to train on"""
+    max_images: int = 0
+    """train on this many of the training images only; 0 for all"""
+    max_test_images: int = 0
+    """test on this many of the test images only, in all stages, for a trial run; 0 for all"""
+    network: Annotated[str, one_of(NETWORKS)] = "net2"
+    """architecture"""
+    activation: Literal[
+        "sth_leaky_relu", "leaky_relu", "th_relu", "relu", "rate_norm", "step_relu"
+    ] = "sth_leaky_relu"
+    """activation of the hidden layers: clipped at theta (sth_leaky_relu, th_relu), unbounded
+    (leaky_relu, relu), a staircase (step_relu), or clipped at a share of the largest output that
+    was seen (rate_norm); the leaky ones have a slope below zero"""
+    bias_free: bool = False
+    """train without biases"""
+    alpha: float = 0.1
+    """slope of the activation below zero, in (0, 1]"""
+    theta: float = 1.0
+    """upper bound of the activation; its initial value if it is learnt"""
+    learn_theta: Literal["nothing", "layer", "channel"] = "nothing"
+    """learn one theta per layer or per channel"""
+    step: float = 0.05
+    """height of one step of step_relu"""
+    rate_inference_epochs: int = 1
+    """passes over the training images for the second stage of rate_norm"""
+    rate_inference_weight: float = 0.1
+    """lambda of the loss of that stage: a larger one lowers both latency and accuracy"""
+    dropout: float = 0.25
+    """probability of dropping an input of a Dense layer other than the first layer"""
+    validation: float = 0.1
+    """share of the training images held out to choose the epoch"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("max_images", "max_test_images"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; want at least 0")
+        if not 0 < self.alpha <= 1:
+            raise ValueError(f"alpha is {self.alpha}; want a slope in (0, 1], such as 0.1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; want it in [0, 1)")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation is {self.validation}; want a share in (0, 1)")
+        if not 0 < self.theta < math.inf:
+            raise ValueError(f"theta is {self.theta}; want a finite bound above 0")
+        if not 0 < self.step < math.inf:
+            raise ValueError(f"step is {self.step}; want it finite and above 0")
+        if self.rate_inference_epochs < 0 or not self.rate_inference_weight >= 0:
+            raise ValueError(
+                f"rate_inference_epochs is {self.rate_inference_epochs} and rate_inference_weight"
+                f" {self.rate_inference_weight}; want at least 0 of each"
+            )
+        if self.levels and self.activation in UNBOUNDED:
+            raise ValueError(
+                f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
+            )
+        known_networks.find(self.network)
+
+    def architecture(self) -> architecture.Network:
+        """Architecture with the activation of this configuration."""
+        activation = architecture.Activation(
+            alpha=self.alpha if self.activation in ("sth_leaky_relu", "leaky_relu") else 0.0,
+            theta=math.inf if self.activation in UNBOUNDED else self.theta,
+            learn="rate" if self.activation == "rate_norm" else self.learn_theta,
+            step=self.step if self.activation == "step_relu" else 0.0,
+        )
+        network = architecture.with_activation(known_networks.find(self.network), activation)
+        return architecture.without_biases(network) if self.bias_free else network
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedConfig(TrainConfig):
+    """Configuration of a network that was trained elsewhere; most fields hold no information.
+
+    Raises:
+      ValueError: if `blueprint` is no architecture.
+    """
+
+    network: str = "traced"
+    blueprint: str = ""
+    """the architecture as JSON, as `networks.serialisation.write` returns it"""
+
+    def __post_init__(self) -> None:
+        self.architecture()
+
+    def architecture(self) -> architecture.Network:
+        """Architecture that `blueprint` describes."""
+        return serialisation.read(self.blueprint)
+
+
+def recorded_training(metadata: dict[str, Any]) -> TrainConfig:
+    """Training configuration recorded in the metadata of a trained network's file.
+
+    Raises:
+      ValueError: if its fields are not those of this version of snnjax.
+    """
+    try:
+        imported = "blueprint" in metadata["config"]
+        return (ImportedConfig if imported else TrainConfig)(**metadata["config"])
+    except TypeError as error:
+        raise ValueError(
+            f"the file's training settings are of another version of snnjax ({error})"
+        ) from error

@@ -1,0 +1,61 @@
+"""Batches of a split, shared among the devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from snnjax.io import datasets
+from snnjax.runtime import sharding
+
+__all__ = ["Batch", "batches"]
+
+
+class Batch(NamedTuple):
+    """Images of a split.
+
+    images: floats `[B, H, W, C]` in [0, 1]; labels: `[B]`; first: position of the first image in
+    the split; valid: number of images that are not filling.
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    first: int
+    valid: int
+
+
+def batches(
+    split: datasets.Split, size: int, mesh: Mesh, *, name: str, progress: bool
+) -> Iterator[Batch]:
+    """Yield batches of one size behind a progress bar; copies of the last image fill the last one.
+
+    All batches have one shape, so that one compiled program serves them.
+
+    Args:
+      split: the images.
+      size: images per batch, on all devices of `mesh` together.
+      mesh: the devices.
+      name: text of the progress bar.
+      progress: show it.
+
+    Raises:
+      ValueError: if there are no images.
+    """
+    images, labels = split
+    if not len(images):
+        raise ValueError("there are no images to score; want at least one")
+    starts = range(0, len(images), size)
+    for first in tqdm(starts, name, unit="batch", mininterval=1, disable=not progress):
+        places = np.minimum(np.arange(first, first + size), len(images) - 1)
+        shown = images[places].astype(np.float32) / 255
+        yield Batch(
+            images=sharding.shard(mesh, shown),
+            labels=sharding.shard(mesh, labels[places]),
+            first=first,
+            valid=min(size, len(images) - first),
+        )

@@ -1,0 +1,101 @@
+"""Conversion stage: a trained network in, `snn.safetensors` out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from snnjax.app.configurations import ConvertConfig, recorded_training, resolve_conversion
+from snnjax.app.configurations.conversion import RULES_FOR_STEPS
+from snnjax.app.run_files import load_trained
+from snnjax.conversion import calibration, conversion, threshold_balancing
+from snnjax.io import checkpoint, datasets
+from snnjax.networks import architecture
+
+__all__ = ["Converted", "convert", "convert_file"]
+
+
+class Converted(NamedTuple):
+    """Trained network and what conversion made of it.
+
+    network, variables: architecture and parameters in the file; trained: its metadata;
+    config: the options with those of the method; scales: activation that a firing rate of 1 stands
+    for, by path, or None for theta; params: the converted parameters.
+    """
+
+    network: architecture.Network
+    variables: dict[str, Any]
+    trained: dict[str, Any]
+    config: ConvertConfig
+    scales: dict[str, Any] | None
+    params: dict[str, Any]
+
+
+def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
+    """Convert the network in the file `ann`, and write `snn.safetensors`.
+
+    Returns:
+      The path of `snn.safetensors`.
+
+    Raises:
+      FileNotFoundError: if there is no file `ann`.
+      ValueError: if it is no trained network, or holds NaN or Inf.
+      OSError: if `output` cannot be written.
+    """
+    found = convert_file(ann, config)
+    path = output / "snn.safetensors"
+    metadata = {"trained": found.trained, "config": asdict(found.config)}
+    checkpoint.save(path, found.params, kind="snn", metadata=metadata)
+    return path
+
+
+def convert_file(ann: Path, config: ConvertConfig) -> Converted:
+    """Convert the network in the file `ann`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is no trained network, holds NaN or Inf, or does not fit the options.
+      OSError: if images are needed and missing.
+    """
+    network, variables, trained = load_trained(ann)
+    config = resolve_conversion(config, recorded_training(trained))
+    scales, images = None, np.zeros(0)
+    if config.scales != "theta" or config.correct != "nothing":
+        images = _calibration_images(trained["dataset"]["name"], config.calibration_images)
+    if config.scales != "theta":
+        rule = threshold_balancing.BALANCING_RULES[config.scales]
+        steps = {"num_steps": config.for_steps} if config.scales in RULES_FOR_STEPS else {}
+        scales = rule(network, variables, images, **steps)
+    params = conversion.convert(
+        network,
+        variables,
+        scales=scales,
+        gain=config.gain,
+        threshold=config.threshold,
+        initial=config.initial_potential,
+        shift=1 / (2 * config.for_steps) if config.shift else 0.0,
+        output_scale=trained["output_scale"],
+        output_leak=config.output_leak,
+    )
+    if config.correct != "nothing":
+        params = calibration.calibrate(
+            network, params, images, num_steps=config.for_steps, correction=config.correct
+        )
+    return Converted(network, variables, trained, config, scales, params)
+
+
+def _calibration_images(dataset: str, count: int) -> np.ndarray:
+    """First `count` training images, floats in [0, 1].
+
+    Raises:
+      ValueError: if the data set has fewer.
+    """
+    images = datasets.load(dataset).train.images
+    if count > len(images):
+        raise ValueError(
+            f"calibration_images is {count}, but {dataset} has {len(images)} training images"
+        )
+    return images[:count].astype(np.float32) / 255

@@ -1,0 +1,194 @@
+"""Readout stage: a leaky layer behind the network learns, and is added to `snn.safetensors`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.app.configurations import (
+    ReadoutConfig,
+    SimulateConfig,
+    recorded_training,
+    resolve_simulation,
+)
+from snnjax.app.run_files import hold_out_validation, load_network
+from snnjax.io import checkpoint, datasets
+from snnjax.networks import architecture
+from snnjax.snn.readout import COUNT, LEAKY, leaky_layer, read
+from snnjax.training import readout_learning
+from snnjax.training.class_assignment import with_assigned_classes
+from snnjax.training.output_recording import RecordingSettings, record_output_currents
+from snnjax.training.plasticity_rules import LEARNING_RULES, make_plasticity
+
+__all__ = ["learn", "with_readout"]
+
+logger = logging.getLogger(__name__)
+
+MOST = 10_000
+"""Training images to learn from where the user does not say how many."""
+
+
+def learn(
+    snn: Path, config: ReadoutConfig, output: Path, *, how: SimulateConfig, seed: int = 0
+) -> dict[str, Any]:
+    """Add a leaky layer that has learnt to the network in the file `snn`.
+
+    The layer learns from training images and is judged on the validation images. What STDP
+    learns from identity weights is kept only if it raises accuracy; otherwise the weights stay
+    the identity, and the record says so. Writes `snn.safetensors`.
+
+    Args:
+      snn: the file of a conversion.
+      config: the layer and how it learns.
+      output: folder for the file.
+      how: neuron, encoding and pre-steps; its other options are ignored.
+      seed: of random weights, the order of images and random spikes.
+
+    Returns:
+      The record of the learning in the file: options, images, and accuracy before and after.
+
+    Raises:
+      FileNotFoundError: if the file or the data are not there.
+      ValueError: if there are fewer images than asked for, a class has no labelled image or
+        ends without a neuron, or the options do not fit the network.
+      OSError: if `output` cannot be written.
+    """
+    network, params, metadata = load_network(snn)
+    trained = recorded_training(metadata["trained"])
+    training, validation = hold_out_validation(trained, datasets.load(trained.dataset))
+    count = _count_images(config, len(training.images))
+    how = resolve_simulation(how, metadata["config"]["method"])
+    names = ("neuron", "encoding", "pre_steps")
+    recording = RecordingSettings(
+        config.readout_steps, **{name: how.arguments[name] for name in names}
+    )
+    initial_key, learning_key, validation_key = jax.random.split(jax.random.key(seed), 3)
+    currents = record_output_currents(network, params, validation.images, validation_key, recording)
+    initial = learnt = _initial_layer(config, initial_key, classes=currents.shape[-1])
+    if config.readout_rule != "nothing":
+        simulated = _Simulated(network, params, recording)
+        shown = datasets.first(training, count)
+        learnt = _learnt_layer(simulated, initial, shown, config, learning_key)
+
+    def accuracy(values: jax.Array) -> float:
+        return float(jnp.mean(jnp.argmax(values[-1], -1) == validation.labels))
+
+    before, after = (
+        accuracy(read(LEAKY, {**params, "readout": layer}, currents)) for layer in (initial, learnt)
+    )
+    keep = _is_kept(config, before, after)
+    counted = accuracy(read(COUNT, params, currents))
+    record = {
+        "config": asdict(config),
+        "encoding": how.encoding,
+        "neuron": how.neuron,
+        "seed": seed,
+        "images": {"learning": count, "validation": len(validation.images)},
+        "validation_accuracy": {"count": counted, "before": before, "after": after},
+        "kept": keep,
+    }
+    checkpoint.save(
+        output / "snn.safetensors", {**params, "readout": learnt if keep else initial}, kind="snn",
+        metadata={**metadata, "readout": record},
+    )  # fmt: skip
+    return record
+
+
+class _Simulated(NamedTuple):
+    """A network, its parameters, and the settings of its simulation."""
+
+    network: architecture.Network
+    params: dict[str, Any]
+    recording: RecordingSettings
+
+
+def _count_images(config: ReadoutConfig, available: int) -> int:
+    """Number of training images to learn from.
+
+    Raises:
+      ValueError: if there are fewer, or more labels than images are asked for.
+    """
+    count = config.readout_images or min(MOST, available)
+    if not config.readout_labels <= count <= available:
+        raise ValueError(
+            f"readout_images is {count} and readout_labels {config.readout_labels}; want at most"
+            f" the {available} training images, and labels for some of those learnt from"
+        )
+    return count
+
+
+def _initial_layer(config: ReadoutConfig, key: jax.Array, *, classes: int) -> dict[str, Any]:
+    """Layer before learning; the neurons of a random one are assigned to the classes in turn."""
+    numbers = {"leak": config.readout_leak, "threshold": config.readout_threshold}
+    if config.readout_start == "identity":
+        return leaky_layer(jnp.eye(classes), **numbers)
+    neurons = config.readout_neurons or 3 * classes
+    weights = readout_learning.random_weights(key, classes, neurons)
+    return leaky_layer(weights, **numbers, labels=jnp.arange(neurons) % classes)
+
+
+def _learnt_layer(
+    simulated: _Simulated,
+    initial: dict[str, Any],
+    shown: datasets.Split,
+    config: ReadoutConfig,
+    key: jax.Array,
+) -> dict[str, Any]:
+    """Layer after learning from the images `shown`; labels assign the neurons of a random one."""
+    names = ("a_plus", "a_minus", "tau_plus", "tau_minus")
+    plasticity = make_plasticity(**{name: getattr(config, name) for name in names})
+    learnt, currents = readout_learning.learn_on_images(
+        simulated.network, simulated.params, initial, *shown, key, plasticity,
+        recording=simulated.recording, rule=LEARNING_RULES[config.readout_rule],
+        epochs=config.epochs,
+    )  # fmt: skip
+    if config.readout_start == "random":
+        few = config.readout_labels
+        learnt = with_assigned_classes(
+            simulated.params, learnt, currents[:, :few], shown.labels[:few]
+        )
+    return learnt
+
+
+def _is_kept(config: ReadoutConfig, before: float, after: float) -> bool:
+    """Return True unless STDP from identity weights has not raised accuracy."""
+    if after > before or config.readout_rule != "stdp" or config.readout_start != "identity":
+        return True
+    logger.warning(
+        "learning did not help: validation accuracy went from %.2f %% to %.2f %%; the weights"
+        " stay the identity", 100 * before, 100 * after,
+    )  # fmt: skip
+    return False
+
+
+def with_readout(
+    params: dict[str, Any], metadata: dict[str, Any], config: SimulateConfig, snn: Path
+) -> dict[str, Any]:
+    """Return the parameters in the file `snn` with the leaky layer that `config.readout` needs.
+
+    "leaky" takes identity weights even if other ones were learnt, with the leak and threshold in
+    the file.
+
+    Raises:
+      ValueError: if the file has no leaky layer, or "stdp" needs one that learnt and it did not.
+    """
+    if config.readout not in ("leaky", "stdp"):
+        return params
+    layer, rule = params.get("readout"), "nothing"
+    if layer is not None:
+        rule = metadata["readout"]["config"]["readout_rule"]
+    if layer is None or (config.readout == "stdp" and rule == "nothing"):
+        more = "" if config.readout == "stdp" else " --readout-rule nothing"
+        raise ValueError(
+            f"{snn} has no {'learnt' if config.readout == 'stdp' else 'leaky'} layer; make one with"
+            f" snnjax learn {snn}{more}"
+        )
+    if config.readout == "leaky":
+        classes = len(layer["weights"])
+        layer = leaky_layer(jnp.eye(classes), leak=layer["leak"], threshold=layer["threshold"])
+    return {**params, "readout": layer}

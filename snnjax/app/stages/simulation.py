@@ -1,0 +1,109 @@
+"""Simulation stage: a converted network in, `simulation.json` and `accuracy.png` out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from snnjax.analysis import figures, plots
+from snnjax.app.configurations import (
+    SimulateConfig,
+    TrainConfig,
+    recorded_training,
+    resolve_simulation,
+)
+from snnjax.app.evaluation import evaluate, evaluate_exits
+from snnjax.app.run_files import describe_dataset, digest, hold_out_validation, load_network
+from snnjax.app.stages.readout_learning import with_readout
+from snnjax.io import datasets, records
+from snnjax.runtime import processes, sharding
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    snn: Path,
+    config: SimulateConfig,
+    output: Path,
+    *,
+    dataset: str | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: bool = True,
+    device_count: int = 0,
+) -> dict[str, Any]:
+    """Evaluate the test images after every timestep; write `simulation.json` and `accuracy.png`.
+
+    Args:
+      snn: the file of a conversion.
+      config: how to simulate.
+      output: folder for the files.
+      dataset: whose test images to use; None for the data set that the network was trained on.
+      batch_size: images at a time on each device.
+      seed: of random input spikes.
+      progress: show a progress bar.
+      device_count: number of devices; 0 for all visible ones.
+
+    Returns:
+      The record in `simulation.json`.
+
+    Raises:
+      FileNotFoundError: if the file or the data are not there.
+      ValueError: if an option is out of range, or the images do not fit the network.
+      OSError: if `output` cannot be written.
+    """
+    network, params, metadata = load_network(snn)
+    config = resolve_simulation(config, metadata["config"]["method"])
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; want at least 1")
+    params = with_readout(params, metadata, config, snn)
+    processes.check_same(f"options and {snn}", config, dataset, batch_size, seed, digest(snn))
+    how: dict[str, Any] = {
+        "batch_size": batch_size,
+        "seed": seed,
+        "progress": progress,
+        "mesh": sharding.make_mesh(device_count),
+    }
+    data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
+    start, trained = time.perf_counter(), recorded_training(metadata["trained"])
+    test = datasets.first(data.test, trained.max_test_images)
+    scores = evaluate(network, params, test, config, levels=trained.finest_levels, **how)
+    if config.exits_early:
+        held = _validation_images(trained, config)
+        scores["exit"] = evaluate_exits(network, params, test, held, config, **how)
+    record = {
+        "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
+        "conversion": metadata["config"],
+        "training": metadata["trained"]["config"],
+        "readout": metadata.get("readout"),
+        "dataset": describe_dataset(data),
+        "images": len(test.images),
+        **scores,
+        "seconds": round(time.perf_counter() - start, 1),
+        **records.provenance(),
+    }
+    records.write_json(output / "simulation.json", record)
+    figures.save(_figure(record), output / "accuracy.png")
+    return record
+
+
+def _validation_images(trained: TrainConfig, config: SimulateConfig) -> datasets.Split | None:
+    """Validation images of the training if the exit margin is calibrated on them, or else None."""
+    if config.exit_tolerance is None:
+        return None
+    return hold_out_validation(trained, datasets.load(trained.dataset))[1]
+
+
+def _figure(record: dict[str, Any]) -> Figure:
+    """Accuracy against time."""
+    percent = [100 * a for a in record["snn"]]
+    curves = {f"SNN, {record['config']['neuron']}, {record['config']['encoding']}": percent}
+    if record["ceiling"]:
+        curves["ANN on the mean of the frames"] = [100 * a for a in record["ceiling"]]
+    name = record["dataset"]["name"] + ("" if record["dataset"]["exact_pixels"] else " (inexact)")
+    title = f"{record['training']['network']} on {name}, {record['images']:,} test images"
+    return plots.accuracy_against_time(curves, ann={"ANN": 100 * record["ann"]}, title=title)

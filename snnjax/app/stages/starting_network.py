@@ -1,0 +1,75 @@
+"""Trained network from whose parameters another training starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from snnjax.app.configurations import ImportedConfig, TrainConfig, recorded_training
+from snnjax.app.run_files import digest
+from snnjax.io import checkpoint
+
+__all__ = ["check_validation_unseen", "describe_start", "load_start"]
+
+
+def describe_start(start: Path | None) -> dict[str, str] | None:
+    """Return the entry "start" of a record: name and SHA-256 of the file, or None without one.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is no trained network.
+    """
+    if start is None:
+        return None
+    checkpoint.load_metadata(start, kind="ann")
+    return {"file": start.name, "sha256": str(digest(start))}
+
+
+def check_validation_unseen(config: TrainConfig, start: Path) -> None:
+    """Refuse to choose the epoch by images on which the network in `start` was trained.
+
+    Raises:
+      ValueError: if validation images of `config` are among the training images of `start`.
+    """
+    before = recorded_training(checkpoint.load_metadata(start, kind="ann"))
+    if config.keep == "last" or isinstance(before, ImportedConfig):
+        return
+    if before.dataset != config.dataset:
+        return
+    # The images held out for a smaller share are among those held out for a larger one.
+    unseen = before.validation if before.max_images == config.max_images else 0.0
+    if config.validation > unseen:
+        raise ValueError(
+            f"validation is {config.validation:g}, but {start} has learnt from all but"
+            f" {unseen:g} of these images, so its accuracy on them would favour the first epochs;"
+            " hold out no larger share, use the same max_images, or keep the last epoch"
+        )
+
+
+def load_start(start: Path, variables: dict[str, Any]) -> dict[str, Any]:
+    """Return `variables`, with the arrays in the file `start` in place of the initial ones.
+
+    Raises:
+      ValueError: naming the first array that is missing, superfluous or of another shape.
+    """
+    tree, _ = checkpoint.load(start, kind="ann")
+    found, wanted = _shapes(tree), _shapes(variables)
+    for name in sorted(found.keys() | wanted.keys()):
+        has, means = found.get(name, "nothing"), wanted.get(name, "nothing")
+        if has != means:
+            raise ValueError(
+                f"{start} is of another network: it has {has} at {name}, and the options mean"
+                f" {means}"
+            )
+    return {**variables, **tree}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(keys, simple=True, separator="/"): np.shape(leaf)
+        for keys, leaf in leaves
+    }

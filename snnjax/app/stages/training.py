@@ -1,0 +1,208 @@
+"""Training stage: images and options in, `ann.safetensors` and `train.json` out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from snnjax.app.configurations import TrainConfig, recorded_training
+from snnjax.app.run_files import describe_dataset, digest, hold_out_validation
+from snnjax.app.stages.starting_network import check_validation_unseen, describe_start, load_start
+from snnjax.conversion import threshold_balancing
+from snnjax.io import checkpoint, datasets, records
+from snnjax.networks.ann import ANN
+from snnjax.runtime import processes, sharding
+from snnjax.training import fitting, rate_norm, resuming
+from snnjax.training.ann_accuracy import count_correct
+
+__all__ = ["default_folder", "train"]
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 0.002
+"""Share of the validation images that the second stage of rate_norm may lose."""
+
+MEASURED = 10_000
+"""Training images on which the largest logit is measured."""
+
+
+def default_folder(config: TrainConfig, start: Path | None = None) -> Path:
+    """runs/<dataset>-<network>-<digest>: the same options find the same folder again.
+
+    Raises:
+      FileNotFoundError: if there is no file `start`.
+    """
+    options = {**asdict(config), **({"start": describe_start(start)} if start else {})}
+    name = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    return Path("runs") / f"{config.dataset}-{config.network}-{name[:8]}"
+
+
+def train(
+    config: TrainConfig,
+    output: Path,
+    *,
+    start: Path | None = None,
+    progress: bool = True,
+    device_count: int = 0,
+) -> Path:
+    """Train, and write `ann.safetensors` and `train.json`; resume a training that was stopped.
+
+    Args:
+      config: the network and how it is trained.
+      output: folder for the files.
+      start: a trained network of the same architecture to start from, such as a smooth one
+        that is to be quantised; None starts from random parameters.
+      progress: show a progress bar.
+      device_count: share every batch among this many devices; 0 for all visible ones.
+
+    Returns:
+      The path of `ann.safetensors`.
+
+    Raises:
+      ValueError: if an option is out of range, `output` holds another run, `start` is of
+        another network, or it has learnt from images that would choose the epoch.
+      OSError: if data or `start` are missing or `output` cannot be written.
+    """
+    path, resume = output / "ann.safetensors", output / "training.safetensors"
+    origin, mesh = (
+        describe_start(start),
+        sharding.make_mesh(device_count, batch_size=config.batch_size),
+    )
+    processes.check_same(
+        f"options and files in {output}", config, origin, digest(path), digest(resume)
+    )
+    if _is_finished(path, config, origin):
+        logger.info("%s is trained already; delete it to train again", path)
+        return path
+    if resume.is_file():
+        resuming.check_resumable(resume, config)
+        logger.info("continuing the training in %s", resume)
+    if start:
+        check_validation_unseen(config, start)
+    sharding.check_divides(config.batch_size, mesh)
+    records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
+    begun = time.perf_counter()
+    data = datasets.load(config.dataset)
+    trained = _train(config, data, start=start, resume=resume, progress=progress, mesh=mesh)
+    record = {
+        "config": asdict(config),
+        "start": origin,
+        "dataset": describe_dataset(data),
+        **trained.record,
+    }
+    seconds = round(time.perf_counter() - begun, 1)
+    records.write_json(
+        output / "train.json", {**record, "seconds": seconds, **records.provenance()}
+    )
+    checkpoint.save(path, trained.variables, kind="ann", metadata=record)
+    if checkpoint.is_writer():
+        resume.unlink(missing_ok=True)
+    return path
+
+
+def _is_finished(path: Path, config: TrainConfig, origin: dict[str, str] | None) -> bool:
+    """Return True if the file `path` holds the network that these options train.
+
+    Raises:
+      ValueError: if it holds another one.
+    """
+    if not path.is_file():
+        return False
+    found = checkpoint.load_metadata(path, kind="ann")
+    if recorded_training(found) != config or found.get("start") != origin:
+        raise ValueError(f"{path} was trained otherwise; choose another --output folder")
+    return True
+
+
+class _Trained(NamedTuple):
+    """Variables of a trained network, and the entries of its record that training determines."""
+
+    variables: dict[str, Any]
+    record: dict[str, Any]
+
+
+def _train(
+    config: TrainConfig,
+    data: datasets.Dataset,
+    *,
+    start: Path | None,
+    resume: Path,
+    progress: bool,
+    mesh: Mesh,
+) -> _Trained:
+    """Train on the images of `data`, and measure accuracy and the largest logit."""
+    learnt_from, validation = hold_out_validation(config, data)
+    network = config.architecture()
+    module = ANN(network.layers, config.dropout, jnp.bfloat16 if config.bfloat16 else jnp.float32)
+    init = jax.jit(module.init)  # one program instead of one for every operation of every layer
+    image = jnp.zeros((1, *learnt_from.images.shape[1:]))
+    variables = dict(init(jax.random.key(config.seed), image))
+    if start:
+        variables = load_start(start, variables)
+    fitted = fitting.fit(
+        module.apply, variables, learnt_from, validation, config, resume=resume,
+        progress=progress, mesh=mesh,
+    )  # fmt: skip
+    variables, second_stage = fitted.variables, None
+    if config.activation == "rate_norm" and config.rate_inference_epochs:
+        variables, second_stage = _train_rate_inference(
+            module.apply, variables, learnt_from, validation, config, progress
+        )
+    test = datasets.first(data.test, config.max_test_images)
+    right = {
+        levels: count_correct(module.apply, variables, *test, levels=levels, mesh=mesh)
+        for levels in {config.finest_levels, 0}
+    }
+    shown = learnt_from.images[:MEASURED].astype(np.float32) / 255
+    record = {
+        "images": {
+            "train": len(learnt_from.images),
+            "validation": len(validation.images),
+            "test": len(test.images),
+        },
+        "history": fitted.history,
+        "shortened": second_stage,
+        "validation_accuracy": max(row["accuracy"] for row in fitted.history),
+        "test_accuracy": {
+            "trained": right[config.finest_levels] / len(test.images),
+            "smooth": right[0] / len(test.images),
+        },
+        "output_scale": threshold_balancing.measure_output_scale(network, variables, shown),
+    }
+    return _Trained(variables, record)
+
+
+def _train_rate_inference(
+    apply: Any,
+    variables: dict[str, Any],
+    learnt_from: datasets.Split,
+    validation: datasets.Split,
+    config: TrainConfig,
+    progress: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the second stage of rate_norm, and keep it if it costs at most TOLERANCE of accuracy."""
+    shorter = rate_norm.train_shares(
+        apply, variables, learnt_from.images, weight=config.rate_inference_weight,
+        epochs=config.rate_inference_epochs, batch_size=config.batch_size, seed=config.seed,
+        progress=progress,
+    )  # fmt: skip
+    before, after = (
+        count_correct(apply, v, *validation) / len(validation.images) for v in (variables, shorter)
+    )
+    keep = after >= before - TOLERANCE
+    if not keep:
+        logger.warning(
+            "the second stage of rate_norm lowers validation accuracy by %.2f points and is left"
+            " out", 100 * (before - after),
+        )  # fmt: skip
+    return (shorter if keep else variables), {"before": before, "after": after, "kept": keep}
