@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from examples import (
     branching_network,
+    compact_network,
     random_images,
     random_variables,
     rates,
@@ -27,8 +28,9 @@ SHAPE = (8, 8, 3)
 @pytest.mark.parametrize(
     ("kind", "neuron"),
     [
-        (residual_network, EXACT_CHARGE),
-        (branching_network, DOUBLE_THRESHOLD),
+        (compact_network, EXACT_CHARGE),
+        pytest.param(branching_network, DOUBLE_THRESHOLD, marks=pytest.mark.slow),
+        pytest.param(residual_network, EXACT_CHARGE, marks=pytest.mark.slow),
         pytest.param(residual_network, DOUBLE_THRESHOLD, marks=pytest.mark.slow),
         pytest.param(branching_network, EXACT_CHARGE, marks=pytest.mark.slow),
     ],

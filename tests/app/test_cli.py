@@ -138,9 +138,8 @@ def test_run_lets_the_readout_learn_and_keeps_what_helps(tmp_path, capsys, caplo
     assert (weights == np.eye(10)).all() != learnt["kept"]
 
 
-@pytest.mark.parametrize(
-    "encoding", ["rate", pytest.param("deterministic", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["rate", "deterministic"])
 def test_accuracy_depends_on_the_seed_and_not_on_the_batch(stages, encoding):
     curves = []
     for name, batch, seed in (("a", 128, 0), ("b", 333, 0), ("c", 128, 1)):

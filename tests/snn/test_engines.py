@@ -91,8 +91,14 @@ def test_the_cases_name_every_neuron():
 
 @pytest.mark.parametrize(
     ("neuron", "encoding", "kind", "readout", "how"),
-    [pytest.param(*case, id="-".join([*case[:3], *case[4]])) for case in CASES],
-)
+    [
+        pytest.param(
+            *case, id="-".join([*case[:3], *case[4]]),
+            marks=() if case[2] in ("compact", "dense") else pytest.mark.slow,
+        )
+        for case in CASES
+    ],
+)  # fmt: skip
 def test_the_fast_engine_sends_the_spikes_of_the_plain_one(neuron, encoding, kind, readout, how):
     network, how = NETWORKS[kind](), dict(how)
     params = converted(network, shift=0.125, leak=how.pop("leak", None))
@@ -132,12 +138,12 @@ def test_counts_serve_neurons_that_need_nothing_else_in_networks_without_a_leak(
     assert not by_counts.applies(problem(network, kept, DOUBLE_THRESHOLD))
 
 
-@pytest.mark.parametrize("chunk_steps", [1, 3])
+@pytest.mark.parametrize("chunk_steps", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
-        ("residual", {}),
-        ("branching", {"encoding": RATE}),
+        pytest.param("residual", {}, marks=pytest.mark.slow),
+        pytest.param("branching", {"encoding": RATE}, marks=pytest.mark.slow),
         ("compact", {"shown_steps": 3}),
         ("compact", {"shown_steps": 2, "encoding": RATE}),
         ("dense", {"neuron": INTEGRATE_AND_FIRE, "encoding": DETERMINISTIC}),
@@ -166,7 +172,10 @@ def test_a_leak_loses_charge():
     assert (lost < kept).all()
 
 
-@pytest.mark.parametrize("chunk_steps", [2, 3, 7, 100])
+@pytest.mark.parametrize(
+    "chunk_steps",
+    [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(7, marks=pytest.mark.slow), 100],
+)
 def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(chunk_steps):
     network = dense_network(0.25)
     params = convert(network, dyadic(random_variables(network, (4, 4, 1))))

@@ -89,7 +89,11 @@ def test_one_hidden_layer_is_the_quantised_ann_at_as_many_steps_as_levels(levels
 
 
 @pytest.mark.parametrize("model", NEURONS.values(), ids=NEURONS)
-@pytest.mark.parametrize("encoding", [CONSTANT, RATE, DETERMINISTIC], ids=["c", "r", "d"])
+@pytest.mark.parametrize(
+    "encoding",
+    [CONSTANT, *(pytest.param(e, marks=pytest.mark.slow) for e in (RATE, DETERMINISTIC))],
+    ids=["c", "r", "d"],
+)
 def test_eager_equals_jit(dense, model, encoding):
     network, variables = dense
     params, images = convert(network, dyadic(variables)), dyadic(random_images(3, SHAPE))

@@ -179,7 +179,13 @@ def as_images(x):
     return x.transpose(0, 2, 3, 1) if x.shape[1] < x.shape[3] else x
 
 
-@pytest.mark.parametrize("model", MODELS)
+QUICK = (linen_resnet, equinox_mlp, unknown_origin)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(model, marks=() if model in QUICK else pytest.mark.slow) for model in MODELS],
+)
 def test_the_rates_of_a_traced_network_approach_its_ann_as_one_over_time(model):
     apply, params, x = model()
     traced = trace(apply, params, x[:2])
