@@ -4,6 +4,8 @@ import ast
 import importlib
 import pkgutil
 import re
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +41,7 @@ autodoc_type_aliases = {"ArrayLike": "ArrayLike", "Layer": "Layer"}
 autodoc_default_options = {"members": True}
 
 MODULES = re.compile(r"<!-- modules of ([\w.]+) -->")
-OPTIONS = {
-    "snnjax.conversion.tracing.reading": "   :exclude-members: Traced, trace\n",
-    "snnjax.networks.ann": "   :special-members: __call__\n",
-    "snnjax.analysis.figures": "   :exclude-members: set\n",
-    "snnjax.analysis.plots": "   :exclude-members: set\n",
-}
+OPTIONS = {"snnjax.networks.ann": "   :special-members: __call__\n"}
 
 
 def list_modules(app: Any, page: str, source: list[str]) -> None:
@@ -55,31 +52,43 @@ def list_modules(app: Any, page: str, source: list[str]) -> None:
 
 
 def sections(room: str) -> str:
-    """Return the Markdown of all public modules below a package, in alphabetical order."""
+    """Return the Markdown of all public modules below a package, in alphabetical order.
+
+    A name that a module imports from another is documented in the other.
+    """
     package = importlib.import_module(room)
     text = ""
     for found in pkgutil.walk_packages(package.__path__, f"{room}."):
-        if hasattr(importlib.import_module(found.name), "__all__"):
+        public = getattr(importlib.import_module(found.name), "__all__", None)
+        if public is not None:
+            elsewhere = ", ".join(["set", *imported(found.name)])  # "set" is a method of plots
             text += f"### `{found.name}`\n\n```{{eval-rst}}\n.. automodule:: {found.name}\n"
-            text += f"{OPTIONS.get(found.name, '')}```\n\n"
+            text += f"   :exclude-members: {elsewhere}\n{OPTIONS.get(found.name, '')}```\n\n"
     return text
 
 
-INIT = ast.parse(Path(snnjax.__file__ or "").read_text())
-PLACES = {
-    f"snnjax.{alias.name}": f"{node.module}.{alias.name}"
-    for node in INIT.body
-    if isinstance(node, ast.ImportFrom)
-    for alias in node.names
-}
-"""Modules in which the names of the package itself are defined."""
+@cache
+def imported(module: str) -> dict[str, str]:
+    """Return the names that a module imports from others, each with its place there."""
+    path = importlib.import_module(module).__file__
+    return {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.parse(Path(path or "").read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
-def link_short_name(app: Any, env: Any, node: Any, content: Any) -> Any:
-    """Resolve `snnjax.convert` and the like, which are documented in the module that has them."""
-    place = PLACES.get(node.get("reftarget"))
-    if place is None or node.get("refdomain") != "py":
+def link_imported_name(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Resolve `snnjax.convert` and the like, which are documented where they are defined."""
+    place = node.get("reftarget") or ""
+    if node.get("refdomain") != "py" or not place.startswith("snnjax."):
         return None
+    while (found := place.rpartition("."))[0] in sys.modules:
+        after = imported(found[0]).get(found[2])
+        if after is None:
+            break
+        place = after
     python = env.get_domain("py")
     kind, page = node["reftype"], node["refdoc"]
     return python.resolve_xref(env, page, app.builder, kind, place, node, content)
@@ -198,7 +207,7 @@ def hide_value(app: Any, domain: str, kind: str, content: Any) -> None:
 def setup(app: Any) -> None:
     """Register the functions above; napoleon has priority 500."""
     app.connect("source-read", list_modules)
-    app.connect("missing-reference", link_short_name)
+    app.connect("missing-reference", link_imported_name)
     app.connect("autodoc-process-docstring", before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", after_napoleon, priority=600)
     app.connect("autodoc-process-signature", plain_types)
