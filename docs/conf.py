@@ -73,7 +73,7 @@ def imported(module: str) -> dict[str, str]:
     path = importlib.import_module(module).__file__
     return {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
-        for node in ast.parse(Path(path or "").read_text()).body
+        for node in ast.walk(ast.parse(Path(path or "").read_text()))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
