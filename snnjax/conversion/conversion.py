@@ -1,7 +1,7 @@
-"""Parameters of a network in, parameters of its spiking twin out.
+"""Conversion of the parameters of an ANN to the parameters of its spiking network.
 
-Spikes are units, so every scale is in the weights: a rate of 1 after layer l stands for the
-activation theta_l, and v_p of charge for theta_l of pre-activation.
+Spikes are -1, 0 or 1, so all scales are in the weights: after layer l, a firing rate of 1
+represents the activation theta_l, and a charge of v_p represents the pre-activation theta_l.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def convert(
     output_scale: ArrayLike | None = None,
     output_leak: ArrayLike = 1.0,
 ) -> Params:
-    """The parameters of the spiking network, one savable pytree.
+    """Return the parameters of the spiking network, a pytree that can be saved.
 
     Hidden layers get W v_p theta_in / theta_out and b v_p / theta_out (eqs. 11 and 16,
     each layer with its own theta), the first W v_p / (c theta), the last W theta_in, so
-    that its mean current is the logits. The identity shortcut of a residual block becomes
-    a synapse of weight v_p theta_in / theta_out into the same neuron.
+    that its mean current is the logits. The identity shortcut of a residual block becomes a
+    synapse of weight v_p theta_in / theta_out into the same neuron.
 
     Source: He et al. 2024, eqs. 11 and 16, written out for first, last and residual layers.
     Choice: eq. 16 holds for hidden layers of equal theta only; the paper has no rule for the
@@ -55,25 +55,25 @@ def convert(
     Args:
       network: the architecture of the ANN.
       variables: the collection "params" and, with batch normalisation, "batch_stats".
-      gain: c of eq. 17 (the encoder multiplies by it and the first layer divides).
-      threshold: v_p, in membrane units; changes nothing but the unit.
+      gain: c of eq. 17 (the encoding multiplies by it, the first layer divides by it).
+      threshold: v_p, in membrane units; it only sets this unit.
       initial: v(0) / v_p.
       leak: gamma of eq. 18 for every neuron, in (0, 1]; None for neurons that keep all their
         charge.
-      alpha: slope that sets v_n = v_p / alpha; None takes each activation's own.
-      scales: by path of an activation, what a rate of 1 stands for there; None takes its
-        theta, or the step of a StepReLU. Activations without a bound need one: see
+      alpha: slope for v_n = v_p / alpha; None for each activation's own.
+      scales: activation that a firing rate of 1 represents, by path of the layer of neurons; by
+        default theta, or the step of a StepReLU. Activations without a bound need a scale: see
         `snnjax.conversion.threshold_balancing`.
       shift: current into every hidden neuron at each timestep, as a fraction of v_p; Deng and
-        Gu 2021 have 1 / (2T).
-      output_scale: logit that one output spike stands for, for the counting readout: see
-        `scaling.measure_output_scale`.
-      output_leak: share of the last layer's potential kept per timestep, in (0, 1].
+        Gu 2021 use 1 / (2T).
+      output_scale: logit that one output spike represents, for the readout COUNT: see
+        `threshold_balancing.measure_output_scale`.
+      output_leak: fraction of the last layer's membrane potential kept per timestep, in (0, 1].
 
     Raises:
-      ValueError: if a value is out of its range, an activation has no scale, a scale has no
-        activation, parameters are missing, foreign, NaN or Inf, or a spiking layer has no
-        weights before it.
+      ValueError: if a value is out of its range, an activation has no scale, a scale names no
+        activation, parameters are missing, unknown, NaN or Inf, or a layer of neurons or the
+        output has no weights before it.
     """
     params = _checked(network, variables)
     check_positive("gain", gain)
@@ -107,7 +107,7 @@ def convert(
 
 
 class _Plan(NamedTuple):
-    """units: by path of the activation; the rest are the neurons' numbers."""
+    """Units of each layer of neurons, by path, and the arguments of `convert` for all neurons."""
 
     units: dict[str, Unit]
     threshold: jax.Array
@@ -121,8 +121,8 @@ class _Converted(NamedTuple):
     """Result of converting a stack of layers.
 
     params: arrays by name.
-    scale: what a unit at the end of the stack stands for.
-    weighted: whether weights come after the last neurons; they have brought the unit there.
+    scale: value in the ANN that an output of 1 represents.
+    weighted: True if weights follow the last neurons; they have set the scale as requested.
     """
 
     params: Params
@@ -138,17 +138,17 @@ def _convert_stack(
     path: str,
     plan: _Plan,
 ) -> _Converted:
-    """Convert a stack whose input unit stands for `scale` and whose last weights give `end`."""
+    """Convert a stack of layers with `scale` at its input; its last weights set the scale `end`."""
     result: Params = {}
     weighted = False
     for place, (name, layer) in enumerate(arch.named(layers)):
         match layer:
             case Weights():
-                goal = _scale_behind(layers, place, end, path, plan)
+                goal = _scale_after(layers, place, end, path, plan)
                 result[name] = layer.rescale(params[name], scale, goal)
                 scale, weighted = goal, True
             case Block():
-                goal = _scale_behind(layers, place, end, path, plan)
+                goal = _scale_after(layers, place, end, path, plan)
                 result[name] = _convert_block(
                     layer, params[name], scale, goal, f"{path}{name}/", plan
                 )
@@ -163,7 +163,7 @@ def _convert_stack(
                 result[name] = _neuron_numbers(layer, unit, plan)
                 scale, weighted = unit.spike, False
             case FixedSynapse() | Folded():
-                pass  # nothing to convert: the first stay as they are, the second were folded
+                pass  # a FixedSynapse has no parameters, a Folded is in the weights
             case _:
                 raise unknown_layer(path + name, layer)
     return _Converted(result, scale, weighted)
@@ -172,9 +172,9 @@ def _convert_stack(
 def _convert_block(
     block: Block, params: Params, scale: jax.Array, goal: jax.Array, path: str, plan: _Plan
 ) -> Params:
-    """Convert the branches of a block behind which a unit of current stands for `goal`.
+    """Convert the branches of a block with the scale `goal` at its output.
 
-    A branch that ends without weights gets one synapse for each of its values, "<branch>_weight".
+    A branch that ends without weights gets a synapse at each output, of weight "<branch>_weight".
     """
     inner_goal, weight = block.split_scale(goal)
     result: Params = {} if weight is None else {"weight": weight}
@@ -189,7 +189,7 @@ def _convert_block(
 
 
 def _neuron_numbers(layer: Activation, unit: Unit, plan: _Plan) -> Params:
-    """Numbers of a layer of neurons; the bound on its counts depends on the simulation."""
+    """Parameters of a layer of neurons, without `most`, which depends on the simulation."""
     alpha = layer.alpha if plan.alpha is None else plan.alpha
     numbers = make_params(
         plan.threshold, alpha=alpha, leak=plan.leak, initial=plan.initial
@@ -199,10 +199,10 @@ def _neuron_numbers(layer: Activation, unit: Unit, plan: _Plan) -> Params:
     return {**numbers, "shift": shift, "bound": unit.bound}
 
 
-def _scale_behind(
+def _scale_after(
     layers: tuple[Layer, ...], place: int, end: jax.Array, path: str, plan: _Plan
 ) -> jax.Array:
-    """Scale of the current behind the weights at `place`: what a unit of it stands for."""
+    """Pre-activation that a current of 1 represents after the weights at `place`."""
     for name, layer in arch.named(layers)[place + 1 :]:
         if isinstance(layer, Weights | Block):
             return jnp.float32(1.0)
@@ -212,7 +212,7 @@ def _scale_behind(
 
 
 def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
-    """The collection "params", with the names that the network has and finite numbers."""
+    """Return the collection "params", after a check of its names and of all values."""
     if "params" not in variables:
         raise ValueError(
             f"variables has {', '.join(sorted(variables)) or 'nothing'}; want the collection"

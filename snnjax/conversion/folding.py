@@ -1,4 +1,4 @@
-"""Normalisations of images and batches, folded into the weights beside them."""
+"""Folding of image and batch normalisations into weights."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ Layers = tuple[Layer, ...]
 
 
 def fold(layers: Layers, params: Mapping[str, Any], statistics: Mapping[str, Any]) -> Params:
-    """Fold the normalisations of images and batches into weights; return their parameters.
+    """Fold image and batch normalisations into weights; return the new parameters.
 
-    A Normalise makes the kernel W / std and the bias b - sum of W mean / std. Zeros around
-    normalised images are the mean around raw ones, so a convolution with padding also gets
-    a "border", the value of each channel beyond the image.
-    A BatchNorm makes the kernel g W / s and the bias (b - mean) g / s + beta, with
+    A Normalise changes the kernel to W / std and the bias to b - sum of W mean / std. Zero padding
+    of normalised images equals padding of raw images with the mean, so a convolution with padding
+    also gets a "border": the padding value of each channel.
+    A BatchNorm changes the kernel to g W / s and the bias to (b - mean) g / s + beta, with
     s = sqrt(variance + epsilon).
 
     Source: Rueckauer et al. 2017 for batch normalisation. Choice: the paper does not say how
     its images are normalised.
 
     Args:
-      layers: the specifications; names stay as they are.
+      layers: the specifications; their names do not change.
       params: the collection "params" of these layers.
       statistics: the collection "batch_stats" of these layers.
 
     Raises:
-      ValueError: if a BatchNorm does not directly follow a Dense or Conv or has no
-        statistics, what follows a Normalise, Flatten and AvgPool apart, is no Dense or
-        Conv of its channels, or there is no rule to fold a kind of layer.
+      ValueError: if a BatchNorm does not directly follow a Dense or Conv, or has no statistics;
+        if a Normalise is not followed by a Dense or Conv of its channels, possibly after a
+        Flatten or AvgPool; or if no rule folds a layer.
     """
     return _fold_batch_norm(layers, _fold_normalise(layers, params), statistics)
 
@@ -62,8 +62,8 @@ def _fold_normalise(layers: Layers, params: Mapping[str, Any]) -> Params:
                 folded[name] = layer.normalise_inputs(params[name], mean, std)
             except ValueError as error:
                 raise ValueError(
-                    f"{first} has {len(mean)} channels and the weights of {name} {error};"
-                    " want those of the images"
+                    f"{first} has {len(mean)} channels, but {name} has {error}; want the same"
+                    " channels in both"
                 ) from error
             return folded
         if not isinstance(layer, FixedSynapse):
@@ -89,7 +89,7 @@ def _fold_batch_norm(
         elif isinstance(layer, BatchNorm):
             if before is None:
                 raise ValueError(
-                    f"{name} does not follow a Dense or Conv; put it right behind one, so that"
+                    f"{name} does not follow a Dense or Conv; put it right after one, so that"
                     " it can be folded into its weights"
                 )
             if name not in statistics:

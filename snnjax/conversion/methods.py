@@ -25,11 +25,11 @@ class Method:
     name: value of `--method`.
     source: the paper.
     activation: `TrainConfig.activation` of the networks that it converts.
-    neuron: neuron model of the hidden layers, a name in `snn.neuron.NEURONS`.
+    neuron: neuron model of the hidden layers, a name in `snn.neurons.NEURONS`.
     convert: fields of `ConvertConfig`.
     train: further fields of `TrainConfig`.
     encoding: input encoding in the paper; the user may choose another one.
-    pre_steps: timesteps in each round of those before the first answer.
+    pre_steps: number of pre-steps in each round; see `simulation.simulate`.
     """
 
     name: str
@@ -149,7 +149,7 @@ def apply_settings(method: Method, config: Config, settings: Mapping[str, Any]) 
       settings: values of its fields.
 
     Raises:
-      ValueError: if a field has another value than the method's, and not its default.
+      ValueError: if a field is neither at its default nor at the value of the method.
     """
     defaults = {f.name: f.default for f in fields(config)}  # type: ignore[arg-type]
     for name, value in settings.items():
@@ -157,7 +157,7 @@ def apply_settings(method: Method, config: Config, settings: Mapping[str, Any]) 
         if given not in (defaults[name], value):
             option = name.replace("_", "-")
             raise ValueError(
-                f"--{option} is {given}, but method {method.name} means {value}; leave one out"
+                f"--{option} is {given}, but method {method.name} sets {value}; leave one out"
             )
     return replace(config, **settings)  # type: ignore[type-var]
 

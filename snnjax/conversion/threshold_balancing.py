@@ -1,7 +1,7 @@
 """Threshold balancing: rules that choose the scale of each layer.
 
 The scale of a layer of neurons is the activation that a firing rate of one spike per timestep
-stands for. A rule is a pure function `rule(network, variables, images) -> {path: scale}`, whose
+represents. A rule is a pure function `rule(network, variables, images) -> {path: scale}`, whose
 result is the `scales` argument of `conversion.convert`.
 """
 
@@ -56,7 +56,7 @@ def measure_scales(
       network: the architecture.
       variables: trained parameters and statistics of the ANN.
       images: floats `[B, H, W, C]`.
-      percentile: of the magnitudes, in (0, 100]; 100 is the maximum.
+      percentile: percentile of the magnitudes, in (0, 100]; 100 is the maximum.
 
     Raises:
       ValueError: if `percentile` is outside (0, 100], there are no images, or an activation

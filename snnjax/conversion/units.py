@@ -1,4 +1,4 @@
-"""Units of the layers of neurons: what their charge and their spikes stand for in the ANN."""
+"""Units of the layers of neurons: values in the ANN that their charge and spikes represent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Unit", "check_positive", "find_units"]
 
 
 class Unit(NamedTuple):
-    """Units of a layer of neurons, each a number or one for each channel.
+    """Units of a layer of neurons, each a scalar or one value per channel.
 
-    charge: pre-activation that v_p stands for.
-    spike: output that a spike stands for.
+    charge: pre-activation that a charge of v_p represents.
+    spike: output of the activation that a firing rate of 1 represents.
     bound: bound of the ANN's output, in spikes per timestep.
     """
 
@@ -37,7 +37,7 @@ def find_units(
     """Units of each layer of neurons, by path; arguments as in `convert`.
 
     Raises:
-      ValueError: if an activation has no scale, or a scale no activation.
+      ValueError: if an activation has no scale, or a scale names no activation.
     """
     params, statistics = variables["params"], variables.get("batch_stats", {})
     scales = scales or {}
@@ -51,7 +51,7 @@ def find_units(
         theta = spec.learnt_theta(_inside(params, path), _inside(statistics, path))
         if path not in scales and not (spec.step or np.isfinite(spec.theta)):
             raise ValueError(
-                f"activation {path} has no bound, so no rate stands for it; pass"
+                f"activation {path} has neither a bound nor a scale; pass"
                 " scales=measure_scales(network, variables, images)"
             )
         charge = jnp.asarray(scales.get(path, spec.step or theta), jnp.float32)
@@ -67,9 +67,9 @@ def _inside(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def check_positive(name: str, value: ArrayLike) -> None:
-    """Refuse a number that is not finite and above 0, unless it is traced.
+    """Check that a number is finite and above 0, unless it is traced.
 
     Raises:
-      ValueError: naming the number.
+      ValueError: if it is not; the message names the number.
     """
     check_value(name, value, lambda x: np.isfinite(x) & (x > 0), "it finite and above 0")

@@ -1,4 +1,4 @@
-"""The activations that a network trains with, one family of two numbers.
+"""Activations of the ANNs: a family with two parameters, and StepReLU.
 
 `theta` bounds the output and `alpha` is the slope below zero:
 
@@ -8,8 +8,6 @@
 | LeakyReLU     | (0, 1] | inf    |
 | thReLU        | 0      | finite |
 | ReLU          | 0      | inf    |
-
-and, apart from it, the StepReLU.
 """
 
 from __future__ import annotations
@@ -42,8 +40,8 @@ def sth_leaky_relu(z: ArrayLike, *, theta: ArrayLike, alpha: ArrayLike) -> jax.A
     """The symmetric-threshold LeakyReLU: leaky_relu clipped to [-theta, theta].
 
     Source: He et al. 2024, eq. 13.
-    Choice: the paper gives one theta to all layers; here each caller has its own, and an
-    array `[C]` gives one to each channel.
+    Choice: the paper uses one theta for all layers; here every layer may have its own, and an
+    array `[C]` sets one for each channel.
 
     Args:
       z: pre-activation, `[..., C]`.
@@ -53,7 +51,7 @@ def sth_leaky_relu(z: ArrayLike, *, theta: ArrayLike, alpha: ArrayLike) -> jax.A
     Raises:
       Nothing: `theta` and `alpha` may be traced; `architecture.Activation` checks them.
     """
-    # One choice between two sides: clipping both costs twice a training step on a CPU.
+    # One `where` over both sides: two clips double the time of a training step on a CPU.
     z, theta = jnp.asarray(z), jnp.asarray(theta)
     above, below = jnp.minimum(z, theta), jnp.maximum(jnp.asarray(alpha) * z, -theta)
     return jnp.where(z >= 0, above, below)
@@ -64,12 +62,12 @@ def quantised_sth_leaky_relu(
 ) -> jax.Array:
     """sth_leaky_relu rounded to multiples of theta / levels, halves away from zero.
 
-    The staircase is what the exact-charge neuron sends in `levels` timesteps of constant
-    current, and above zero what the double-threshold neuron sends from v(0) = v_p / 2.
+    At constant current, the result is the firing rate of the exact-charge neuron over `levels`
+    timesteps and, above zero, of the double-threshold neuron with v(0) = v_p / 2.
 
     Source: the quantisation of QCFS (Bu et al. 2022) applied to He et al. 2024, eq. 13.
-    Choice: the gradient passes straight through the rounding, so inside the bounds the
-    gradient with respect to `z` is leaky_relu's, and theta learns from the rounding error.
+    Choice: a straight-through gradient of the rounding. Inside the bounds the gradient with
+    respect to `z` equals the gradient of leaky_relu; theta learns from the rounding error.
 
     Args:
       z: pre-activation, `[..., C]`.
@@ -86,12 +84,12 @@ def quantised_sth_leaky_relu(
 
 
 def step_relu(z: ArrayLike, *, step: ArrayLike) -> jax.Array:
-    """The largest multiple of `step` not above z for z in [0, 20 step); z above, 0 below.
+    """Round z in [0, 20 step) down to a multiple of `step`; z itself above, 0 below.
 
-    Source: StepReLU of Wang et al. 2023, whose gradient passes straight through above zero
-    and whose outputs above the last step are not rounded.
-    Choice: a z that is itself a multiple stays, as a threshold that is reached fires; in
-    the published code it falls to the multiple below.
+    Source: StepReLU of Wang et al. 2023, with a straight-through gradient above zero and no
+    rounding above the last step.
+    Choice: a z equal to a multiple stays, because a neuron that reaches its threshold fires;
+    the published code rounds it down to the multiple below.
 
     Args:
       z: pre-activation, any shape.

@@ -1,4 +1,4 @@
-"""An architecture read as a Flax module."""
+"""The Flax module of an architecture."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ __all__ = ["ANN"]
 class ANN(nn.Module):
     """The layers of a network, applied in order.
 
-    Parameters are named after the layers: "kernel" and "bias" of a Dense or Conv, "scale"
-    and "bias" of a BatchNorm (its statistics in the collection "batch_stats") or a Scale, and
-    "log_theta" of an Activation that learns its theta, so that theta stays positive; one of
-    rates has "share", of which the sigmoid is the share p of the running "largest".
+    Parameters are stored under the name of their layer: "kernel" and "bias" of a Dense or Conv,
+    "scale" and "bias" of a BatchNorm or Scale. An Activation that learns theta has "log_theta",
+    so that theta stays positive; one with `learn="rate"` has "share", and its theta is
+    sigmoid(share) times the running maximum "largest". The collection "batch_stats" holds
+    "largest" and the statistics of every BatchNorm.
     """
 
     layers: tuple[arch.Layer, ...]
     dropout: float = 0.0
     dtype: Any = jnp.float32
-    """of what passes from layer to layer while training; parameters are float32"""
+    """dtype of the layers' outputs in training; parameters are float32"""
 
     @nn.compact
     def __call__(
@@ -38,14 +39,14 @@ class ANN(nn.Module):
 
         Args:
           x: the images.
-          levels: quantise every activation to so many steps; None leaves them smooth.
-          train: use the batch's own statistics, and drop the inputs of each Dense layer
-            behind the first weights with probability `dropout` (rng "dropout").
+          levels: number of steps to quantise every activation to; None leaves them smooth.
+          train: use the statistics of the batch, and drop the inputs of each Dense layer
+            after the first weights with probability `dropout` (rng "dropout").
 
         Raises:
           ScopeParamShapeError: from Flax, if the images do not fit the parameters.
-          ValueError: if `levels` are asked of an activation without a bound, or a kind of layer
-            has no role in a network.
+          ValueError: if `levels` is given and an activation has no bound, or a layer has none of
+            the roles in `layers.base`.
         """
         mode, first = ForwardMode(levels, train, self.dtype if train else jnp.float32), True
         for name, layer in arch.named(self.layers):

@@ -1,8 +1,8 @@
-"""Networks as tuples of layers, and the ways to walk through them.
+"""Networks as tuples of layer specifications, and functions that traverse them.
 
-A specification holds no arrays. `ann.ANN` reads it as a Flax module and `propagate` as the linear
-maps between layers of neurons, so that ANN and spiking network cannot drift apart. A layer's name
-is its place and its kind ("03_conv"), so sorted names are in network order.
+A specification holds no arrays. The ANN (`ann.ANN`) and the spiking network (`propagate`) are built
+from the same specification, so they always have the same layers. The name of a layer is its index
+and its kind ("03_conv"), so sorted names are in network order.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ Params = dict[str, Any]
 Layers = tuple[Layer, ...]
 
 Fire = Callable[[str, Params, jax.Array], jax.Array]
-"""fire(path, numbers, current) -> output of the layer of neurons at `path`, whose numbers are those
-of `conversion.convert`."""
+"""fire(path, numbers, current) -> output of the layer of neurons at `path`; `numbers` are its
+parameters, as `conversion.convert` returns them."""
 
 AddBias = Callable[[Params, jax.Array, ArrayLike], jax.Array]
 """add_bias(params, current, elapsed) -> current with the layer's bias, if there is one."""
@@ -83,8 +83,7 @@ class Network:
     """A name and the layers from the image to the logits.
 
     Raises:
-      ValueError: if something in `layers` is no layer specification, or a Normalise is not
-        the first of them.
+      ValueError: if an entry of `layers` is not a Layer, or a Normalise is not the first layer.
     """
 
     name: str
@@ -95,7 +94,7 @@ class Network:
             if not isinstance(layer, Layer):
                 raise ValueError(f"layer {name} is {layer!r}; want one of {', '.join(KINDS)}")
             if isinstance(layer, Normalise) and layer is not self.layers[0]:
-                raise ValueError(f"layer {name} normalises; want that as the first layer only")
+                raise ValueError(f"layer {name} is a Normalise; want it as the first layer only")
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -110,7 +109,7 @@ class Network:
 
 
 def named(layers: Layers) -> list[tuple[str, Layer]]:
-    """Each layer with its name; the inside of a block is named from 00 again."""
+    """Pairs of name and layer; inside a block the indices start at 00 again."""
     return [
         (f"{place:02d}_{getattr(layer, 'kind', 'unknown')}", layer)
         for place, layer in enumerate(layers)
@@ -118,7 +117,7 @@ def named(layers: Layers) -> list[tuple[str, Layer]]:
 
 
 def walk(layers: Layers, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every layer in order with its path ("02_residual/body/00_conv"), insides included."""
+    """Yield path and layer of all layers, also inside blocks ("02_residual/body/00_conv")."""
     for name, layer in named(layers):
         yield prefix + name, layer
         if isinstance(layer, Block):
@@ -132,7 +131,7 @@ def activations(network: Network) -> dict[str, Activation]:
 
 
 def changed(layers: Layers, change: Callable[[Layer], Layer]) -> Layers:
-    """Every layer that is no block changed, insides included."""
+    """Apply `change` to every layer that is not a block, also inside blocks."""
     return tuple(
         layer.with_branches(lambda inner: changed(inner, change))
         if isinstance(layer, Block)
@@ -151,7 +150,7 @@ def with_activation(network: Network, activation: Activation) -> Network:
 
 
 def without_biases(network: Network) -> Network:
-    """The same network with no bias in any layer that has the choice."""
+    """The same network with `use_bias=False` in every layer that has this field."""
 
     def strip(layer: Layer) -> Layer:
         names = {field.name for field in fields(layer)}
@@ -172,15 +171,15 @@ def inside(params: Mapping[str, Any], path: str) -> Any:
 
 
 def map_params(layers: Layers, params: Params, change: Callable[[Layer, Params], Params]) -> Params:
-    """Apply `change` to the arrays of every layer that has any, insides of blocks included.
+    """Apply `change` to the arrays of every layer that has arrays, also inside blocks.
 
     Args:
-      layers: of the architecture.
+      layers: layers of the architecture.
       params: arrays by name of the layer.
-      change: from a layer and its arrays to its new arrays.
+      change: maps a layer and its arrays to its new arrays.
 
     Raises:
-      KeyError: if the parameters are of other layers.
+      KeyError: if the parameters belong to other layers.
     """
     found = dict(params)
     for name, layer in named(layers):
@@ -213,28 +212,28 @@ def propagate(
     start: int = 0,
     add_bias: AddBias = add_bias,
 ) -> jax.Array:
-    """Send an input through converted layers once; at neurons `fire` gives what they send on.
+    """Send an input through converted layers once; `fire` computes the output of neurons.
 
-    Everything between two layers of neurons is linear, so `x` may also be the sum of the inputs of
-    several timesteps, in which biases flowed as often.
+    All maps between two layers of neurons are linear, so `x` may also be the sum of the inputs of
+    `elapsed` timesteps; biases are then added `elapsed` times.
 
     Args:
-      layers: of the architecture.
+      layers: layers of the architecture.
       params: the "layers" of `conversion.convert`.
       x: input of layer `start`, `[B, ...]`.
-      fire: from path, numbers and current of a layer of neurons to its output.
-      elapsed: number of timesteps that `x` is the sum of, a number for all or `[B]`.
-      prefix: path of the block that the layers are in.
-      start: first of the layers that `x` passes.
-      add_bias: adds a layer's bias to its current.
+      fire: maps path, parameters and current of a layer of neurons to its output; see `Fire`.
+      elapsed: number of timesteps summed in `x`, a scalar or `[B]`.
+      prefix: path of the block that contains the layers, with a "/" at its end.
+      start: index of the layer that `x` enters.
+      add_bias: adds the bias of a layer to its current.
 
     Returns:
       The current into the readout `[B, K]`.
 
     Raises:
-      KeyError: if the parameters are of other layers.
+      KeyError: if the parameters belong to other layers.
       TypeError: from JAX, if shapes do not fit.
-      ValueError: if a kind of layer has no role in a spiking network.
+      ValueError: if a layer has none of the roles in `layers.base`.
     """
     for name, layer in named(layers)[start:]:
         inner = params.get(name, {})
@@ -261,7 +260,7 @@ def propagate(
 
 
 def unknown_layer(path: str, layer: Layer) -> ValueError:
-    """The error for a kind of layer that has none of the roles of `networks.layers.base`."""
+    """Error for a layer that has none of the roles in `layers.base`."""
     return ValueError(
         f"layer {path} is a {type(layer).__name__}, which is neither Weights nor a FixedSynapse,"
         " Folded, an Activation or a Block; derive its class from one of these"

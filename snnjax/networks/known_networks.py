@@ -1,4 +1,4 @@
-"""The known networks: those of the paper, VGG16 and ResNets for 32x32 pixels."""
+"""Networks by name: the two of the paper, and VGG16 and ResNets for 32x32 pixels."""
 
 from __future__ import annotations
 
@@ -49,28 +49,28 @@ NET2 = Network(
 )
 """12c5-p2-64c5-p2-10 (He et al. 2024, table 1).
 
-Choice: the paper does not say how its convolutions meet the border; "VALID" is the usual
-reading (28-24-12-8-4 pixels), with 29,826 parameters.
+Choice: the paper does not name the padding of its convolutions; "VALID" is the usual reading
+(28-24-12-8-4 pixels), with 29,826 parameters.
 """
 
 CIFAR10 = Normalise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-"""Mean and deviation of CIFAR-10's training pixels in [0, 1]."""
+"""Mean and standard deviation of the training pixels of CIFAR-10, in [0, 1]."""
 
 
 def _weighted(features: int, strides: int = 1, size: int = 3) -> tuple[Layer, ...]:
-    """A convolution with batch normalisation, which makes its bias needless."""
+    """A convolution without bias, and batch normalisation."""
     return (Conv(features, (size, size), (strides, strides), use_bias=False), BatchNorm())
 
 
 def vgg16(name: str = "vgg16", width: int = 64) -> Network:
-    """13 convolutions in five groups, each pooled, and three dense layers, for 32x32 pixels.
+    """VGG16 for 32x32 pixels: 13 convolutions, pooled after each of five groups, 3 dense layers.
 
     Source: Simonyan and Zisserman 2015, configuration D.
-    Choice: batch normalisation, average instead of maximum pooling, and, for the 1x1 pixels
-    that are left, dense layers of 8 * width features instead of 4096.
+    Choice: batch normalisation; average instead of maximum pooling; dense layers of 8 * width
+    features instead of 4096, because the last map has only 1x1 pixels.
 
     Args:
-      name: of the network.
+      name: name of the network.
       width: features of the first group; the others have 2, 4, 8 and 8 times as many.
 
     Raises:
@@ -88,18 +88,18 @@ def vgg16(name: str = "vgg16", width: int = 64) -> Network:
 
 
 def resnet(name: str, widths: tuple[int, ...], blocks: int) -> Network:
-    """A residual network for 32x32 pixels: a convolution, stages of `blocks` blocks, a mean.
+    """ResNet for 32x32 pixels: a convolution, stages of residual blocks, pooling, a dense layer.
 
-    A block is two convolutions of three pixels, its sum with the shortcut is activated; the
-    first of every stage but the first halves the map, and where the shape changes the
-    shortcut is a convolution of one pixel.
+    A block has two 3x3 convolutions, and an activation after the sum with the shortcut. The first
+    block of every stage after the first halves height and width of the map. Where the shape
+    changes, the shortcut is a 1x1 convolution.
 
-    Source: He, Zhang, Ren and Sun 2016, the networks for CIFAR-10, shortcuts of kind B.
+    Source: He, Zhang, Ren and Sun 2016, the networks for CIFAR-10, shortcuts of option B.
 
     Args:
-      name: of the network.
+      name: name of the network.
       widths: features of each stage.
-      blocks: in each stage.
+      blocks: number of blocks in each stage.
 
     Raises:
       Nothing.
@@ -130,7 +130,7 @@ RESNET20_WIDE = resnet("resnet20_wide", (64, 128, 256), 3)
 """The ResNet-20 of SNN calibration (Li et al. 2021): four times the features, 4.3 million."""
 
 RESNET18 = resnet("resnet18", (64, 128, 256, 512), 2)
-"""The ResNet-18 that is usual for 32x32 pixels: 11.2 million parameters."""
+"""The usual ResNet-18 for 32x32 pixels: 11.2 million parameters."""
 
 NETWORKS = {
     network.name: network
@@ -139,9 +139,9 @@ NETWORKS = {
 
 
 def find(name: str) -> Network:
-    """The network of that name.
+    """Return the network of that name.
 
     Raises:
-      ValueError: if there is none; the message names the nearest.
+      ValueError: if there is none; the message names the nearest one.
     """
     return NETWORKS[check_name("network", name, NETWORKS)]

@@ -16,7 +16,7 @@ __all__ = ["read", "write"]
 def write(network: Network) -> str:
     """JSON of a network: its name, and each layer as its kind and fields.
 
-    JSON has no infinity: an inf is the string "inf".
+    JSON has no infinity, so inf is written as the string "inf".
     """
     return json.dumps({"name": network.name, "layers": _plain(network.layers)}, allow_nan=False)
 
@@ -25,15 +25,15 @@ def read(text: str) -> Network:
     """Read a network from the JSON that `write` returned.
 
     Raises:
-      ValueError: if it is no architecture, of a layer or field that is not known, or of numbers
-        that a layer refuses.
+      ValueError: if `text` is not the JSON of an architecture, or has an unknown layer or field,
+        or a value that a layer rejects.
     """
     try:
         found = json.loads(text)
         return Network(found["name"], _layers(found["layers"]))
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"the architecture {text[:60]!r}... is none of this version of snnjax"
+            f"this version of snnjax cannot read the architecture {text[:60]!r}..."
             f" ({type(error).__name__}: {error}); make the file again"
         ) from error
 
@@ -44,7 +44,7 @@ def _plain(value: Any) -> Any:
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
-    value = value.item() if hasattr(value, "item") else value  # a number of NumPy
+    value = value.item() if hasattr(value, "item") else value  # a NumPy scalar
     return "inf" if value == math.inf else value
 
 

@@ -1,6 +1,6 @@
-"""Early exit: each image stops at the timestep at which its answer is clear enough.
+"""Early exit: each image stops at the timestep at which its margin reaches an exit threshold.
 
-The answer is clear by its margin, the largest value of the readout minus the second.
+The margin is the largest value of the readout minus the second largest.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Params = dict[str, Any]
 class Answer(NamedTuple):
     """Result of a simulation with early exit.
 
-    values: `[B, K]` the readout at the exit; the largest is the answer.
-    steps: `[B]` timesteps up to and with the exit, pre-steps included.
-    spikes: `[B]` hidden spikes of either sign up to and with the exit.
+    values: `[B, K]` values of the readout at the exit; the largest one gives the answer.
+    steps: `[B]` timesteps up to and including the exit, pre-steps too.
+    spikes: `[B]` spike count of all hidden layers, both signs, up to and including the exit.
     """
 
     values: jax.Array
@@ -43,9 +43,11 @@ class Answer(NamedTuple):
 
 
 class TradeOff(NamedTuple):
-    """Accuracy against time, at every threshold where either changes; the first one exits at once.
+    """Accuracy and mean timesteps at every exit threshold where one of them changes.
 
-    thresholds: `[N]`, rising; accuracy: `[N]` share of right answers; steps: `[N]` mean timesteps.
+    thresholds: `[N]`, increasing; with the first, every image exits at its first answer.
+    accuracy: `[N]` share of correct answers.
+    steps: `[N]` mean timesteps.
     """
 
     thresholds: np.ndarray
@@ -54,8 +56,12 @@ class TradeOff(NamedTuple):
 
 
 class Exit(NamedTuple):
-    """A threshold, and on the images it was chosen on: accuracy and mean timesteps with it, and
-    the accuracy of all timesteps.
+    """An exit threshold, and its effect on the images that it was chosen on.
+
+    margin: the exit threshold.
+    accuracy: share of correct answers with it.
+    steps: mean timesteps with it.
+    full: share of correct answers after all timesteps.
     """
 
     margin: float
@@ -65,7 +71,7 @@ class Exit(NamedTuple):
 
 
 def margins(values: jax.Array) -> jax.Array:
-    """The largest value minus the second, `[..., K]` to `[...]`."""
+    """Largest value minus the second largest, `[..., K]` to `[...]`."""
     best, second = jnp.moveaxis(jax.lax.top_k(values, 2)[0], -1, 0)
     return best - second
 
@@ -86,35 +92,35 @@ def simulate_until(
     pre_steps: int = 0,
     shown_steps: int = 0,
 ) -> Answer:
-    """Simulate like `simulation.simulate`, and stop each image when its margin reaches a threshold.
+    """Simulate like `simulation.simulate`, but stop each image when its margin is large enough.
 
-    The compiled loop ends when all images of the batch have stopped, or after `num_steps`. An
-    image that has stopped is computed until then and its answer kept, so time is saved by
-    the batch, and the most of it with one image at a time.
+    The compiled loop ends when all images of the batch have stopped, or after `num_steps`.
+    Stopped images are computed until then, with their answers kept, so smaller batches save more
+    time.
 
-    Source: dynamic timesteps of Li et al. 2023 (SEENN), by a margin in the place of a softmax.
-    Choice: a margin of the readout's values as they are, so the threshold is in their unit: that
-    of the logits for the membrane, spikes for counts.
+    Source: dynamic timesteps of Li et al. 2023 (SEENN), with a margin instead of a softmax.
+    Choice: the margin has the unit of the readout's values: logits for ACCUMULATE, spikes for
+    COUNT.
 
     Args:
       network: the architecture; static.
       params: what `conversion.convert` returned.
       images: floats `[B, H, W, C]`.
-      margin: the threshold, at least 0; 0 stops at the first answer, infinity never. Traced.
-      num_steps: T, when every image stops; static.
-      neuron: as `simulate`, like all that follow.
+      margin: exit threshold, at least 0; 0 stops at the first answer, inf never. Traced.
+      num_steps: T, after which every image stops; static.
+      neuron: as in `simulate`, like all arguments that follow.
       encoding: how images become input.
       readout: how the last layer's current becomes values.
-      key: for an encoding that draws, and for noise.
+      key: key for random encodings and for noise.
       first: index of the first image among all that share `key`.
-      noise: what corrupts the images.
-      pre_steps: timesteps before the first answer; no image stops in them.
-      shown_steps: timesteps for which the input is shown; 0 for all.
+      noise: noise on the images; None for clean ones.
+      pre_steps: number of timesteps before the first answer; no image stops in them.
+      shown_steps: number of timesteps with input; 0 for all.
 
     Raises:
-      ValueError: if `margin` is negative or NaN, or as `simulate`.
+      ValueError: if `margin` is negative or NaN, or as in `simulate`.
     """
-    check_value("margin", margin, lambda x: x >= 0, "a threshold of at least 0")
+    check_value("margin", margin, lambda x: x >= 0, "an exit threshold of at least 0")
     task = Task(network, neuron, encoding, readout, shown_steps)
     check(task, params, images, num_steps=num_steps, pre_steps=pre_steps, key=key)
     task = task._replace(shown_steps=min(int(shown_steps), int(num_steps)))
@@ -135,7 +141,7 @@ def _simulate_until(
     pre_steps: int,
 ) -> Answer:
     batch = stimulus.images.shape[0]
-    neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # refuses others
+    neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # or raises
     params = prepare_kernels_for(task.network, params, batch, num_steps)
     loop = make_loop(params, stimulus, task)
     carry, _ = run_pre_steps(loop, task, pre_steps)
@@ -154,7 +160,7 @@ def _simulate_until(
         carry, (values, spikes, _) = advance(carry, t)
         stops = (answer.steps == 0) & ((margins(values) >= margin) | (t + 1 == num_steps))
         now = Answer(values, jnp.full_like(answer.steps, t + 1), spikes)
-        return t + 1, carry, jax.tree.map(partial(_chosen, stops), now, answer)
+        return t + 1, carry, jax.tree.map(partial(_select_images, stops), now, answer)
 
     _, (values, spikes, _) = jax.eval_shape(advance, carry, jnp.asarray(0))
     empty = Answer(
@@ -166,22 +172,22 @@ def _simulate_until(
     return jax.lax.while_loop(lambda state: jnp.any(state[2].steps == 0), body, start)[2]
 
 
-def _chosen(which: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """By image, the new or the old."""
+def _select_images(which: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    """Take the images of `which` from `new`, and the others from `old`."""
     return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> TradeOff:
-    """Accuracy and mean timesteps at every threshold, from a simulation of all timesteps.
+    """Accuracy and mean timesteps at every exit threshold, from a simulation of all timesteps.
 
-    An image that goes on beyond timestep t does so above the largest margin it had up to then;
-    there its answer changes from that of t to that of t + 1. The curve is the sum of these
+    An image runs beyond timestep t if the threshold is above its largest margin up to t. At that
+    threshold its answer changes from the one at t to the one at t + 1. The curve sums these
     changes in the order of their thresholds.
 
     Args:
       values: `[T, B, K]` of `simulation.simulate`.
       labels: `[B]`.
-      before: how many of the T timesteps are pre-steps, in which nothing stops.
+      before: number of pre-steps among the T timesteps; no image stops in them.
 
     Raises:
       ValueError: if there is not one label for each image, or no timestep or image.
@@ -189,15 +195,15 @@ def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> Trade
     values = np.asarray(values)[before:]
     if 0 in values.shape or np.shape(labels) != values.shape[1:2]:
         raise ValueError(
-            f"values have shape {values.shape} behind {before} pre-steps, and labels"
-            f" {np.shape(labels)}; want [T, B, K] and [B] with nothing empty"
+            f"values have shape {values.shape} after {before} pre-steps, and labels"
+            f" {np.shape(labels)}; want [T, B, K] and [B] with no empty axis"
         )
     right = (values.argmax(-1) == np.asarray(labels)).astype(np.int64)
     reached = np.maximum.accumulate(np.asarray(margins(jnp.asarray(values))), axis=0)[:-1].ravel()
     order = np.argsort(reached, kind="stable")
-    last = np.flatnonzero(np.diff(reached[order], append=np.inf))  # of those at one threshold
+    last = np.flatnonzero(np.diff(reached[order], append=np.inf))  # of each threshold
     above = np.nextafter(reached[order][last], np.float32(np.inf))
-    above = np.maximum(above, np.finfo(np.float32).tiny)  # XLA takes smaller ones for 0
+    above = np.maximum(above, np.finfo(np.float32).tiny)  # XLA rounds smaller ones to 0
     gained = np.cumsum(np.diff(right, axis=0).ravel()[order])[last]
     count = len(labels)  # type: ignore[arg-type]
     return TradeOff(
@@ -210,24 +216,24 @@ def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> Trade
 def choose_margin(
     values: ArrayLike, labels: ArrayLike, *, tolerance: float, before: int = 0
 ) -> Exit:
-    """The smallest threshold above which accuracy stays within a tolerance of that of all steps.
+    """Smallest exit threshold that keeps the accuracy of all timesteps up to a tolerance.
 
-    Choice: no threshold above it may lose more, so that a lucky one among bad ones is not taken.
+    Choice: all larger thresholds must keep it too, which rules out a single lucky threshold.
 
     Args:
-      values: `[T, B, K]` of `simulation.simulate`, on images that are not those to be scored.
+      values: `[T, B, K]` of `simulation.simulate`, on images other than the test images.
       labels: `[B]`.
-      tolerance: share of the images that may be lost, such as 0.001.
-      before: how many of the T timesteps are pre-steps.
+      tolerance: accuracy that may be lost, such as 0.001.
+      before: number of pre-steps among the T timesteps.
 
     Raises:
-      ValueError: if `tolerance` is outside [0, 1), or as `trade_off`.
+      ValueError: if `tolerance` is outside [0, 1), or as in `trade_off`.
     """
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance is {tolerance}; want a share in [0, 1), such as 0.001")
     curve = trade_off(values, labels, before=before)
     full = curve.accuracy[-1]
-    bad = np.flatnonzero(curve.accuracy < full - tolerance - 1e-9)  # shares of one count, rounded
+    bad = np.flatnonzero(curve.accuracy < full - tolerance - 1e-9)  # allows for rounding
     place = bad[-1] + 1 if len(bad) else 0
     return Exit(
         margin=float(curve.thresholds[place]),

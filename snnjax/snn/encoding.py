@@ -1,8 +1,8 @@
-"""One timestep of input spikes for a batch of images.
+"""Encodings of a batch of images as input at one timestep.
 
-An `Encoding` is a pure function `encode(key, images, gain, t) -> [B, H, W, C]` whose mean
-over time stands for gain * image. Values with |gain * image| > 1 saturate at one spike per
-step, except under constant current. `temporal` makes one whose timing stands for it instead.
+An `Encoding` has a pure function `encode(keys, images, gain, t) -> [B, H, W, C]`, whose mean over
+time is gain * image. Where |gain * image| > 1, it saturates at one spike per timestep, except for
+constant current. `temporal` encodes gain * image in the time of a spike instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EncodeFn = Callable[[Any, jax.Array, ArrayLike, ArrayLike], jax.Array]
 
 
 class Encoding(NamedTuple):
-    """encode: one timestep; needs_key: whether it draws; varies: whether t or key matter."""
+    """encode: input at one timestep; needs_key: True if random; varies: True if t or key matter."""
 
     encode: EncodeFn
     needs_key: bool
@@ -40,12 +40,12 @@ def _constant(
 
 
 def _rate(keys: jax.Array, images: jax.Array, gain: ArrayLike, t: ArrayLike) -> jax.Array:
-    """Bernoulli spikes: sign(x) with probability gain * |x|, drawn anew for every pixel.
+    """Bernoulli spikes: sign(x) with probability gain * |x|, independent for every pixel.
 
     Source: He et al. 2024, eq. 17.
-    Choice: eq. 17 compares with one R and knows no negative input; here every pixel,
-    channel, step and image has its own draw, and an input below zero sends -1. R is in
-    [0, 1) and fires when below gain * |x|, so that 0 never fires and 1 always does.
+    Choice: eq. 17 has one random R and no negative input; here every pixel, channel, timestep
+    and image has its own R, and a negative input sends -1. R is in [0, 1), and a pixel fires
+    if R < gain * |x|, so that 0 never fires and 1 always does.
 
     Args:
       keys: one key for each image, `[B]`, so a draw does not depend on the batch.
@@ -64,10 +64,10 @@ def _rate(keys: jax.Array, images: jax.Array, gain: ArrayLike, t: ArrayLike) -> 
 def _deterministic(
     keys: jax.Array | None, images: jax.Array, gain: ArrayLike, t: ArrayLike
 ) -> jax.Array:
-    """Evenly spread spikes: after t steps, t * gain * |x| of them, rounded.
+    """Evenly spaced spikes: the spike count after t timesteps is t * gain * |x|, rounded.
 
-    Source: the error-feedback coding of a rate; RMSE 1 / (sqrt(12) T) for uniform pixels
-    against 1 / sqrt(6 T) for Bernoulli spikes.
+    Source: error-feedback coding of a firing rate. For uniform pixels its RMSE is
+    1 / (sqrt(12) T), against 1 / sqrt(6 T) of Bernoulli spikes.
     """
     del keys
     x = gain * images
@@ -78,18 +78,17 @@ def _deterministic(
 
 @lru_cache
 def temporal(window: int) -> Encoding:
-    """Coding by the time of the first spike: the brighter, the sooner; one spike a window.
+    """Time-to-first-spike coding: one spike per window, earlier for brighter pixels.
 
-    A pixel of |gain * x| = 1 fires in the first timestep of every window and the faintest in
-    the last, at round((1 - gain * |x|) * (window - 1)); 0 never fires.
+    A pixel fires at timestep round((1 - gain * |x|) * (window - 1)) of every window; 0 never
+    fires.
 
     Source: He et al. 2024, section 3 and figure 4, in words only.
-    Choice: times fall linearly with the value. The paper and this package's converted networks
-    read rates, so this is to look at and to compare with; a network converted for rates
-    does not understand it.
+    Choice: spike times fall linearly with the value. Converted networks need firing rates, so
+    this encoding is for illustration and comparison only.
 
     Args:
-      window: timesteps of a window, at least 1.
+      window: number of timesteps in a window, at least 1.
 
     Raises:
       ValueError: if the window is below 1.
@@ -116,6 +115,6 @@ RATE = Encoding(_rate, needs_key=True, varies=True)
 """Bernoulli rate coding (eq. 17)."""
 
 DETERMINISTIC = Encoding(_deterministic, needs_key=False, varies=True)
-"""The same rate without chance."""
+"""Evenly spaced spikes of the same firing rate, not random."""
 
 ENCODINGS = {"constant": CONSTANT, "rate": RATE, "deterministic": DETERMINISTIC}

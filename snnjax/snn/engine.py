@@ -1,8 +1,8 @@
 """The interface between a simulation and the engines that compute it.
 
-An engine makes a `Loop`: the carry before the first timestep and a scan body for timesteps. What it
-simulates is a `SpikingFunction`, which calls a function at every site of neurons, and which need
-not be made of layers: `architecture.Network` is one.
+An engine makes a `Loop`: the carry before the first timestep, and a scan body for timesteps. It
+simulates a `SpikingFunction`, such as `architecture.Network`: any function that calls `fire` at
+each of its layers of neurons, even if the rest of it is not made of layers.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Params = dict[str, Any]
 Spikes = dict[str, jax.Array]
 
 Observer = jax.tree_util.Partial
-"""observe(frame, spikes by path) -> pytree; its bound arrays are traced, so that two observers of
-one function share a compilation."""
+"""observe(frame, spikes by path) -> pytree; bound arrays are traced, so that two observers with the
+same function share a compilation."""
 
 
 class SpikingFunction(Protocol):
-    """A function with sites of neurons; hashable, and equal ones share a compilation."""
+    """A function with layers of neurons; hashable, and equal functions share a compilation."""
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class SpikingFunction(Protocol):
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Paths of the layers of neurons, in the order in which a spike passes them."""
+        """Paths of the layers of neurons, in the order of propagation."""
 
     def propagate(
         self,
@@ -60,15 +60,15 @@ class SpikingFunction(Protocol):
     ) -> jax.Array:
         """Send the input `x` `[B, ...]` through the function once; return the output `[B, K]`.
 
-        At every site it calls fire(path, numbers, current), which returns what the neurons send;
-        `elapsed` is the number of timesteps in which constant currents, such as biases, flow.
+        At every layer of neurons it calls fire(path, numbers, current), which returns their
+        output. Constant currents, such as biases, are added `elapsed` times.
         """
 
 
 class Task(NamedTuple):
-    """Rules of a simulation; static.
+    """Static part of a simulation: network, neuron, encoding and readout.
 
-    shown_steps: timesteps for which the input and all constant currents flow; 0 for all.
+    shown_steps: number of timesteps with input and constant currents; 0 for all.
     """
 
     network: SpikingFunction
@@ -81,9 +81,9 @@ class Task(NamedTuple):
 class Carry(NamedTuple):
     """Carry of a simulation's scan.
 
-    neurons: state of all neurons, in the form that the engine keeps it.
+    neurons: state of all neurons, in the engine's own form.
     readout: state of the readout.
-    counts: `[B]` spikes of either sign so far, by path.
+    counts: `[B]` spike count so far, both signs, by path.
     """
 
     neurons: Any
@@ -94,9 +94,10 @@ class Carry(NamedTuple):
 class Outputs(NamedTuple):
     """Outputs of a simulation's scan body for `n` timesteps.
 
-    values: `[n, B, K]` of the readout.
-    spikes: `[n, B]` hidden spikes of either sign up to and with each timestep.
-    observed: `[n, ...]` what the observer returned, or None.
+    values: `[n, B, K]` values of the readout.
+    spikes: `[n, B]` spike count of all hidden layers, both signs, up to and including each
+      timestep.
+    observed: `[n, ...]` results of the observer, or None.
     """
 
     values: jax.Array
@@ -107,12 +108,12 @@ class Outputs(NamedTuple):
 class Loop(NamedTuple):
     """Initial carry and scan body of a simulation.
 
-    carry: before the first timestep.
-    body: `(carry, times [n], shown) -> (carry, Outputs)` for timesteps in a row; `shown` is False
-      after the input has ended.
-    revise: `(neurons, after, paths) -> neurons`: the state of all neurons with those at `paths`
-      revised by their state after pre-steps.
-    shapes: of each layer of neurons for one image, by path.
+    carry: carry before the first timestep.
+    body: `(carry, times [n], shown) -> (carry, Outputs)` for n consecutive timesteps; `shown` is
+      False after the input has ended.
+    revise: `(neurons, after, paths) -> neurons`: replace the states at `paths` by initial states
+      revised from `after`, the states after pre-steps.
+    shapes: shape of each layer of neurons for one image, by path.
     """
 
     carry: Carry
@@ -122,18 +123,18 @@ class Loop(NamedTuple):
 
 
 def neuron_params(numbers: Mapping[str, Any], shown_steps: int = 0) -> NeuronParams:
-    """Numbers of a layer of neurons in the form that neuron models take.
+    """Parameters of a layer of neurons in the form that neuron models take.
 
-    Where the input is shown for some timesteps only, the net count of every neuron is bounded as
-    its ANN's activation is. A neuron that fires at most once a timestep keeps to that bound while
-    the input lasts, and could pass it afterwards, out of charge that its activation clips.
+    If the input is shown for some timesteps only, the net spike count of every neuron is bounded
+    like the ANN's activation. While the input lasts, a neuron that fires at most once per timestep
+    stays within that bound; afterwards it could exceed it, with charge that the activation clips.
 
     Args:
-      numbers: of the layer, as `conversion.convert` returns them.
-      shown_steps: timesteps for which the input is shown; 0 for all.
+      numbers: parameters of the layer, as `conversion.convert` returns them.
+      shown_steps: number of timesteps with input; 0 for all.
 
     Raises:
-      KeyError: if a number is missing.
+      KeyError: if a parameter is missing.
     """
     most = jnp.floor(numbers["bound"] * shown_steps + 0.5) if shown_steps else jnp.inf
     positive, negative, leak, initial = (
@@ -143,10 +144,10 @@ def neuron_params(numbers: Mapping[str, Any], shown_steps: int = 0) -> NeuronPar
 
 
 def with_leaks(layers: Params) -> Params:
-    """Layers as a file holds them with `leak` None at all neurons that have none there.
+    """Add `leak` None to all layers of neurons that have no leak.
 
     Args:
-      layers: the "layers" of `conversion.convert`, read from a file, which has no place for None.
+      layers: the "layers" of `conversion.convert`, read from a file, which cannot hold None.
 
     Raises:
       Nothing.
@@ -204,7 +205,7 @@ def output_shape(
 
 
 def count_spikes(spikes: jax.Array) -> jax.Array:
-    """Spikes of either sign of each image, `[..., B, ...]` to int32 `[B]` along the last axes.
+    """Spike count of each image, both signs, int32 `[B]`.
 
     Args:
       spikes: `[B, ...]` of one timestep.

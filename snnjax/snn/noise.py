@@ -1,4 +1,4 @@
-"""Noise on images, pure and keyed: on a whole image, or on some of its timesteps."""
+"""Salt-and-pepper noise on images, in all timesteps or in some."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Noise", "corrupt", "make_noise", "salt_and_pepper"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Noise:
-    """Salt and pepper in `steps` of every `out_of` timesteps; `make_noise` checks the numbers.
+    """Salt-and-pepper noise in `steps` of every `out_of` timesteps; `make_noise` checks the fields.
 
     density and steps are traced; out_of and fresh are static.
     """
 
     density: ArrayLike
-    """share of the pixels that are hit, in [0, 1]"""
+    """share of the pixels that are noisy, in [0, 1]"""
     steps: ArrayLike = 1
-    """k: how many timesteps of a block are noisy, drawn for each image and block"""
+    """k: number of noisy timesteps in a block, drawn for each image and block"""
     out_of: int = field(default=1, metadata={"static": True})
-    """n: timesteps of a block"""
+    """n: number of timesteps in a block"""
     fresh: bool = field(default=True, metadata={"static": True})
-    """hit other pixels in each noisy timestep; False hits the same ones all along"""
+    """True to draw new pixels in each noisy timestep; False to keep the pixels of an image"""
 
 
 def make_noise(
@@ -37,13 +37,13 @@ def make_noise(
     """Noise for `simulation.simulate`; by default in every timestep, drawn anew in each.
 
     Source: He et al. 2024, section 5.2, which corrupts 2 of every 5 timesteps.
-    Choice: the paper does not say whether the noisy steps share their pixels; `fresh` does.
+    Choice: the paper does not say whether noisy timesteps share their pixels; `fresh` sets it.
 
     Args:
       density: share of the pixels, in [0, 1].
       steps: k, from 0 to `out_of`.
       out_of: n, at least 1.
-      fresh: whether each noisy timestep draws its own pixels.
+      fresh: True to draw new pixels in each noisy timestep.
 
     Raises:
       ValueError: if a number that is not traced is out of its range.
@@ -52,21 +52,21 @@ def make_noise(
         raise ValueError(f"out_of is {out_of}; want a block of at least 1 timestep")
     _check_density(density)
     check_value(
-        "steps", steps, lambda k: (k >= 0) & (k <= out_of), f"from 0 to all {out_of} of a block"
+        "steps", steps, lambda k: (k >= 0) & (k <= out_of), f"it from 0 to out_of = {out_of}"
     )
     return Noise(density, steps, out_of, fresh)
 
 
 def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> jax.Array:
-    """Set a share of the pixels to 0 or 1, either with equal chance.
+    """Set a share of the pixels to 0 or 1, with equal probability.
 
-    Source: He et al. 2024, section 5.2; the rule for a pixel is that of Wang et al. 2023.
+    Source: He et al. 2024, section 5.2; the rule for a pixel is from Wang et al. 2023.
     Choice: the paper's signal-to-noise ratio is read as the density, 0 for a clean image;
-    all channels of a pixel change together. With one key, the pixels of a lower density
-    are among those of a higher one.
+    all channels of a pixel change together. With the same key, the noisy pixels of a lower
+    density are a subset of the noisy pixels of a higher one.
 
     Args:
-      key: one draw for all of `images`.
+      key: key of one draw for all of `images`.
       images: `[..., H, W, C]` in [0, 1].
       density: share of the pixels, in [0, 1]; may be traced.
 
@@ -81,15 +81,15 @@ def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> ja
 
 
 def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> jax.Array:
-    """The images as they are seen at timestep t.
+    """Images with the noise of timestep t.
 
-    Each image draws for itself: which timesteps of a block are noisy from its key and the
-    block, and which pixels from its key and, where noise is fresh, the timestep.
+    Each image has its own draws: its noisy timesteps depend on its key and the block, and its
+    noisy pixels on its key and, if the noise is `fresh`, on the timestep.
 
     Args:
       keys: one key for each image, `[B]`.
       images: `[B, H, W, C]` in [0, 1].
-      noise: the numbers.
+      noise: density and timesteps of the noise.
       t: the timestep, from 0; may be traced.
 
     Raises:
@@ -100,7 +100,7 @@ def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> j
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         times, pixels = jax.random.split(key)
         draws = jax.random.uniform(jax.random.fold_in(times, block), (noise.out_of,))
-        noisy = jnp.sum(draws < draws[place]) < noise.steps  # its rank among the block's draws
+        noisy = jnp.sum(draws < draws[place]) < noise.steps  # rank of t in its block
         pixels = jax.random.fold_in(pixels, t if noise.fresh else 0)
         return jnp.where(noisy, salt_and_pepper(pixels, image, noise.density), image)
 

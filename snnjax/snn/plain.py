@@ -29,10 +29,10 @@ __all__ = ["make_loop"]
 def make_loop(
     params: Params, stimulus: Stimulus, task: Task, observe: Observer | None = None
 ) -> Loop:
-    """Initial carry and scan body of a simulation, right for every neuron on every platform.
+    """Initial carry and scan body of a simulation, for every neuron on every platform.
 
-    Source: He et al. 2024, eqs. 2-4 and figure 3: at a timestep the input passes all layers; at
-    each layer of neurons the current is integrated and the spikes go on at once.
+    Source: He et al. 2024, eqs. 2-4 and figure 3: at each timestep the input passes all layers;
+    each layer of neurons integrates its current and sends its spikes on at once.
 
     Args:
       params: what `conversion.convert` returned.
@@ -41,10 +41,10 @@ def make_loop(
       observe: applied to the input and the spikes of every timestep; None for nothing.
 
     Raises:
-      KeyError: if the parameters are of another network.
+      KeyError: if the parameters belong to another network.
       TypeError: from JAX, if shapes do not fit.
     """
-    neurons, output = _rest(params, stimulus, task)
+    neurons, output = _initial_neurons(params, stimulus, task)
     carry = Carry(
         neurons={path: state for path, (state, _, _) in neurons.items()},
         readout=task.readout.init(params, output),
@@ -62,9 +62,11 @@ def make_loop(
     return Loop(carry, body, revise, {path: shape for path, (_, _, shape) in neurons.items()})
 
 
-def _rest(params: Params, stimulus: Stimulus, task: Task) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """State, numbers and shape of each layer of neurons before the first timestep, by path; and the
-    shape `(B, K)` of the output.
+def _initial_neurons(
+    params: Params, stimulus: Stimulus, task: Task
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Initial state, parameters and shape of each layer of neurons, by path; and the shape `(B, K)`
+    of the output.
     """
     neurons: dict[str, Any] = {}
 
@@ -86,7 +88,7 @@ def _timestep(
     t: jax.Array,
     shown: bool,
 ) -> tuple[Carry, Outputs]:
-    """Input, all layers and readout at timestep t."""
+    """Compute timestep t: input, all layers, readout."""
     elapsed = 1.0 if shown else 0.0  # after the input has ended, no constant current flows
     states, spikes = {}, {}
 

@@ -1,4 +1,4 @@
-"""The ANN in the units of its spiking network: the firing rates that spikes tend to."""
+"""The ANN in the units of its spiking network: the firing rates that neurons approach."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ Params = dict[str, Any]
 def firing_rates(
     network: Network, params: Params, images: jax.Array, *, levels: ArrayLike | None = None
 ) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Firing rates of the ANN by path, in spikes per timestep, and its logits `[B, K]`.
+    """The ANN's activations as firing rates in spikes per timestep, by path, and logits `[B, K]`.
 
-    Every neuron is replaced by the ANN's activation of its current over v_p, which is its
-    rate for constant current (eq. 12) as far as a rate can follow. With the default alpha this
-    is the trained ANN up to rounding, read from the converted parameters alone, whatever
-    the scales, shifts, leaks and initial potentials.
+    Every neuron is replaced by the ANN's activation of current / v_p, which approximates its
+    firing rate at constant current (eq. 12). With the default alpha, the result is the trained
+    ANN up to rounding, whatever the scales, shifts, leaks and initial potentials.
 
     Args:
       network: the architecture.
       params: what `conversion.convert` returned.
       images: floats `[B, H, W, C]`.
-      levels: quantise every rate to so many steps, as in training; None leaves it smooth.
+      levels: number of steps to quantise every rate to, as in training; None leaves it smooth.
 
     Raises:
       TypeError: from JAX, if the images do not fit the parameters.
@@ -46,5 +45,5 @@ def firing_rates(
 def limit(
     network: Network, params: Params, images: jax.Array, *, levels: ArrayLike | None = None
 ) -> jax.Array:
-    """Logits `[B, K]` that the spiking network tends to; see `firing_rates`."""
+    """Logits `[B, K]` that the spiking network approaches; see `firing_rates`."""
     return firing_rates(network, params, images, levels=levels)[1]

@@ -1,6 +1,7 @@
-"""From the last layer's current to one value per class at every timestep.
+"""Readouts: one value per class at every timestep, from the current of the last layer.
 
-A `Readout` is a pair of pure functions, like a neuron: the largest value is the answer.
+A `Readout` is a pair of pure functions, like a neuron. The class with the largest value is the
+answer.
 """
 
 from __future__ import annotations
@@ -43,22 +44,22 @@ class Readout(NamedTuple):
 
 
 class MeanState(NamedTuple):
-    """total: `[B, K]` leaking sum of the current; weight: what it would be of a current of 1."""
+    """total: `[B, K]` leaky sum of the currents; weight: the same sum for a current of 1."""
 
     total: jax.Array
     weight: jax.Array
 
 
 class CountState(NamedTuple):
-    """neurons: the spiking output layer; sent: `[B, K]` net spikes so far."""
+    """neurons: state of the spiking output layer; sent: `[B, K]` net spike count."""
 
     neurons: MembraneState
     sent: jax.Array
 
 
 class LeakyState(NamedTuple):
-    """outputs: the neurons of the last layer; leaky: those of the layer behind it, `[B, M]`;
-    sent: `[B, M]` spikes of these so far.
+    """outputs: state of the last layer, `[B, K]`; leaky: state of the leaky layer, `[B, M]`;
+    sent: `[B, M]` spike count of the leaky layer.
     """
 
     outputs: MembraneState
@@ -81,11 +82,11 @@ def _start_mean(params: Params, shape: tuple[int, ...]) -> MeanState:
 
 
 def _mean(params: Params, state: MeanState, current: jax.Array) -> tuple[MeanState, jax.Array]:
-    """The mean current so far, which stands for the logits; with a leak, recent ones count more.
+    """Mean current so far, which approximates the logits; a leak weights recent currents more.
 
     Source: the non-spiking output layer of Rueckauer et al. 2017; Wang et al. 2023 have a
     leak in the output layer.
-    Choice: the paper counts spikes; a membrane without a threshold loses nothing.
+    Choice: the paper counts spikes; a membrane without a threshold has no quantisation error.
     """
     leak = params["output_leak"]
     state = MeanState(leak * state.total + current, leak * state.weight + 1)
@@ -97,12 +98,12 @@ def _start_count(params: Params, shape: tuple[int, ...]) -> CountState:
 
 
 def _count(params: Params, state: CountState, current: jax.Array) -> tuple[CountState, jax.Array]:
-    """Net spikes of a two-sided output layer, ties broken by its membrane.
+    """Net spike counts of an output layer with ternary spikes; its membrane breaks ties.
 
     Source: He et al. 2024, section 3, the counter behind the last layer.
-    Choice: one spike stands for the largest logit, and alpha = 1 there, since logits below
-    zero must not be compressed. The membrane adds less than half a spike, so it only
-    decides between equal counts.
+    Choice: one spike represents the largest logit, and alpha = 1, so that negative logits are
+    not compressed. The membrane potential adds less than half a spike, so it only decides
+    between equal counts.
     """
     neuron = _output_neuron(params)
     neurons, spikes = DOUBLE_THRESHOLD.step(neuron, state.neurons, current)
@@ -120,7 +121,7 @@ def _output_neuron(params: Params, *, alpha: float = 1.0, initial: float = 0.0) 
 
 
 def _tie_break(neuron: NeuronParams, state: MembraneState) -> jax.Array:
-    """Less than half a spike, growing with the membrane: it decides between equal counts only."""
+    """Less than half a spike, growing with the potential: it only decides between equal counts."""
     rest = state.membrane / neuron.positive
     return 0.499 * rest / (1 + jnp.abs(rest))
 
@@ -132,18 +133,18 @@ def leaky_layer(
     threshold: ArrayLike = 1.5,
     labels: ArrayLike | None = None,
 ) -> Params:
-    """The numbers of a leaky layer, to be put into `params["readout"]`.
+    """Return the parameters of a leaky layer, for `params["readout"]`.
 
     Source: He et al. 2024, section 4, a layer of leaky neurons behind the last one.
     Choice: the paper gives neither weights nor leak nor threshold. At a threshold of 1 and
-    identity weights every input spike would be sent on at once, whatever the leak.
+    identity weights every input spike would cause a spike at once, whatever the leak.
 
     Args:
-      weights: `[K, M]`, from the K classes of the network to M neurons; `jnp.eye(K)` is no
-        mixing at all.
+      weights: `[K, M]`, from the K classes of the network to M neurons; `jnp.eye(K)` does
+        not mix classes.
       leak: gamma of eq. 18, in (0, 1].
-      threshold: in input spikes, above 0.
-      labels: int `[M]`, the class that each neuron stands for; None for K neurons in order.
+      threshold: threshold in input spikes, above 0.
+      labels: int `[M]`, the class of each neuron; None if neuron k has class k, with M = K.
 
     Raises:
       ValueError: if a number that is not traced is out of its range, or a class has no neuron.
@@ -155,17 +156,17 @@ def leaky_layer(
     if labels is None:
         if neurons != classes:
             raise ValueError(
-                f"{neurons} neurons stand for {classes} classes in no order; pass labels"
+                f"there are {neurons} neurons for {classes} classes; pass the labels of the neurons"
             )
         labels = jnp.arange(classes)
     if np.shape(labels) != (neurons,):
-        raise ValueError(f"labels have shape {np.shape(labels)}; want one for each of {neurons}")
+        raise ValueError(f"labels have shape {np.shape(labels)}; want [{neurons}]")
     if not isinstance(labels, jax.core.Tracer):
         missing = sorted(set(range(classes)) - set(np.asarray(labels).tolist()))
         if missing:
             raise ValueError(
-                f"no neuron stands for class {', '.join(map(str, missing))}; want at least one for"
-                " each class: learn with more neurons or longer"
+                f"class {', '.join(map(str, missing))} has no neuron; want at least one for each"
+                " class: learn with more neurons or longer"
             )
     return {
         "weights": jnp.asarray(weights, jnp.float32),
@@ -188,26 +189,26 @@ def _start_leaky(params: Params, shape: tuple[int, ...]) -> LeakyState:
         )
     wide = (*shape[:-1], layer["weights"].shape[1])
     return LeakyState(
-        DOUBLE_THRESHOLD.init(_one_sided(params), shape),
+        DOUBLE_THRESHOLD.init(_positive_output_neuron(params), shape),
         DOUBLE_THRESHOLD.init(leaky_neuron(layer), wide),
         jnp.zeros(wide),
     )
 
 
 def _leaky(params: Params, state: LeakyState, current: jax.Array) -> tuple[LeakyState, jax.Array]:
-    """Spikes of a leaky layer behind the last one, averaged over the neurons of each class.
+    """Spike counts of a leaky layer behind the last one, averaged over the neurons of a class.
 
     Source: He et al. 2024, eq. 18; the average over a class's neurons is Diehl and Cook 2015.
-    Choice: both layers have positive spikes only, since weights that STDP learnt are positive.
-    The last layer's current is taken relative to its mean over the classes, which no
-    softmax sees, so that the answer is positive; its neurons start at half their threshold.
-    Equal counts are told apart by what both layers still hold: with few timesteps most images
-    have some, and without the last layer's potentials a leaky layer would be behind counting.
+    Choice: both layers have positive spikes only, because weights learnt by STDP are positive.
+    The mean over the classes is subtracted from the last layer's current, which changes no
+    softmax, so that the answer is positive; v(0) of its neurons is half their threshold. The
+    membrane potentials of both layers break ties: with few timesteps most images have ties, and
+    without the potentials of the last layer this readout would be less accurate than COUNT.
 
     Raises:
       ValueError: if there is no output_scale.
     """
-    layer, last = params["readout"], _one_sided(params)
+    layer, last = params["readout"], _positive_output_neuron(params)
     outputs, sent_on = DOUBLE_THRESHOLD.step(last, state.outputs, centred(current))
     neuron, dot = leaky_neuron(layer), partial(jnp.dot, precision=jax.lax.Precision.HIGHEST)
     leaky, spikes = DOUBLE_THRESHOLD.step(neuron, state.leaky, dot(sent_on, layer["weights"]))
@@ -220,7 +221,7 @@ def _leaky(params: Params, state: LeakyState, current: jax.Array) -> tuple[Leaky
 
 
 def leaky_neuron(layer: Params) -> NeuronParams:
-    """The neuron of a leaky layer, positive spikes only (eq. 18).
+    """Neuron parameters of a leaky layer, for positive spikes only (eq. 18).
 
     Raises:
       ValueError: if a number that is not traced is out of its range.
@@ -229,11 +230,11 @@ def leaky_neuron(layer: Params) -> NeuronParams:
 
 
 def centred(current: jax.Array) -> jax.Array:
-    """The current of each class relative to their mean, `[..., K]`."""
+    """Subtract the mean over the classes, `[..., K]`."""
     return current - current.mean(-1, keepdims=True)
 
 
-def _one_sided(params: Params) -> NeuronParams:
+def _positive_output_neuron(params: Params) -> NeuronParams:
     return _output_neuron(params, alpha=0.0, initial=0.5)
 
 
@@ -242,23 +243,23 @@ def output_spikes(params: Params, currents: jax.Array) -> jax.Array:
 
     Args:
       params: what `conversion.convert` returned, with an output_scale.
-      currents: `[T, B, K]`, as `simulate` returns them with the readout CURRENT.
+      currents: `[T, B, K]`, the values of a simulation with the readout CURRENT.
 
     Raises:
       ValueError: if there is no output_scale.
     """
-    neuron = _one_sided(params)
+    neuron = _positive_output_neuron(params)
     start = DOUBLE_THRESHOLD.init(neuron, currents.shape[1:])
     return jax.lax.scan(partial(DOUBLE_THRESHOLD.step, neuron), start, centred(currents))[1]
 
 
 def read(readout: Readout, params: Params, currents: jax.Array) -> jax.Array:
-    """The values `[T, B, K]` of a readout after every timestep, from stored currents.
+    """Values `[T, B, K]` of a readout after every timestep, from stored currents.
 
     Args:
       readout: any but CURRENT, whose values are the currents.
       params: what the readout needs; all of it is traced.
-      currents: `[T, B, K]`, as `simulate` returns them with the readout CURRENT.
+      currents: `[T, B, K]`, the values of a simulation with the readout CURRENT.
 
     Raises:
       ValueError: if the readout lacks something in `params`.
@@ -268,11 +269,11 @@ def read(readout: Readout, params: Params, currents: jax.Array) -> jax.Array:
 
 
 def responses(params: Params, currents: jax.Array) -> jax.Array:
-    """Spikes of every neuron of the leaky layer over all timesteps, `[B, M]`.
+    """Spike count of every neuron of the leaky layer over all timesteps, `[B, M]`.
 
     Args:
       params: converted parameters with a leaky layer under "readout".
-      currents: `[T, B, K]`, as `simulate` returns them with the readout CURRENT.
+      currents: `[T, B, K]`, the values of a simulation with the readout CURRENT.
 
     Raises:
       ValueError: if there is no leaky layer or no output_scale.
@@ -285,12 +286,12 @@ ACCUMULATE = Readout(_start_mean, _mean)
 """Mean current of the last layer."""
 
 COUNT = Readout(_start_count, _count)
-"""Spike counts of the last layer (the paper's)."""
+"""Spike counts of the last layer, the readout of the paper."""
 
 LEAKY = Readout(_start_leaky, _leaky)
-"""Spike counts of a leaky layer behind the last one, whose weights STDP may have learnt."""
+"""Spike counts of a leaky layer behind the last one, for example with weights from STDP."""
 
 CURRENT = Readout(_start_current, _current)
-"""The last layer's current itself: no answer, but what `read` makes one from."""
+"""Current of the last layer, no answer; `read` applies another readout to it later."""
 
 READOUTS = {"membrane": ACCUMULATE, "count": COUNT, "leaky": LEAKY, "stdp": LEAKY}

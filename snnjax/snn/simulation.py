@@ -40,13 +40,14 @@ ENGINES = {"fast": make_fast_loop, "plain": plain.make_loop}
 class Simulation(NamedTuple):
     """Result of a simulation.
 
-    values: `[T, B, K]` the readout after every timestep; the largest is the answer. Zeros
-      in pre-steps, which give none.
-    spikes: `[T, B]` hidden spikes of either sign up to and with each timestep, all layers.
-    layer_spikes: `[B]` spikes of either sign over all timesteps, by path of the layer.
+    values: `[T, B, K]` values of the readout after every timestep; the class with the largest
+      value is the answer. Zeros in pre-steps, which give no answer.
+    spikes: `[T, B]` spike count of all hidden layers, both signs, up to and including each
+      timestep.
+    layer_spikes: `[B]` spike count over all timesteps, both signs, by path of the layer.
     neurons: number of hidden neurons, by path of the layer.
-    recording: `[T, B, ...]` every spike by path, or what an observer returned at each timestep;
-      None where none was asked for.
+    recording: `[T, B, ...]` all spikes by path, or the results of the observer at each timestep;
+      None without a recording.
     """
 
     values: jax.Array
@@ -76,12 +77,12 @@ def simulate(
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
-    Memory does not grow with `num_steps` except for the small `[T, B, K]` of the result, unless
-    a recording is asked for, or all timesteps are computed at once. Every number in `params`,
-    the images, the key and `first` are traced, so `jax.vmap` runs over them in one compilation.
+    Apart from the small result `[T, B, K]`, memory does not grow with `num_steps`, unless spikes
+    are recorded or `chunk_steps` grows too. All arrays in `params`, the images, the key and
+    `first` are traced, so `jax.vmap` runs over them in one compilation.
 
-    Randomness: image i draws from fold_in(key, first + i) and timestep t from its own
-    fold of that, so a draw depends on neither the batch size nor the other images.
+    Randomness: image i has the key fold_in(key, first + i), and every timestep folds its index
+    into that key, so a draw depends on neither the batch size nor the other images.
 
     Args:
       network: the architecture; static.
@@ -91,29 +92,29 @@ def simulate(
       neuron: the neuron of every hidden layer; static.
       encoding: how images become input; static.
       readout: how the last layer's current becomes values; static.
-      key: for an encoding that draws, and for noise.
+      key: key for random encodings and for noise.
       first: index of the first image among all that share `key`.
       noise: corruption of the images before they are encoded; None for clean ones.
-      pre_steps: timesteps to run before the ones that give an answer, for neurons that then
-        revise where they start: once, or for each layer in turn. Static.
-      shown_steps: timesteps for which the input and all biases flow; after them the network
-        settles and falls silent. With constant input and initial = 1/2 it then gives exactly
-        the logits of the ANN with its activations quantised to so many levels. 0 for all
-        timesteps. Only with a neuron that settles, such as EXACT_CHARGE. Static.
-      record: keep every spike, at a cost of T times the neurons; or an observer, whose result
-        at each timestep is kept instead.
+      pre_steps: number of timesteps before the first answer, after which neurons revise their
+        initial state: all layers at once, or each layer after its own pre-steps. Static.
+      shown_steps: number of timesteps with input and biases; afterwards the network settles and
+        stops firing. With constant input and initial = 1/2, its values are then exactly the
+        logits of the ANN with activations quantised to `shown_steps` levels. 0 for all
+        timesteps; otherwise only for a neuron that settles, such as EXACT_CHARGE. Static.
+      record: True to keep all spikes, in memory for T times the neurons; or an observer, whose
+        result at each timestep is kept instead.
       chunk_steps: number of timesteps that a layer computes before the next layer does: 1 is
         time-major, `num_steps` layer-major, with the spikes of that many timesteps in memory. The
         spikes are the same, except where rounding decides. Static; None for
         `fast.chunks.choose_chunk`.
-      engine: "fast", or "plain" for the definition that it is tested against. Static.
+      engine: "fast", or "plain", the definition that "fast" is tested against. Static.
 
     Raises:
-      ValueError: if `num_steps` is below 1 or no step is left behind the pre-steps, these are
-        asked of a neuron that revises nothing, `shown_steps` of one that does not settle,
-        `params` are not converted, images are no finite floats of four axes or do not fit the
-        parameters, a key is missing, the readout lacks its scale, `chunk_steps` is below 1, or
-        there is no such engine.
+      ValueError: if `num_steps` or `chunk_steps` is below 1, no timestep is left after the
+        pre-steps, the neuron has no pre-steps or does not settle although `pre_steps` or
+        `shown_steps` is given, `params` are not converted, images are not finite floats
+        `[B, H, W, C]` or do not fit the parameters, a key or the scale of the readout is
+        missing, or the engine is unknown.
     """
     check_name("engine", engine, ENGINES)
     task = Task(network, neuron, encoding, readout, shown_steps)
@@ -150,8 +151,8 @@ def _simulate(
     carry, outputs = run_pre_steps(loop, task, pre_steps, chunk_steps)
     done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     end = task.shown_steps or num_steps
-    for place, shown in ((range(done, end), True), (range(max(done, end), num_steps), False)):
-        carry, more = _in_chunks(loop, carry, place, shown, chunk_steps)
+    for steps, shown in ((range(done, end), True), (range(max(done, end), num_steps), False)):
+        carry, more = _in_chunks(loop, carry, steps, shown, chunk_steps)
         outputs += more
     values, spikes, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
@@ -159,18 +160,18 @@ def _simulate(
 
 
 def _in_chunks(
-    loop: Loop, carry: Carry, place: range, shown: bool, chunk_steps: int
+    loop: Loop, carry: Carry, steps: range, shown: bool, chunk_steps: int
 ) -> tuple[Carry, list[Outputs]]:
-    """Run timesteps in chunks, and those left over in a smaller one."""
-    whole = len(place) // chunk_steps * chunk_steps
-    times, outputs = jnp.asarray(place), []
+    """Run timesteps in chunks, and the remaining ones in a smaller chunk."""
+    whole = len(steps) // chunk_steps * chunk_steps
+    times, outputs = jnp.asarray(steps), []
     if whole:
         carry, chunks = jax.lax.scan(
             lambda carry, of: loop.body(carry, of, shown), carry,
             times[:whole].reshape(-1, chunk_steps),
         )  # fmt: skip
         outputs.append(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chunks))
-    if whole < len(place):
+    if whole < len(steps):
         carry, rest = loop.body(carry, times[whole:], shown)
         outputs.append(rest)
     return carry, outputs
@@ -181,15 +182,15 @@ def run_pre_steps(
 ) -> tuple[Carry, list[Outputs]]:
     """Run all pre-steps; return the carry with revised neurons, and the outputs.
 
-    Every run of pre-steps begins with the neurons and the readout at rest, or where they were
-    revised to start; spike counts go on. Values are zeros.
+    Every round of pre-steps starts from the initial state of the readout and of the neurons, as
+    revised so far; spike counts carry on. Values are zeros.
     """
     sites = tuple(loop.shapes)
     rounds = tuple((path,) for path in sites) if task.neuron.in_turn else (sites,)
     carry, outputs = loop.carry, []
     for number, revised in enumerate(rounds if pre_steps else ()):
-        place = range(number * pre_steps, (number + 1) * pre_steps)
-        after, found = _in_chunks(loop, carry, place, True, chunk_steps)
+        steps = range(number * pre_steps, (number + 1) * pre_steps)
+        after, found = _in_chunks(loop, carry, steps, True, chunk_steps)
         outputs += [of._replace(values=jnp.zeros_like(of.values)) for of in found]
         neurons = loop.revise(carry.neurons, after.neurons, revised)
         carry = Carry(neurons, loop.carry.readout, after.counts)
@@ -205,10 +206,10 @@ def check(
     pre_steps: int,
     key: jax.Array | None,
 ) -> None:
-    """Refuse what cannot be simulated; the arguments are those of `simulate`.
+    """Check the arguments of `simulate`.
 
     Raises:
-      ValueError: as `simulate` raises it, except for shapes that do not fit the parameters.
+      ValueError: as in `simulate`, except for shapes that do not fit the parameters.
     """
     if not isinstance(num_steps, int | np.integer) or num_steps < 1:
         raise ValueError(f"num_steps is {num_steps!r}; want a whole number of at least 1")
@@ -231,10 +232,10 @@ def check(
 def _check_images(images: ArrayLike) -> None:
     shape, dtype = jnp.shape(images), jnp.result_type(images)
     if len(shape) != 4 or 0 in shape:
-        raise ValueError(f"images have shape {shape}; want [B, H, W, C] with nothing empty")
+        raise ValueError(f"images have shape {shape}; want [B, H, W, C] with no empty axis")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"images are {dtype}; want floats, so divide bytes by 255")
-    finite = (jnp if isinstance(images, jax.Array) else np).isfinite(images).all()  # where they are
+    finite = (jnp if isinstance(images, jax.Array) else np).isfinite(images).all()  # no transfer
     if not isinstance(finite, jax.core.Tracer) and not finite:
         raise ValueError("images hold NaN or Inf; want finite pixels")
 
@@ -242,21 +243,21 @@ def _check_images(images: ArrayLike) -> None:
 def count_pre_steps(
     network: SpikingFunction, neuron: NeuronModel, pre_steps: int, num_steps: int
 ) -> int:
-    """Number of timesteps that pass before the first that gives an answer.
+    """Number of timesteps before the first answer.
 
     Raises:
-      ValueError: if `pre_steps` is negative, the neuron revises nothing, or no timestep is
+      ValueError: if `pre_steps` is negative, the neuron has no pre-steps, or no timestep is
         left.
     """
     if pre_steps < 0 or (pre_steps and neuron.revise is None):
         raise ValueError(
             f"pre_steps is {pre_steps}; want 0, or at least 1 with a neuron that revises its"
-            " start, such as residual-mask or offset"
+            " initial state, such as residual-mask or offset"
         )
     before = pre_steps * (len(network.sites) if neuron.in_turn else 1)
     if before >= num_steps:
         raise ValueError(
-            f"num_steps is {num_steps}, and {before} of them are pre-steps; want more than that"
+            f"num_steps is {num_steps}, and {before} of them are pre-steps; want more timesteps"
         )
     return before
 

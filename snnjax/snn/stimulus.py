@@ -1,4 +1,4 @@
-"""The input of a simulation: images, what corrupts them, and how they are encoded at a timestep."""
+"""The input of a simulation: images, their noise, and their encoding at a timestep."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from snnjax.snn.noise import Noise, corrupt
 __all__ = ["NOISE", "Stimulus", "frame", "image_keys"]
 
 NOISE = 2**32 - 1
-"""Folded into the key of the noise; no image has this place in a data set."""
+"""Folded into the key for the noise; no image has this index."""
 
 
 class Stimulus(NamedTuple):
     """Images and randomness of a simulation; all of it is traced.
 
     images: floats `[B, H, W, C]`.
-    key: for an encoding that draws, and for noise; None where nothing is drawn.
+    key: key for random encodings and for noise; None if nothing is random.
     first: index of the first image among all that share `key`.
     noise: corruption of the images before they are encoded; None for clean ones.
     """
@@ -41,7 +41,7 @@ def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:
 def frame(stimulus: Stimulus, gain: ArrayLike, t: ArrayLike, encoding: Encoding) -> jax.Array:
     """Input of the first layer at timestep t: the images, corrupted and then encoded.
 
-    The noise draws from keys of its own: fold_in(key, NOISE) takes the place of `key`.
+    The noise has its own keys, derived from fold_in(key, NOISE) instead of `key`.
 
     Args:
       stimulus: images, key, index of the first image, and noise.

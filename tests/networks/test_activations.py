@@ -1,4 +1,4 @@
-"""The family of activations: values at the corners, and what learns from what."""
+"""Tests of the activations: values worked by hand, and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_values_worked_by_hand():
         pytest.param(np.inf, 0.0, [0.0, 8.0], id="relu"),
     ],
 )
-def test_the_family_holds_the_usual_activations(theta, alpha, expected):
+def test_special_cases_are_the_usual_activations(theta, alpha, expected):
     z = jnp.array([-8.0, 8.0])
     np.testing.assert_allclose(sth_leaky_relu(z, theta=theta, alpha=alpha), expected)
 
@@ -48,7 +48,7 @@ def test_many_levels_approach_the_smooth_activation():
     assert 1e-4 < jnp.abs(smooth - rough).max() <= 1.5 / 200 + 1e-6
 
 
-def test_the_gradient_passes_straight_through_the_rounding_and_stops_at_the_bounds():
+def test_gradient_is_straight_through_and_zero_beyond_the_bounds():
     slope = jax.vmap(
         jax.grad(lambda z: quantised_sth_leaky_relu(z, theta=2.0, alpha=0.1, levels=4))
     )
@@ -72,7 +72,7 @@ def test_one_theta_for_each_channel():
     )
 
 
-def test_slope_and_bound_are_traced():
+def test_alpha_and_theta_are_traced():
     z = jnp.array([-1.0, 4.0])
     swept = jax.vmap(lambda a, t: sth_leaky_relu(z, theta=t, alpha=a))(
         jnp.array([0.1, 0.5]), jnp.array([1.0, 2.0])
@@ -81,7 +81,7 @@ def test_slope_and_bound_are_traced():
     np.testing.assert_allclose(leaky_relu(z, alpha=0.5), [-0.5, 4.0])
 
 
-def test_step_relu_falls_to_a_step_and_lets_gradients_through():
+def test_step_relu_rounds_down_with_a_straight_through_gradient():
     z = jnp.array([-1.0, 0.0, 0.03, 0.05, 0.12, 0.99, 1.0, 1.03, 7.0])
     found = step_relu(z, step=0.05)
     np.testing.assert_allclose(found, [0, 0, 0, 0.05, 0.1, 0.95, 1.0, 1.03, 7.0], atol=1e-6)

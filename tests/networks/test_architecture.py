@@ -1,4 +1,4 @@
-"""Specifications: names, checks, and the two networks of the paper."""
+"""Tests of layer specifications and of the known networks."""
 
 import math
 
@@ -22,7 +22,7 @@ from snnjax.snn.engine import neuron_shapes
         (known_networks.NET2, 29_826),
     ],
 )
-def test_the_papers_networks_have_their_parameters(network, parameters):
+def test_networks_of_the_paper_have_their_number_of_parameters(network, parameters):
     variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     assert sum(np.size(leaf) for leaf in jax.tree.leaves(variables)) == parameters
 
@@ -37,7 +37,7 @@ def test_the_papers_networks_have_their_parameters(network, parameters):
         (known_networks.RESNET18, 11_173_962, 21, 557_056),
     ],
 )
-def test_the_networks_for_cifar10_have_their_size(network, parameters, weighted, neurons):
+def test_networks_for_cifar10_have_their_size(network, parameters, weighted, neurons):
     module = ANN(network.layers)
     variables = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])) == parameters
@@ -48,7 +48,7 @@ def test_the_networks_for_cifar10_have_their_size(network, parameters, weighted,
     assert sum(map(math.prod, shapes.values())) == neurons
 
 
-def test_names_sort_in_network_order_and_paths_reach_inside():
+def test_names_sort_in_network_order_and_paths_reach_into_blocks():
     network = residual_network()
     names = [name for name, _ in arch.named(network.layers)]
     assert names == sorted(names)
@@ -56,13 +56,13 @@ def test_names_sort_in_network_order_and_paths_reach_inside():
     assert "03_residual/body/02_activation" in arch.activations(network)
 
 
-def test_activations_are_replaced_inside_residuals_too():
+def test_activations_are_replaced_inside_blocks_too():
     other = arch.Activation(0.5, 3.0)
     network = arch.with_activation(residual_network(), other)
     assert set(arch.activations(network).values()) == {other}
 
 
-def test_theta_stays_positive_whatever_is_learnt():
+def test_learnt_theta_stays_positive():
     network = arch.with_activation(known_networks.NET2, arch.Activation(0.1, 2.0, "channel"))
     variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     theta = variables["params"]["01_activation"]["log_theta"]
@@ -83,14 +83,14 @@ def test_theta_stays_positive_whatever_is_learnt():
             lambda: known_networks.find("net3"),
             "unknown network 'net3': want one of net1, net2, .*mean",
         ),
-        (lambda: arch.Normalise((0.5,), (0.1, 0.2)), "want one mean and one deviation above 0"),
-        (lambda: arch.Normalise((0.5,), (0.0,)), "want one mean and one deviation above 0"),
+        (lambda: arch.Normalise((0.5,), (0.1, 0.2)), "one standard deviation above 0"),
+        (lambda: arch.Normalise((0.5,), (0.0,)), "one standard deviation above 0"),
         (
             lambda: arch.Network("x", (arch.Flatten(), known_networks.CIFAR10)),
-            "layer 01_normalise normalises; want that as the first layer only",
+            "layer 01_normalise is a Normalise; want it as the first layer only",
         ),
     ],
 )
-def test_bad_specifications_are_named(build, message):
+def test_bad_specifications_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -1,7 +1,7 @@
-"""A new kind of layer, defined here alone, passes every stage of the package.
+"""Tests of a new kind of layer, defined in this file only, in every stage of the package.
 
-It trains, converts, is simulated by both engines, counted, reported, saved and loaded; NIR graphs
-cannot hold it, and say so in one line.
+It is trained, converted, simulated by both engines, counted, reported, saved and loaded; NIR graphs
+cannot hold it, and their error says so.
 """
 
 from dataclasses import dataclass
@@ -177,7 +177,7 @@ def test_nir_graphs_refuse_it_in_one_line(params):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_layer_without_a_role_ends_loudly_everywhere():
+def test_a_layer_without_a_role_is_refused_everywhere():
     @dataclass(frozen=True)
     class Odd(Layer):
         kind: ClassVar[str] = "odd"
@@ -196,7 +196,7 @@ def test_a_layer_without_a_role_ends_loudly_everywhere():
         network.propagate(layers, images, lambda path, numbers, current: current)
 
 
-def test_a_layer_that_leaves_something_out_cannot_be_made():
+def test_a_layer_that_lacks_a_method_cannot_be_instantiated():
     @dataclass(frozen=True)
     class Partial(Weights):
         def parameter_names(self):

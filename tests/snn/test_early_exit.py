@@ -1,4 +1,4 @@
-"""Early exit: what each image says when it stops, when that is, and how the threshold is found."""
+"""Tests of early exit: answers, exit timesteps, and the choice of the exit threshold."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ WAYS = [
 
 @pytest.fixture(scope="module")
 def params():
-    """Rounded so that every sum is exact, and a loop of another form gives the same bits."""
+    """Parameters rounded so that every sum is exact, in any order."""
     variables = random_variables(NETWORK, SHAPE)
     dyadic = jax.tree.map(lambda leaf: jnp.round(leaf * 16) / 16, variables)
     return convert(NETWORK, dyadic, output_scale=4.0)
@@ -36,7 +36,7 @@ def params():
 
 @pytest.mark.parametrize("how", WAYS, ids=["plain", "drawn", "pre-steps", "settling"])
 @pytest.mark.parametrize("margin", [0.0, "middle", np.inf])
-def test_every_image_says_what_it_said_at_its_exit(params, how, margin):
+def test_answers_equal_the_simulation_at_the_exit(params, how, margin):
     how = {"key": jax.random.key(1), **how}
     whole = simulate(NETWORK, params, IMAGES, **how)
     before, seen = how.get("pre_steps", 0), np.asarray(early_exit.margins(whole.values))
@@ -56,8 +56,8 @@ def test_every_image_says_what_it_said_at_its_exit(params, how, margin):
         assert len(set(answer.steps.tolist())) > 2
 
 
-def test_the_loop_ends_with_its_last_image(params):
-    """Counted by a neuron that calls back: no timestep runs after all images have stopped."""
+def test_the_loop_ends_when_all_images_have_stopped(params):
+    """A callback in the neuron counts the timesteps."""
     ran = []
 
     def next_count(numbers, sent, charge):
@@ -73,7 +73,7 @@ def test_the_loop_ends_with_its_last_image(params):
         assert len(ran) == 2 * int(steps.max())  # two layers of neurons
 
 
-def test_many_margins_share_one_compilation(params):
+def test_all_margins_share_one_compilation(params):
     before = early_exit._simulate_until._cache_size()
     for margin in (0.125, 0.25, 0.5):
         simulate_until(NETWORK, params, IMAGES[:3], margin=margin, num_steps=5)
@@ -84,18 +84,18 @@ def test_many_margins_share_one_compilation(params):
     np.testing.assert_array_equal(several, [[1] * 3, [5] * 3])
 
 
-# Three timesteps of four images; the class of all is 0, the margins of each in its row.
+# Margins of four images of class 0 at three timesteps, negative where the answer is wrong.
 BY_HAND = np.array([
-    [+1.0, +2.0, +3.0],  # right all along
-    [-0.5, +0.5, +1.0],  # right from t = 2 on, where its margin is that of t = 1
-    [+2.0, -1.0, -4.0],  # wrong from t = 2 on: right only if it stops at once
-    [-3.0, -3.5, +5.0],  # right at T alone
+    [+1.0, +2.0, +3.0],  # always right
+    [-0.5, +0.5, +1.0],  # right from t = 2 on, where its margin is as large as at t = 1
+    [+2.0, -1.0, -4.0],  # wrong from t = 2 on
+    [-3.0, -3.5, +5.0],  # right at T only
 ], np.float32)  # fmt: skip
 VALUES = np.stack([BY_HAND, np.zeros_like(BY_HAND)], -1).transpose(1, 0, 2)
 LABELS = np.zeros(4, int)
 
 
-def test_the_curve_worked_by_hand():
+def test_trade_off_worked_by_hand():
     curve = trade_off(VALUES, LABELS)
     next_to = np.nextafter(np.float32([0.5, 1, 2, 3, 3.5]), np.float32(np.inf))
     np.testing.assert_array_equal(curve.thresholds, [0, *next_to])
@@ -106,12 +106,12 @@ def test_the_curve_worked_by_hand():
 @pytest.mark.parametrize(
     ("tolerance", "margin", "accuracy", "steps"),
     [
-        (0.0, 3.5, 0.75, 3.0),  # a lower threshold is as good, and one between is not
+        (0.0, 3.5, 0.75, 3.0),  # a lower threshold is as good, but one in between is not
         (0.25, 0.0, 0.5, 1.0),
         (0.24, 3.5, 0.75, 3.0),
     ],
 )
-def test_calibration_worked_by_hand(tolerance, margin, accuracy, steps):
+def test_chosen_margin_worked_by_hand(tolerance, margin, accuracy, steps):
     found = choose_margin(VALUES, LABELS, tolerance=tolerance)
     assert found.margin == pytest.approx(margin, abs=1e-6)
     assert found[1:] == (accuracy, steps, 0.75)
@@ -122,7 +122,7 @@ def test_calibration_worked_by_hand(tolerance, margin, accuracy, steps):
 
 
 @pytest.mark.parametrize("readout", [ACCUMULATE, COUNT], ids=["membrane", "count"])
-def test_the_curve_is_what_the_simulation_does(params, readout):
+def test_trade_off_equals_simulations_with_each_threshold(params, readout):
     how = {"num_steps": STEPS, "readout": readout, "encoding": CONSTANT}
     labels = np.random.default_rng(0).integers(0, 3, len(IMAGES))
     curve = trade_off(simulate(NETWORK, params, IMAGES, **how).values, labels)
@@ -153,10 +153,10 @@ def test_the_curve_is_what_the_simulation_does(params, readout):
             r"tolerance is -0.01; want a share",
         ),
         (lambda p: choose_margin(VALUES, LABELS, tolerance=1.0), "tolerance is 1.0"),
-        (lambda p: choose_margin(VALUES, LABELS[:3], tolerance=0.1), "want .* nothing empty"),
-        (lambda p: trade_off(VALUES, LABELS, before=3), "behind 3 pre-steps"),
+        (lambda p: choose_margin(VALUES, LABELS[:3], tolerance=0.1), "want .* no empty axis"),
+        (lambda p: trade_off(VALUES, LABELS, before=3), "after 3 pre-steps"),
     ],
 )
-def test_bad_input_is_named(params, call, message):
+def test_bad_input_is_refused(params, call, message):
     with pytest.raises(ValueError, match=message):
         call(params)

@@ -1,4 +1,4 @@
-"""Input spikes: what they stand for on average, and what a draw depends on."""
+"""Tests of the encodings: means, variances and random draws."""
 
 import jax
 import jax.numpy as jnp
@@ -27,19 +27,19 @@ def test_spikes_are_ternary_and_have_the_sign_of_the_pixel(encoding):
 @pytest.mark.parametrize(
     ("encoding", "tolerance"), [(CONSTANT, 1e-6), (DETERMINISTIC, 0.51 / 2000), (RATE, 0.05)]
 )
-def test_the_mean_stands_for_gain_times_the_image(encoding, tolerance, gain):
+def test_the_mean_is_gain_times_the_image(encoding, tolerance, gain):
     mean = frames(encoding, 2000, gain=gain).mean(0)
     np.testing.assert_allclose(mean, gain * IMAGES, atol=tolerance)
 
 
-def test_deterministic_spikes_are_right_to_half_a_spike_at_every_step():
+def test_deterministic_counts_are_within_half_a_spike_at_every_timestep():
     sent = jnp.cumsum(frames(DETERMINISTIC, 40), 0)
     wanted = jnp.arange(1, 41)[:, None, None, None, None] * IMAGES
     assert jnp.abs(sent - wanted).max() <= 0.5 + 1e-4
 
 
 def test_rate_spikes_have_the_variance_of_independent_draws():
-    """x (1 - x) / T; draws shared between steps or pixels would not have it."""
+    """x (1 - x) / T, which draws shared between timesteps or pixels would not have."""
     images = jnp.full((4, 8, 8, 1), 0.5)
     means = frames(RATE, 64, images=images).mean(0)
     assert float(jnp.var(means)) == pytest.approx(0.25 / 64, rel=0.25)
@@ -71,7 +71,7 @@ def test_gain_is_traced_and_eager_equals_jit(encoding):
     np.testing.assert_array_equal(swept[0], encoding.encode(keys, IMAGES, 0.5, 2))
 
 
-def test_temporal_coding_sends_one_spike_a_window_the_brighter_the_sooner():
+def test_temporal_coding_sends_one_spike_per_window_earlier_for_brighter_pixels():
     images = jnp.array([1.0, 0.5, -0.5, 0.01, 0.0, 3.0]).reshape(1, 2, 3, 1)
     sent = np.asarray(frames(temporal(11), 22, images=images)).reshape(22, 6)
     times = [np.flatnonzero(train).tolist() for train in sent.T]

@@ -1,4 +1,4 @@
-"""The fast engine sends the spikes of the plain engine, which is their definition."""
+"""Tests that the fast engine sends the same spikes as the plain engine."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ SHAPE = (8, 8, 3)
 
 
 def each_its_own(network, params):
-    """Thresholds and shifts of its own for each channel, initial potentials for each neuron."""
+    """Parameters with a threshold and shift per channel, and an initial potential per neuron."""
     draw = np.random.default_rng(3)
     for path, shape in neuron_shapes(network, params["layers"], SHAPE).items():
         numbers = arch.inside(params["layers"], path)
@@ -42,7 +42,7 @@ def each_its_own(network, params):
 
 
 def converted(network, **how):
-    """Parameters with all that any readout needs."""
+    """Parameters for every readout."""
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0, **how)
     classes = 3 if network.name == "dense" else 5
     return params | {"readout": leaky_layer(jnp.eye(classes) + 0.1, leak=0.9)}
@@ -59,7 +59,7 @@ NETWORKS = {
     "compact": compact_network, "dense": dense_network, "residual": residual_network,
     "branching": branching_network,
 }  # fmt: skip
-CASES = [  # every neuron, encoding, network, readout and leak, and the pairs that could disturb
+CASES = [  # every neuron, encoding, network, readout and leak, and combinations that could interact
     ("exact-charge", "constant", "residual", ACCUMULATE, {}),
     ("exact-charge", "rate", "branching", COUNT, {"chunk_steps": 3}),
     ("exact-charge", "deterministic", "compact", LEAKY, {"chunk_steps": 3}),
@@ -85,7 +85,7 @@ ENCODINGS = {
 }  # fmt: skip
 
 
-def test_the_cases_name_every_neuron():
+def test_the_cases_cover_every_neuron():
     assert {case[0] for case in CASES} == set(NEURONS)
 
 
@@ -114,7 +114,7 @@ def test_the_fast_engine_sends_the_spikes_of_the_plain_one(neuron, encoding, kin
 
 
 @pytest.mark.parametrize("neuron", ["exact-charge", "double-threshold"])
-def test_numbers_for_layers_channels_and_neurons_in_one_network(neuron):
+def test_parameters_per_layer_channel_and_neuron_in_one_network(neuron):
     network = compact_network()
     params = each_its_own(network, converted(network))
     run = {"num_steps": 6, "neuron": NEURONS[neuron], "record": True, "chunk_steps": 2}
@@ -129,7 +129,7 @@ def problem(network, params, neuron):
     return make_problem(params, Stimulus(jnp.asarray(random_images(1, SHAPE))), task)
 
 
-def test_counts_serve_neurons_that_need_nothing_else_in_networks_without_a_leak():
+def test_counts_are_used_for_neurons_with_next_count_and_without_a_leak():
     network = dense_network()
     kept, lost = converted(network), converted(network, leak=1.0)
     for neuron in (EXACT_CHARGE, INTEGRATE_AND_FIRE):
@@ -150,8 +150,8 @@ def test_counts_serve_neurons_that_need_nothing_else_in_networks_without_a_leak(
     ],
     ids=["constant", "rate", "settles", "rate-settles", "integrate-and-fire"],
 )
-def test_counts_of_spikes_cause_what_the_spikes_do(kind, chunk_steps, how):
-    """A leak of 1 leaks nothing, but such a network goes by spikes."""
+def test_simulating_counts_equals_simulating_spikes(kind, chunk_steps, how):
+    """A leak of 1 loses nothing, but such a network is simulated on spikes."""
     network = NETWORKS[kind]()
     run = {"num_steps": 7, "key": jax.random.key(1), "record": True, "chunk_steps": chunk_steps}
     images = random_images(3, SHAPE)
@@ -176,7 +176,7 @@ def test_a_leak_loses_charge():
     "chunk_steps",
     [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(7, marks=pytest.mark.slow), 100],
 )
-def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(chunk_steps):
+def test_chunks_send_the_same_spikes_as_single_timesteps(chunk_steps):
     network = dense_network(0.25)
     params = convert(network, dyadic(random_variables(network, (4, 4, 1))))
     images = dyadic(random_images(3, (4, 4, 1)))
@@ -187,7 +187,7 @@ def test_many_timesteps_at_once_send_the_spikes_of_one_by_one(chunk_steps):
     assert_same_spikes(one, many, tolerance=1e-6)
 
 
-def test_an_observer_sees_the_input_and_the_spikes_of_every_timestep():
+def test_an_observer_receives_the_input_and_the_spikes_of_every_timestep():
     network = compact_network()
     params = convert(network, random_variables(network, SHAPE))
     images, key = random_images(2, SHAPE), jax.random.key(5)
@@ -200,11 +200,11 @@ def test_an_observer_sees_the_input_and_the_spikes_of_every_timestep():
         found = simulate(network, params, images, chunk_steps=chunk_steps, **run)
         np.testing.assert_array_equal(found.spikes, plain.spikes)
         jax.tree.map(np.testing.assert_array_equal, found.recording, plain.recording)
-    assert len(np.unique(plain.recording[0])) > 5  # another frame at each timestep
+    assert len(np.unique(plain.recording[0])) > 5  # the input differs between timesteps
 
 
 class Doubled:
-    """A function that is no network of layers: one site between two products."""
+    """A function that is not made of layers: one layer of neurons between two products."""
 
     name, sites = "doubled", ("only",)
 
@@ -213,7 +213,7 @@ class Doubled:
         return 2 * fire("only", params["only"], current)
 
 
-def test_the_plain_engine_knows_no_layers():
+def test_the_plain_engine_needs_no_layers():
     network = dense_network()
     numbers = convert(network, random_variables(network, SHAPE))["layers"]["02_activation"]
     weights = jax.random.normal(jax.random.key(0), (8 * 8 * 3, 4)) / 8

@@ -1,4 +1,4 @@
-"""The neurons, by hand, as properties, and against a slow loop in float64."""
+"""Tests of the neurons: spikes worked by hand, properties, and slow loops in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def test_double_threshold_spikes_worked_by_hand(current, leak, expected):
     np.testing.assert_array_equal(spikes, expected)
 
 
-def test_hard_reset_forgets_the_overshoot():
+def test_hard_reset_drops_the_charge_above_threshold():
     params = make_params(1.0, alpha=1.0, initial=0.0)
     currents = [1.5, 0.5, 0.5, -2.0, -0.5]
     np.testing.assert_array_equal(
@@ -44,7 +44,7 @@ def test_hard_reset_forgets_the_overshoot():
     )
 
 
-def test_integrate_and_fire_is_a_double_threshold_that_is_never_reached_below():
+def test_integrate_and_fire_is_a_double_threshold_without_negative_spikes():
     currents = np.random.default_rng(2).normal(0.2, 1, (50, 20))
     params = make_params(1.0, alpha=0.0, leak=0.9)
     np.testing.assert_array_equal(
@@ -55,15 +55,15 @@ def test_integrate_and_fire_is_a_double_threshold_that_is_never_reached_below():
     assert set(np.unique(spikes)) == {0, 1}
 
 
-def test_exact_charge_takes_a_spike_back_when_the_charge_is_gone():
+def test_exact_charge_sends_negative_spikes_when_the_charge_falls():
     params = make_params(1.0, alpha=0.5)
-    currents = [1.0, -1.0, -1.0, 0.0, 1.0]  # charge 1, 0, -1, -1, 0; wanted 1, 0, -1, -1, 0
+    currents = [1.0, -1.0, -1.0, 0.0, 1.0]  # charge and net count 1, 0, -1, -1, 0
     np.testing.assert_array_equal(spike_train(EXACT_CHARGE, params, currents), [1, -1, -1, 0, 1])
 
 
 @pytest.mark.parametrize("model", [DOUBLE_THRESHOLD, EXACT_CHARGE])
-def test_half_a_threshold_below_zero_gives_a_twentieth_of_a_spike(model):
-    """v_n = v_p / alpha: with the ratio upside down the rate would be -1."""
+def test_the_negative_threshold_is_v_p_over_alpha(model):
+    """z = -v_p / 2 gives the rate -0.05; with v_n = alpha v_p it would be -1."""
     spikes = spike_train(model, make_params(1.0, alpha=0.1), jnp.full(1000, -0.5))
     assert spikes.mean() == pytest.approx(-0.05, abs=1e-3)
     assert np.isin(spikes, (-1, 0, 1)).all()
@@ -105,8 +105,8 @@ def test_charge_is_conserved_to_the_last_bit(seed, alpha):
     leak=st.sampled_from([0.5, 1.0]),
     initial=st.sampled_from([-17.0, -8.0, 0.0, 0.5, 1.0, 3.25]),
 )
-def test_a_reset_at_the_next_timestep_changes_no_spike(seed, alpha, leak, initial):
-    """Wherever the potential starts, beyond a threshold too; exact on dyadic numbers."""
+def test_deferred_reset_changes_no_spike(seed, alpha, leak, initial):
+    """Also from initial potentials beyond a threshold; exact on dyadic numbers."""
     currents = np.random.default_rng(seed).integers(-32, 33, (12, 5)) / 16
     params = make_params(1.0, alpha=alpha, leak=leak, initial=initial)
     spikes = spike_train(DOUBLE_THRESHOLD, params, currents)
@@ -121,7 +121,7 @@ def test_a_reset_at_the_next_timestep_changes_no_spike(seed, alpha, leak, initia
     alpha=st.sampled_from([0.125, 0.25, 1.0]),
 )
 def test_exact_charge_follows_the_mean_of_a_fluctuating_current(seed, mean, alpha):
-    """Up to half a spike, whatever came before: once it had time to send what was called for."""
+    """Up to half a spike, once it had time to send the spikes that the charge is worth."""
     noise = np.random.default_rng(seed).normal(0, 0.25, 400)
     currents = (np.clip(mean, -0.7, 0.7) + noise - noise.mean()).astype(np.float32)
     params = make_params(1.0, alpha=alpha)
@@ -132,7 +132,7 @@ def test_exact_charge_follows_the_mean_of_a_fluctuating_current(seed, mean, alph
 
 
 def test_the_double_threshold_is_biased_under_a_fluctuating_current():
-    """Why the exact-charge neuron exists: each wrong-sign spike costs v_n - v_p of charge."""
+    """Each spike of the wrong sign costs a charge of v_n - v_p; EXACT_CHARGE avoids this."""
     noise = np.random.default_rng(0).normal(0, 1.0, 4000)
     currents = (0.05 + noise - noise.mean()).astype(np.float32)
     params = make_params(1.0, alpha=0.25)
@@ -149,7 +149,7 @@ def test_the_double_threshold_is_biased_under_a_fluctuating_current():
 
 
 def slow_double_threshold(currents, positive, alpha, leak, initial):
-    """Eqs. 2-4, 12 and 18 once more, as a loop in float64."""
+    """Spikes by eqs. 2-4, 12 and 18, as a loop in float64."""
     v, spikes = initial * positive, []
     for current in currents.astype(np.float64):
         m = leak * v + current
@@ -184,8 +184,8 @@ def test_spikes_equal_a_float64_loop_on_dyadic_currents(model, slow, initial, le
 
 
 @given(z=st.integers(-300, 300), levels=st.sampled_from([1, 2, 4, 8]))
-def test_the_quantised_activation_is_what_a_neuron_sends_in_levels_steps(z, levels):
-    """T = L, constant current, dyadic numbers: equality, not nearness, at every edge."""
+def test_the_rate_at_t_equal_to_levels_is_the_quantised_activation(z, levels):
+    """T = L, constant current, dyadic numbers: exactly equal, also at the edges of steps."""
     alpha, theta, z = 0.25, 2.0, z / 64
     rate = spike_train(
         EXACT_CHARGE, make_params(1.0, alpha=alpha), jnp.full(levels, z / theta)
@@ -207,7 +207,7 @@ def test_a_step_keeps_shapes_and_dtypes_and_equals_its_jit(model):
     jax.tree.map(np.testing.assert_array_equal, (after, spikes), (jitted, jitted_spikes))
 
 
-def test_a_leak_forgets_what_was_not_sent_and_takes_nothing_back():
+def test_a_leak_loses_unsent_charge_and_takes_no_spike_back():
     """Without a leak I = 0.35 fires 4 or 5 times in 12 steps; below (1 - leak) v_p never."""
     params = make_params(1.0, alpha=0.5, leak=0.5, initial=0.0)
     for model in (DOUBLE_THRESHOLD, EXACT_CHARGE):
@@ -215,7 +215,7 @@ def test_a_leak_forgets_what_was_not_sent_and_takes_nothing_back():
         np.testing.assert_array_equal(spikes, [1, 0, 0, 0, 0, 1, 0])
 
 
-def test_no_negative_side_never_fires_down_and_stays_finite():
+def test_alpha_zero_gives_no_negative_spikes_and_stays_finite():
     for model in NEURONS.values():
         spikes = spike_train(model, make_params(1.0, alpha=0.0), [-5.0, -5.0, 12.0, 0.0])
         assert (np.asarray(spikes) >= 0).all()
@@ -232,7 +232,7 @@ def test_no_negative_side_never_fires_down_and_stays_finite():
         ({"positive": 1.0, "alpha": 0.1, "initial": float("inf")}, "initial potential is inf"),
     ],
 )
-def test_numbers_out_of_range_are_named(arguments, message):
+def test_parameters_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_params(**arguments)
 

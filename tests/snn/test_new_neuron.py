@@ -1,4 +1,4 @@
-"""A new neuron, defined here alone, is simulated by both engines, counted and offered by name."""
+"""Tests of a new neuron, defined in this file only: both engines, counts and its name."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Noise: how much of it, in which timesteps, and what a draw depends on."""
+"""Tests of the noise: its density, its timesteps and its draws."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def seen(noise, steps, images, seed=0, first=0):
     return jax.vmap(lambda t: corrupt(keys, images, noise, t))(jnp.arange(steps))
 
 
-def test_noise_changes_the_share_it_says_to_black_or_white():
+def test_density_is_the_share_of_black_or_white_pixels():
     images = jnp.full((40, 16, 16, 3), 0.4)
     key = jax.random.key(0)
     for density in (0.0, 0.1, 0.3, 1.0):
@@ -34,8 +34,8 @@ def test_noise_changes_the_share_it_says_to_black_or_white():
 
 
 @pytest.mark.parametrize("steps", [0, 2, 5])
-def test_so_many_steps_of_every_block_are_noisy(steps):
-    """2 of every 5 in every image and block, each pair about as often as any other."""
+def test_every_block_has_its_number_of_noisy_timesteps(steps):
+    """2 of every 5 in every image and block, all pairs about equally often."""
     images = jnp.full((60, 8, 8, 1), 0.4)
     frames = seen(make_noise(0.5, steps=steps, out_of=5), 20, images)
     noisy = np.asarray((frames != images).any((2, 3, 4))).reshape(4, 5, 60)
@@ -45,7 +45,7 @@ def test_so_many_steps_of_every_block_are_noisy(steps):
         np.testing.assert_allclose(noisy.mean((0, 2)), 0.4, atol=0.12)
 
 
-def test_fresh_noise_hits_other_pixels_in_each_step_and_the_rest_the_same():
+def test_fresh_noise_draws_new_pixels_in_each_timestep_and_other_noise_keeps_them():
     images = jnp.full((3, 8, 8, 1), 0.4)
     fresh = seen(make_noise(0.3), 4, images)
     same = seen(make_noise(0.3, fresh=False), 4, images)
@@ -62,8 +62,8 @@ def test_a_draw_depends_on_the_image_and_not_on_its_batch():
     )
 
 
-def test_noise_does_not_follow_the_spikes_that_are_drawn_with_the_same_key():
-    """Of pixels at 0.5 that noise left alone, half fire; a shared draw would tell."""
+def test_noise_is_independent_of_the_spikes_drawn_with_the_same_key():
+    """Of pixels at 0.5 without noise, half fire; with a shared draw they would not."""
     images = jnp.full((50, 8, 8, 1), 0.5)
     key = jax.random.key(3)
     for t in range(3):
@@ -75,7 +75,7 @@ def test_noise_does_not_follow_the_spikes_that_are_drawn_with_the_same_key():
         assert float(changed.mean()) == pytest.approx(0.25, abs=0.03)
 
 
-def test_a_network_sees_noise_even_where_its_input_is_constant():
+def test_noise_reaches_a_network_with_constant_input():
     network = dense_network()
     params, images = convert(network, random_variables(network, SHAPE)), random_images(5, SHAPE)
     key = jax.random.key(0)
@@ -103,7 +103,7 @@ def test_a_network_sees_noise_even_where_its_input_is_constant():
         ({"density": -0.1}, "density is -0.1; want a share"),
         ({"density": 1.1}, "density is 1.1; want a share"),
         ({"density": float("nan")}, "density is nan"),
-        ({"density": 0.1, "steps": 3, "out_of": 2}, "steps is 3; want from 0 to all 2"),
+        ({"density": 0.1, "steps": 3, "out_of": 2}, "steps is 3; want it from 0 to out_of = 2"),
         ({"density": 0.1, "steps": -1}, "steps is -1"),
         ({"density": 0.1, "out_of": 0}, "out_of is 0; want a block of at least 1"),
     ],

@@ -1,4 +1,4 @@
-"""Other simulators, run once and stored, make the same spikes and weights."""
+"""Tests against stored spikes and weights of other simulators."""
 
 import hashlib
 
@@ -25,7 +25,7 @@ def fixture(name):
     return np.load(path)
 
 
-def test_spikes_are_those_of_spikingjellys_converter():
+def test_spikes_equal_the_converter_of_spikingjelly():
     """alpha = 0, reset by subtraction, v(0) = 0, constant input, scales by the maximum."""
     stored = fixture("spikingjelly_counts")
     relu = arch.Activation(0.0, np.inf)
@@ -55,7 +55,7 @@ def test_spikes_are_those_of_spikingjellys_converter():
     np.testing.assert_allclose(result.values, mean, atol=1e-5)
 
 
-def test_leaky_neurons_are_those_of_brian2():
+def test_leaky_neurons_equal_brian2():
     stored = fixture("brian2_stdp")
     params = make_params(stored["threshold"], alpha=0.0, leak=stored["leak"], initial=0.0)
     state = DOUBLE_THRESHOLD.init(params, stored["current"].shape[1:])
@@ -68,11 +68,11 @@ def test_leaky_neurons_are_those_of_brian2():
         np.testing.assert_allclose(state.membrane, potential, atol=1e-6)
 
 
-def test_stdp_is_that_of_brian2():
-    """Traces of all pairs; spikes of a timestep meet once, as causal."""
+def test_stdp_equals_brian2():
+    """STDP over all pairs; spikes in the same timestep count once, as a causal pair."""
     stored = fixture("brian2_stdp")
     pre, post = (stored[name].astype(np.float32) for name in ("pre", "post"))
-    assert np.einsum("tn,tm->", pre, post) > 20  # spikes in one timestep are among them
+    assert np.einsum("tn,tm->", pre, post) > 20  # some pairs are in the same timestep
     numbers = ("a_plus", "a_minus", "tau_plus", "tau_minus")
     rule = stdp.make_stdp(**{name: stored[name] for name in numbers})
     traces, weights = stdp.init_traces(pre.shape[1:], post.shape[1:]), 0.5

@@ -1,4 +1,4 @@
-"""Readouts worked by hand, the leaky layer behind the last one, and readouts of stored currents."""
+"""Tests of the readouts, also on stored currents."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def params_of(layer, scale=1.0):
 
 
 def slow_counts(currents, weights, leak, threshold, scale):
-    """Eqs. 2-4 and 18 for both layers of one image, neuron by neuron, in float64."""
+    """Spike counts of one image by eqs. 2-4 and 18, neuron by neuron, in float64."""
     classes, neurons = weights.shape
     outputs, membranes = np.full(classes, 0.5 * scale), np.zeros(neurons)
     counts = np.zeros(neurons)
@@ -49,19 +49,19 @@ def read_one_image(readout, params, currents):
     return read(readout, params, jnp.asarray(currents, jnp.float32)[:, None])[:, 0]
 
 
-def test_the_accumulated_current_is_its_mean_so_far():
+def test_accumulate_gives_the_mean_current_so_far():
     np.testing.assert_allclose(
         read_one_image(ACCUMULATE, {"output_leak": 1.0}, [[1.0, -1.0], [3.0, 0.0]]),
         [[1.0, -1.0], [2.0, -0.5]],
     )
 
 
-def test_a_leak_of_the_output_counts_recent_currents_more():
+def test_an_output_leak_weights_recent_currents_more():
     values = read_one_image(ACCUMULATE, {"output_leak": 0.5}, [[1.0, 0.0], [4.0, 0.0]])
     np.testing.assert_allclose(values, [[1.0, 0.0], [(0.5 * 1 + 4) / 1.5, 0.0]])
 
 
-def test_counts_decide_and_the_membrane_only_breaks_ties():
+def test_counts_decide_and_membranes_only_break_ties():
     params = {"output_scale": jnp.float32(1.0)}
     values = read_one_image(COUNT, params, [[1.0, 0.9, -1.0], [0.0, 0.05, 0.2]])
     np.testing.assert_array_equal(values.argmax(-1), [0, 0])
@@ -88,8 +88,8 @@ def test_both_layers_equal_a_slow_loop():
     assert np.min(np.max(wanted, 1)) > 5
 
 
-def test_a_leak_forgets_what_lies_far_apart():
-    """A spike every other step at a threshold of 1.5: kept they add up, at 0.25 they do not."""
+def test_a_leaky_neuron_fires_only_on_spikes_close_in_time():
+    """Spikes at every other timestep, threshold 1.5: they add up without a leak, not with 0.25."""
     currents = jnp.tile(jnp.array([[[1.0, -1.0]], [[0.0, 0.0]]]), (4, 1, 1))
     counts = {}
     for leak in (1.0, 0.25):
@@ -100,12 +100,12 @@ def test_a_leak_forgets_what_lies_far_apart():
 
 
 def share(left):
-    """Less than half a spike for what is left of a threshold."""
+    """Tie break of a membrane potential of `left` thresholds, less than half a spike."""
     return 0.499 * left / (1 + abs(left))
 
 
-def test_values_are_means_over_the_neurons_of_a_class_and_ties_go_to_the_membranes():
-    """The last layer ends at 0.5 and -3.5; its 0.5 is 0.25 to the neuron with half the weight."""
+def test_values_are_means_over_the_neurons_of_a_class_and_membranes_break_ties():
+    """The last layer ends at 0.5 and -3.5; with half the weight, 0.5 counts as 0.25."""
     currents = jnp.tile(jnp.array([[[1.0, -1.0]]]), (4, 1, 1))
     layer = leaky_layer([[1.0, 0.5, 0.0], [0.0, 0.0, 1.0]], leak=1, threshold=1, labels=[0, 0, 1])
     values = read(LEAKY, params_of(layer), currents)
@@ -114,7 +114,7 @@ def test_values_are_means_over_the_neurons_of_a_class_and_ties_go_to_the_membran
     assert values[0, 0, 0] == pytest.approx((1 + share(0.5) + share(0.5 + 0.25)) / 2)
 
 
-def test_a_layer_without_leak_answers_as_counting_does_however_few_the_timesteps():
+def test_a_layer_without_leak_answers_like_count_at_few_timesteps():
     draw = np.random.default_rng(3)
     currents = jnp.asarray(draw.normal(0, 0.5, (400, 10)) + np.zeros((3, 1, 1)), jnp.float32)
     params = params_of(leaky_layer(np.eye(10), leak=1.0), scale=float(currents.max()))
@@ -123,7 +123,7 @@ def test_a_layer_without_leak_answers_as_counting_does_however_few_the_timesteps
     assert (leaky == currents[0].argmax(-1)).mean() > 0.99
 
 
-def test_input_spikes_are_positive_and_relative_to_the_mean_over_classes():
+def test_output_spikes_are_positive_and_relative_to_the_mean_over_classes():
     currents = jnp.asarray(np.random.default_rng(1).normal(-5, 1, (50, 4, 3)), jnp.float32)
     params = params_of(leaky_layer(np.eye(3)))
     sent = output_spikes(params, currents)
@@ -136,7 +136,7 @@ def test_input_spikes_are_positive_and_relative_to_the_mean_over_classes():
 
 
 @pytest.mark.parametrize("readout", [ACCUMULATE, COUNT, LEAKY], ids=["mean", "count", "leaky"])
-def test_reading_stored_currents_is_reading_along(readout):
+def test_reading_stored_currents_equals_reading_in_the_simulation(readout):
     network = dense_network()
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0)
     params["readout"] = leaky_layer(np.eye(3))
@@ -168,9 +168,9 @@ def test_leaks_are_traced():
         ({"leak": 0.0}, r"leak is 0.0; want it in \(0, 1\]"),
         ({"leak": 1.5}, "leak is 1.5"),
         ({"threshold": 0.0}, "threshold is 0.0; want it above 0"),
-        ({"labels": [0, 0, 1]}, "no neuron stands for class 2; want at least one"),
-        ({"labels": [0, 1]}, "one for each of 3"),
-        ({"weights": np.eye(3)[:, :2]}, "2 neurons stand for 3 classes in no order"),
+        ({"labels": [0, 0, 1]}, "class 2 has no neuron; want at least one"),
+        ({"labels": [0, 1]}, r"want \[3\]"),
+        ({"weights": np.eye(3)[:, :2]}, "2 neurons for 3 classes; pass the labels"),
         ({"weights": np.full((3, 3), np.nan)}, "want them finite"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A simulation: against a slow loop, under jit and vmap, in bounded memory; what it refuses."""
+"""Tests of the simulation: against a slow loop, under jit and vmap, memory, bad input."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def dense():
 
 
 def slow_simulation(params, images, num_steps):
-    """Eqs. 2-4 and 12 for the dense network, neuron by neuron, in float64."""
+    """Spikes of the dense network by eqs. 2-4 and 12, neuron by neuron, in float64."""
     layers = [
         {k: np.asarray(v, np.float64) for k, v in params["layers"][name].items()}
         for name in ("01_dense", "03_dense", "05_dense")
@@ -105,7 +105,7 @@ def test_eager_equals_jit(dense, model, encoding):
     np.testing.assert_allclose(compiled.values, eager.values, rtol=1e-6)
 
 
-def test_vmap_over_every_number_equals_a_loop(dense):
+def test_vmap_over_all_parameters_equals_a_loop(dense):
     network, variables = dense
     images, key = random_images(6, SHAPE), jax.random.key(0)
 
@@ -126,7 +126,7 @@ def test_vmap_over_every_number_equals_a_loop(dense):
     for row, found in zip(sweep, swept, strict=True):
         np.testing.assert_allclose(found, values(*row), atol=1e-4)
     assert float(jnp.abs(swept[0] - swept[1]).max()) > 0.1
-    by_two = jax.lax.map(lambda row: values(*row), sweep, batch_size=2)  # and one left over
+    by_two = jax.lax.map(lambda row: values(*row), sweep, batch_size=2)  # and a rest of one
     np.testing.assert_allclose(by_two, swept, atol=1e-4)
 
 
@@ -160,10 +160,10 @@ def test_memory_does_not_grow_with_time():
 
     (short, few), (long, many) = bytes_of(8), bytes_of(256)
     assert long == short
-    assert many - few == (256 - 8) * 32 * 4 * (10 + 1)  # values and spike totals, as asked for
+    assert many - few == (256 - 8) * 32 * 4 * (10 + 1)  # values and spike counts of the result
 
 
-def test_spikes_are_counted_as_they_are_recorded():
+def test_spike_counts_equal_the_recorded_spikes():
     network = residual_network()
     params = convert(network, random_variables(network, (8, 8, 3)))
     result = simulate(network, params, random_images(2, (8, 8, 3)), num_steps=6, record=True)
@@ -184,7 +184,7 @@ def test_spikes_are_counted_as_they_are_recorded():
     )
 
 
-def test_many_timesteps_at_once_through_branches_and_what_an_observer_sees():
+def test_chunks_in_a_network_with_branches_and_an_observer():
     network = residual_network()
     params = convert(network, random_variables(network, (8, 8, 3)))
     images, key = random_images(2, (8, 8, 3)), jax.random.key(5)
@@ -196,10 +196,10 @@ def test_many_timesteps_at_once_through_branches_and_what_an_observer_sees():
     many = simulate(network, params, images, chunk_steps=5, **run)
     np.testing.assert_array_equal(one.spikes, many.spikes)
     jax.tree.map(np.testing.assert_array_equal, one.recording, many.recording)
-    assert len(np.unique(one.recording[0])) > 5  # another frame at each timestep
+    assert len(np.unique(one.recording[0])) > 5  # the input differs between timesteps
 
 
-def test_memory_grows_with_the_timesteps_at_once_alone(dense):
+def test_memory_grows_with_chunk_steps_only(dense):
     network, variables = dense
     params, images = convert(network, variables), random_images(8, SHAPE)
 
@@ -229,7 +229,7 @@ def test_longer_runs_begin_with_the_shorter_ones(dense):
     np.testing.assert_array_equal(long[:4], short)
 
 
-def test_counting_needs_its_scale_and_approaches_the_logits(dense):
+def test_count_needs_an_output_scale_and_approaches_the_logits(dense):
     network, variables = dense
     images = random_images(10, SHAPE)
     with pytest.raises(ValueError, match="no output_scale, which counting spikes needs"):
@@ -248,7 +248,7 @@ def test_counting_needs_its_scale_and_approaches_the_logits(dense):
         ({"num_steps": 2.5}, "num_steps is 2.5; want a whole number"),
         ({"params": {"layers": {}}}, "params holds layers; want gain, layers and"),
         ({"images": np.zeros((2, 4, 4), np.float32)}, r"images have shape \(2, 4, 4\); want \[B"),
-        ({"images": np.zeros((0, 4, 4, 1), np.float32)}, "with nothing empty"),
+        ({"images": np.zeros((0, 4, 4, 1), np.float32)}, "with no empty axis"),
         ({"images": np.zeros((2, 4, 4, 1), np.uint8)}, "images are uint8; want floats"),
         ({"images": np.full((2, 4, 4, 1), np.nan, np.float32)}, "images hold NaN or Inf"),
         ({"images": np.zeros((2, 5, 4, 1), np.float32)}, r"shape \(5, 4, 1\) do not fit"),
@@ -258,7 +258,7 @@ def test_counting_needs_its_scale_and_approaches_the_logits(dense):
         ({"encoding": RATE}, r"pass key=jax.random.key\(seed\)"),
     ],
 )
-def test_bad_input_is_named_before_any_work(dense, change, message):
+def test_bad_input_is_refused_before_compilation(dense, change, message):
     network, variables = dense
     params = convert(network, variables)
     call = {"params": params, "images": random_images(2, SHAPE), "num_steps": 2, **change}
@@ -267,8 +267,8 @@ def test_bad_input_is_named_before_any_work(dense, change, message):
 
 
 @pytest.mark.parametrize("levels", [2, 3, 6])
-def test_a_network_that_settles_is_the_quantised_ann_and_falls_silent(levels):
-    """Whatever the depth: the counts of every layer reach those of the levels, and stay."""
+def test_a_network_settles_to_the_quantised_ann_and_stops_firing(levels):
+    """At any depth, the spike counts of every layer reach the quantised activations and stay."""
     network = residual_network()
     params = convert(network, random_variables(network, (8, 8, 3)))
     images = random_images(6, (8, 8, 3))

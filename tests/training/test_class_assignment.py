@@ -26,5 +26,5 @@ def test_a_class_without_images_or_neurons_is_named():
     with pytest.raises(ValueError, match="2 images and none of class 1, 2"):
         assign_classes(params, currents[:, :2], jnp.zeros(2, int), num_classes=3)
     unreachable = leaky_layer(np.eye(3)[:, [0] * 3], labels=np.arange(3))
-    with pytest.raises(ValueError, match="no neuron stands for class"):
+    with pytest.raises(ValueError, match="has no neuron"):
         with_assigned_classes(params, unreachable, currents, labels)

@@ -1,4 +1,4 @@
-"""Layers of networks, a file for each kind; `base` says what a kind of layer must know."""
+"""Layers of networks, one file for each kind; `base` defines what a layer implements."""
 
 from snnjax.networks.layers.activation import Activation
 from snnjax.networks.layers.average_pool import AvgPool

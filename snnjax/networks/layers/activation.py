@@ -25,14 +25,15 @@ class Activation(Layer):
     """sthLeakyReLU (eq. 13); a layer of neurons in a spiking network.
 
     alpha: slope below zero, in [0, 1]; 0 has no negative side.
-    theta: bound of the output, above 0, its initial value where it is learnt; may be inf.
-    learn: what gets its own learnt theta: nothing, the layer, or each channel; or "rate": theta
-      follows the largest output, and the output is divided by it (RNL, Ding et al. 2021).
-    step: above 0, the output falls to a multiple of it up to 20 of them (StepReLU, Wang et
-      al. 2023); needs alpha 0 and theta inf.
+    theta: bound of the output, above 0, or its initial value if it is learnt; may be inf.
+    learn: "nothing"; "layer" or "channel" for one learnt theta of the layer or of each channel; or
+      "rate": theta is a learnt share of the largest pre-activation, and the output is divided by
+      theta (RNL, Ding et al. 2021).
+    step: height of a step of StepReLU (Wang et al. 2023), which needs alpha 0 and theta inf; 0 for
+      no steps.
 
     Raises:
-      ValueError: where a number is out of its range, or a theta of inf is learnt.
+      ValueError: if a number is out of its range, or a theta of inf is learnt.
     """
 
     kind: ClassVar[str] = "activation"
@@ -70,7 +71,7 @@ class Activation(Layer):
         return _Activation(self, name=name)(x, mode)
 
     def learnt_theta(self, params: Mapping[str, Any], statistics: Mapping[str, Any]) -> jax.Array:
-        """Theta of the activation: learnt, a number or `[C]`, or the one of the specification.
+        """Theta of the activation, a scalar or `[C]`: the learnt one, or `theta` if none is learnt.
 
         Args:
           params: the layer's arrays in the collection "params".
@@ -78,17 +79,17 @@ class Activation(Layer):
         """
         if "log_theta" in params:
             return jnp.exp(params["log_theta"])
-        if "largest" in statistics:  # the source adds 1e-6 too, so that no theta is 0
+        if "largest" in statistics:  # 1e-6 as in the source, so that theta is never 0
             return jax.nn.sigmoid(params["share"]) * statistics["largest"] + 1e-6
         return jnp.asarray(self.theta)
 
     def rate(
         self, numbers: Mapping[str, Any], current: jax.Array, *, levels: ArrayLike | None = None
     ) -> jax.Array:
-        """Firing rate that stands for the ANN's activation of a current, in spikes per timestep.
+        """Firing rate that represents the ANN's activation, in spikes per timestep.
 
         Args:
-          numbers: of the layer of neurons, as `conversion.convert` returns them.
+          numbers: parameters of the layer of neurons, as `conversion.convert` returns them.
           current: the pre-activation, in membrane units.
           levels: number of steps to quantise the activation to; None leaves it smooth.
 
@@ -131,7 +132,7 @@ class _Activation(nn.Module):
         return y / theta
 
     def _theta(self, z: jax.Array, train: bool) -> jax.Array:
-        """Theta by the layer's parameters; in training the running maximum follows `z`."""
+        """Theta from the layer's parameters; training also updates the running maximum of `z`."""
         spec = self.spec
         if spec.learn == "rate":
             largest = self.variable("batch_stats", "largest", lambda: jnp.float32(spec.theta))

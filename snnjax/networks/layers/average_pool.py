@@ -15,9 +15,9 @@ __all__ = ["AvgPool"]
 
 @dataclass(frozen=True)
 class AvgPool(FixedSynapse):
-    """Mean over windows that do not leave the image; in a spiking network, fixed synapses.
+    """Mean over windows that lie inside the map; in a spiking network, fixed synapses.
 
-    strides: pixels from one window to the next; None for the window's own size.
+    strides: pixels from one window to the next; None for the size of the window.
     """
 
     kind: ClassVar[str] = "pool"
@@ -48,8 +48,8 @@ class AvgPool(FixedSynapse):
         window = self.window
         if x.shape[1] < window[0] or x.shape[2] < window[1]:
             raise ValueError(
-                f"a map of {x.shape[1]}x{x.shape[2]} pixels is smaller than the window"
-                f" {window[0]}x{window[1]} of a pooling; want larger images for this network"
+                f"a map of {x.shape[1]}x{x.shape[2]} pixels is smaller than the pooling window"
+                f" {window[0]}x{window[1]}; want larger images for this network"
             )
         strides = (1, *(self.strides or window), 1)
         return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, *window, 1), strides, "VALID")

@@ -1,16 +1,16 @@
 """Base classes of layers, one for each role that a layer can have in a network.
 
-A layer is a frozen dataclass without arrays. Its class knows all that the package needs of its
-kind: the ANN's forward pass, the current that spikes cause, and how conversion rescales it. A new
-kind of layer is a new subclass in one file; what it leaves out, Python refuses to instantiate.
+A layer is a frozen dataclass without arrays. Its class implements all that the package needs: the
+forward pass of the ANN, the current caused by spikes, and the rescaling by conversion. A new kind
+of layer is a new subclass in one file; a subclass that lacks a method cannot be instantiated.
 
 | role | in the ANN | in the spiking network |
 | --- | --- | --- |
 | `Weights` | a linear map with parameters | synapses, rescaled by conversion |
 | `FixedSynapse` | a linear map without parameters | the same map |
 | `Folded` | a normalisation | nothing: conversion folds it into weights |
-| `Activation` | sthLeakyReLU and its kin | a layer of neurons |
-| `Block` | branches side by side | the same branches |
+| `Activation` | an activation function | a layer of neurons |
+| `Block` | parallel branches | the same branches |
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ __all__ = [
 Params = dict[str, Any]
 
 KINDS: dict[str, type[Layer]] = {}
-"""Every kind of layer by the name of its class; a subclass that has a `kind` adds itself."""
+"""Classes of layers by name; a subclass that defines `kind` adds itself."""
 
 
 class ForwardMode(NamedTuple):
     """Mode of the ANN's forward pass.
 
-    levels: number of steps that activations are quantised to; None leaves them smooth.
-    train: use the batch's own statistics, and dropout.
-    dtype: of the outputs of layers; parameters are float32.
+    levels: number of steps to quantise activations to; None leaves them smooth.
+    train: use the statistics of the batch, and dropout.
+    dtype: dtype of the layers' outputs; parameters are float32.
     """
 
     levels: ArrayLike | None = None
@@ -60,7 +60,7 @@ class Layer(ABC):
     """Specification of a layer.
 
     kind: short name that is part of the layer's path, such as "conv" in "03_conv".
-    drops_inputs: the ANN applies dropout to the layer's inputs while training.
+    drops_inputs: True if the ANN applies dropout to the layer's inputs in training.
     """
 
     kind: ClassVar[str]
@@ -80,14 +80,14 @@ class Layer(ABC):
         """Describe for a report what conversion makes of the layer.
 
         Args:
-          weights: path of the weights before it, or "".
+          weights: path of the weights before the layer, or "".
         """
         del weights
         return ""
 
 
 class Synapse(Layer):
-    """A linear map between the image or neurons and the next neurons."""
+    """A linear map from the image or from neurons to the next neurons."""
 
     @abstractmethod
     def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
@@ -95,13 +95,13 @@ class Synapse(Layer):
 
         Args:
           x: `[B, ...]`.
-          name: of the layer, for its parameters.
-          mode: of the forward pass.
+          name: name of the layer, under which Flax stores its parameters.
+          mode: mode of the forward pass.
         """
 
     @abstractmethod
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Current that spikes `x` cause, without the bias.
+        """Current caused by spikes `x`, without the bias.
 
         Products are in full float32 precision on every platform: a threshold turns a rounding
         error into a whole spike.
@@ -109,14 +109,14 @@ class Synapse(Layer):
         Args:
           params: the layer's arrays, as conversion returns them.
           x: `[B, ...]`, of one timestep or the sum of several.
-          elapsed: number of timesteps that `x` is the sum of, a number or `[B]`.
+          elapsed: number of timesteps summed in `x`, a scalar or `[B]`.
 
         Raises:
           TypeError: from JAX, if shapes do not fit.
         """
 
     def current(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Current that spikes `x` cause, with the bias, which flows `elapsed` times; see `linear`.
+        """Current caused by spikes `x`, plus `elapsed` times the bias; see `linear`.
 
         Raises:
           TypeError: from JAX, if shapes do not fit.
@@ -128,9 +128,9 @@ class Synapse(Layer):
 
     @abstractmethod
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
-        """`linear` with a weight of 1 in the place of every weight that is not 0.
+        """Apply `linear` with every nonzero weight replaced by 1.
 
-        Its transpose counts synapses: the fan-out of every input, with the borders of maps exact.
+        Its transpose counts synapses: the fan-out of every input, exact at the borders of maps.
         """
 
 
@@ -146,8 +146,8 @@ class FixedSynapse(Synapse):
 class Weights(Synapse):
     """A linear map with parameters.
 
-    absorbs: normalisations beside the layer can be folded into it, by `scale_outputs` and
-      `normalise_inputs`.
+    absorbs: True if `scale_outputs` and `normalise_inputs` can fold a normalisation after or
+      before the layer into it.
     """
 
     absorbs: ClassVar[bool] = False
@@ -158,16 +158,16 @@ class Weights(Synapse):
 
     @abstractmethod
     def rescale(self, params: Params, scale_in: jax.Array, scale_out: jax.Array) -> Params:
-        """Weights times scale_in / scale_out and biases over scale_out (eq. 11).
+        """Multiply weights by scale_in / scale_out, and divide biases by scale_out (eq. 11).
 
         Args:
-          params: the layer's arrays, normalisations folded.
-          scale_in: what an input spike stands for, a number or one for each channel.
-          scale_out: what a unit of current stands for, a number or one for each channel.
+          params: the layer's arrays, with normalisations folded in.
+          scale_in: value in the ANN that an input of 1 represents, a scalar or one per channel.
+          scale_out: pre-activation that a current of 1 represents, a scalar or one per channel.
         """
 
     def scale_outputs(self, params: Params, slope: jax.Array, shift: jax.Array) -> Params:
-        """Parameters with which the layer's outputs are `slope` times as large plus `shift`.
+        """Parameters that turn the layer's output y into slope * y + shift.
 
         Args:
           params: the layer's arrays.
@@ -175,12 +175,12 @@ class Weights(Synapse):
           shift: one number for each output channel.
 
         Raises:
-          ValueError: if the kind of layer cannot absorb a normalisation.
+          ValueError: if the layer cannot absorb a normalisation.
         """
-        raise ValueError(f"a {type(self).__name__} cannot absorb a normalisation behind it")
+        raise ValueError(f"a {type(self).__name__} cannot absorb a normalisation after it")
 
     def normalise_inputs(self, params: Params, mean: jax.Array, std: jax.Array) -> Params:
-        """Parameters with which raw inputs cause what (x - mean) / std caused before.
+        """Parameters that map a raw input x to the previous output for (x - mean) / std.
 
         Args:
           params: the layer's arrays.
@@ -188,17 +188,17 @@ class Weights(Synapse):
           std: one number for each channel of the image.
 
         Raises:
-          ValueError: if the kind of layer cannot absorb a normalisation, or has other channels.
+          ValueError: if the layer cannot absorb a normalisation, or has other channels.
         """
         raise ValueError(f"a {type(self).__name__} cannot absorb a normalisation before it")
 
     def prepare_kernel(self, params: Params) -> Params:
-        """Parameters in the form that is fastest for many calls; the same current."""
+        """Parameters in the form that is fastest for many calls; the current is the same."""
         return params
 
 
 class Folded(Layer):
-    """A normalisation that the ANN has and conversion folds into weights."""
+    """A normalisation of the ANN, which conversion folds into weights."""
 
     @abstractmethod
     def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
@@ -206,7 +206,7 @@ class Folded(Layer):
 
 
 class Block(Layer):
-    """Branches that the input passes side by side; a branch without layers is the identity."""
+    """Parallel branches of one input; a branch without layers is the identity."""
 
     @property
     @abstractmethod
@@ -219,7 +219,7 @@ class Block(Layer):
 
     @abstractmethod
     def join(self, outputs: Sequence[jax.Array]) -> jax.Array:
-        """Output of the block from those of its branches.
+        """Combine the outputs of the branches into the output of the block.
 
         Raises:
           TypeError: from JAX, if shapes do not fit.
@@ -227,17 +227,17 @@ class Block(Layer):
 
     @abstractmethod
     def split_scale(self, scale: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """Scale at the end of every branch, and the weight behind `join`, None for 1.
+        """Scale at the end of every branch, and the weight after `join`, None for 1.
 
         Args:
-          scale: what a unit of current stands for behind the block, a number or one for each
-            channel.
+          scale: pre-activation that a current of 1 represents after the block, a scalar or one
+            per channel.
         """
 
 
 def per_channel(values: ArrayLike, x: jax.Array) -> ArrayLike:
-    """One value, or one for each channel, in the shape of the last axis of `x`, in which channels
-    repeat pixel by pixel behind a Flatten.
+    """Tile one value per channel to the last axis of `x`, where channels repeat pixel by pixel
+    after a Flatten; return a scalar as it is.
     """
     if not jnp.ndim(values):
         return values

@@ -17,10 +17,7 @@ __all__ = ["BatchNorm"]
 
 @dataclass(frozen=True)
 class BatchNorm(Folded):
-    """Batch normalisation of the outputs of the weights just before it.
-
-    Conversion folds it into them.
-    """
+    """Batch normalisation, which conversion folds into the weights directly before it."""
 
     kind: ClassVar[str] = "norm"
 

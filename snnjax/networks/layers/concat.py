@@ -1,4 +1,4 @@
-"""The block that joins channels."""
+"""The block that concatenates its branches along the channels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Concat"]
 
 @dataclass(frozen=True)
 class Concat(Block):
-    """The outputs of several branches side by side along the channels; an empty one is the input.
+    """Outputs of branches, concatenated along the channels; an empty branch is the identity.
 
     Raises:
       ValueError: if there are fewer than two branches.
@@ -40,11 +40,11 @@ class Concat(Block):
         return Concat(tuple(map(change, self.parts)))
 
     def join(self, outputs: Sequence[jax.Array]) -> jax.Array:
-        """Channels of all branches side by side."""
+        """Concatenate the outputs along the channels."""
         return jnp.concatenate(outputs, -1)
 
     def split_scale(self, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Branches end in the unit 1, and the joined channels are divided by `scale`: a vector is
-        of all channels, and each branch has only some of them.
+        """Scale 1 for every branch, and the weight 1 / scale after `join`: a vector `scale` covers
+        all channels, and each branch has only some of them.
         """
         return jnp.float32(1.0), 1 / scale

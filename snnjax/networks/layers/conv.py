@@ -1,4 +1,4 @@
-"""The convolution of a map."""
+"""The convolutional layer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Conv(Weights):
 
     @property
     def spec(self) -> ConvSpec:
-        """The convolution apart from its kernel: geometry of its windows, and groups."""
+        """Geometry of the windows, and number of groups."""
         window = Window(self.kernel_size, self.strides, self.padding, self.dilation)
         return ConvSpec(window, self.groups)
 
@@ -63,25 +63,25 @@ class Conv(Weights):
         )(x)
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Current that spikes `x` `[B, H, W, C]` cause, without the bias.
+        """Current caused by spikes `x` `[B, H, W, C]`, without the bias.
 
-        Where `params` has a "border" `[C]`, it is the input beyond the image at every timestep;
-        otherwise that is 0.
+        If `params` has a "border" `[C]`, it is the value of the padding at every timestep;
+        otherwise the padding is 0.
         """
         spec = self.spec
         if "border" in params:
             times = jnp.reshape(elapsed, (-1, *[1] * (x.ndim - 1)))
-            x = _framed(spec.window, times * params["border"], x)
+            x = _pad_with_border(spec.window, times * params["border"], x)
             spec = replace(spec, window=replace(spec.window, padding="VALID"))
         return conv(x, params["kernel"], spec, precision=jax.lax.Precision.HIGHEST)
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
-        """`linear` with a weight of 1 in the place of every weight that is not 0."""
+        """Apply `linear` with every nonzero weight replaced by 1."""
         kernel = (jnp.asarray(params["kernel"]) != 0).astype(x.dtype)
         return conv(x, kernel, self.spec, precision=jax.lax.Precision.HIGHEST)
 
     def rescale(self, params: Params, scale_in: jax.Array, scale_out: jax.Array) -> Params:
-        """Weights times scale_in / scale_out, biases over scale_out, border over scale_in."""
+        """Multiply kernel by scale_in / scale_out; divide bias by scale_out, border by scale_in."""
         kernel = params["kernel"]
         rescaled = {"kernel": kernel * self._per_input(kernel, scale_in) / scale_out}
         if "bias" in params:
@@ -91,18 +91,18 @@ class Conv(Weights):
         return rescaled
 
     def scale_outputs(self, params: Params, slope: jax.Array, shift: jax.Array) -> Params:
-        """Parameters with which the layer's outputs are `slope` times as large plus `shift`."""
+        """Parameters that turn the layer's output y into slope * y + shift."""
         bias = params.get("bias", 0.0) * slope + shift
         return {**params, "kernel": params["kernel"] * slope, "bias": bias}
 
     def normalise_inputs(self, params: Params, mean: jax.Array, std: jax.Array) -> Params:
-        """Parameters with which raw inputs cause what (x - mean) / std caused before.
+        """Parameters that map a raw input x to the previous output for (x - mean) / std.
 
-        Zeros around normalised images are the mean around raw ones, so a convolution with padding
-        also gets a "border", the value of each channel beyond the image.
+        Zero padding of normalised images equals padding of raw images with the mean, so a
+        convolution with padding also gets a "border": the padding value of each channel.
 
         Raises:
-          ValueError: if the number of inputs is not that of the image's channels.
+          ValueError: if the number of inputs is not a multiple of the image's channels.
         """
         kernel = params["kernel"]
         inputs = kernel.shape[-2] * self.groups
@@ -126,8 +126,8 @@ class Conv(Weights):
         return jnp.repeat(groups, outputs // self.groups, axis=1)
 
 
-def _framed(window: Window, border: jax.Array, x: jax.Array) -> jax.Array:
-    """The input with its padding around it, filled with `border` `[..., C]`."""
+def _pad_with_border(window: Window, border: jax.Array, x: jax.Array) -> jax.Array:
+    """Pad the input with `border` `[..., C]`."""
     width = ((0, 0), *window.pads(x.shape[1:]), (0, 0))
     inside = jnp.broadcast_to(border, (len(border), *x.shape[1:]))
     return jnp.pad(x, width) + (border - jnp.pad(inside, width))

@@ -35,30 +35,30 @@ class Dense(Weights):
         return nn.Dense(self.features, use_bias=self.use_bias, dtype=mode.dtype, name=name)(x)
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Current that spikes `x` `[B, N]` cause, without the bias."""
+        """Current caused by spikes `x` `[B, N]`, without the bias."""
         del elapsed
         return jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
-        """`linear` with a weight of 1 in the place of every weight that is not 0."""
+        """Apply `linear` with every nonzero weight replaced by 1."""
         return jnp.dot(x, (params["kernel"] != 0).astype(x.dtype))
 
     def rescale(self, params: Params, scale_in: jax.Array, scale_out: jax.Array) -> Params:
-        """Weights times scale_in / scale_out and biases over scale_out."""
+        """Multiply weights by scale_in / scale_out, and divide biases by scale_out."""
         kernel = params["kernel"]
         rescaled = {"kernel": kernel * _per_input(kernel, scale_in) / scale_out}
         return rescaled | ({"bias": params["bias"] / scale_out} if "bias" in params else {})
 
     def scale_outputs(self, params: Params, slope: jax.Array, shift: jax.Array) -> Params:
-        """Parameters with which the layer's outputs are `slope` times as large plus `shift`."""
+        """Parameters that turn the layer's output y into slope * y + shift."""
         bias = params.get("bias", 0.0) * slope + shift
         return {"kernel": params["kernel"] * slope, "bias": bias}
 
     def normalise_inputs(self, params: Params, mean: jax.Array, std: jax.Array) -> Params:
-        """Parameters with which raw inputs cause what (x - mean) / std caused before.
+        """Parameters that map a raw input x to the previous output for (x - mean) / std.
 
         Raises:
-          ValueError: if the number of inputs is no multiple of the image's channels.
+          ValueError: if the number of inputs is not a multiple of the image's channels.
         """
         kernel = params["kernel"]
         if kernel.shape[0] % len(mean):
@@ -69,7 +69,7 @@ class Dense(Weights):
 
 
 def _per_input(kernel: jax.Array, values: jax.Array) -> jax.Array:
-    """One value for each input, `[N, 1]`; behind a Flatten the channels repeat pixel by pixel."""
+    """One value for each input, `[N, 1]`; after a Flatten, channels repeat pixel by pixel."""
     if not values.ndim:
         return values
     return jnp.tile(values, kernel.shape[0] // len(values))[:, None]

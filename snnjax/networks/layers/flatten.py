@@ -20,10 +20,10 @@ class Flatten(FixedSynapse):
     kind: ClassVar[str] = "flatten"
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """The entries of `x` `[B, ...]` as vectors `[B, N]`."""
+        """Flatten `x` `[B, ...]` to `[B, N]`."""
         del params, elapsed
         return x.reshape(x.shape[0], -1)
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
-        """The entries of `x` as vectors: each has one synapse."""
+        """Flatten `x`; each entry has one synapse."""
         return self.linear(params, x)

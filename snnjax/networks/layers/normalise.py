@@ -1,4 +1,4 @@
-"""Normalisation of the image by fixed means and deviations."""
+"""Normalisation of the image by fixed means and standard deviations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Normalise(Folded):
     Conversion folds it into the first weights.
 
     Raises:
-      ValueError: if the two differ in length, or a deviation is not above 0.
+      ValueError: if `mean` and `std` differ in length, or a standard deviation is not above 0.
     """
 
     kind: ClassVar[str] = "normalise"
@@ -31,20 +31,20 @@ class Normalise(Folded):
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
             raise ValueError(
-                f"mean is {self.mean} and std {self.std}; want one mean and one deviation above 0"
-                " for each channel"
+                f"mean is {self.mean} and std {self.std}; want one mean and one standard"
+                " deviation above 0 for each channel"
             )
 
     def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
         """Apply the layer in the ANN.
 
         Raises:
-          ValueError: if the image has other channels.
+          ValueError: if the image has another number of channels.
         """
         del name, mode
         if x.shape[-1] != len(self.mean):
             raise ValueError(
-                f"images have {x.shape[-1]} channels; want {len(self.mean)}, as the network"
+                f"images have {x.shape[-1]} channels; want the {len(self.mean)} that the network"
                 " normalises"
             )
         return (x - jnp.array(self.mean)) / jnp.array(self.std)
@@ -52,4 +52,4 @@ class Normalise(Folded):
     def remark(self, weights: str) -> str:
         """Describe for a report what conversion makes of the layer."""
         del weights
-        return "folded into the first weights, with a border of the mean"
+        return "folded into the first weights, with the mean as padding"

@@ -37,5 +37,5 @@ class Residual(Block):
         return body + shortcut
 
     def split_scale(self, scale: jax.Array) -> tuple[jax.Array, None]:
-        """Both branches end in the unit of their sum."""
+        """The scale of the sum for both branches, and no weight."""
         return scale, None

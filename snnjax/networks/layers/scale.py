@@ -1,4 +1,4 @@
-"""The scale of channels that a normalisation leaves where no weights precede it."""
+"""Scale and bias per channel, for a normalisation without weights before it to fold into."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Scale"]
 
 @dataclass(frozen=True)
 class Scale(Weights):
-    """y = x * scale + bias, one of each for every channel.
+    """y = x * scale + bias, with one scale and one bias per channel.
 
     features: channels of `[B, H, W, C]`, or inputs of `[B, N]`.
     """
@@ -36,16 +36,16 @@ class Scale(Weights):
         return _Scale(self, name=name)(x)
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Current that spikes `x` cause, without the bias."""
+        """Current caused by spikes `x`, without the bias."""
         del elapsed
         return x * params["scale"]
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
-        """`linear` with a weight of 1 in the place of every weight that is not 0."""
+        """Apply `linear` with every nonzero weight replaced by 1."""
         return x * (params["scale"] != 0).astype(x.dtype)
 
     def rescale(self, params: Params, scale_in: jax.Array, scale_out: jax.Array) -> Params:
-        """Scales times scale_in / scale_out and biases over scale_out."""
+        """Multiply scales by scale_in / scale_out, and divide biases by scale_out."""
         scale = params["scale"]
         return {
             "scale": scale * per_channel(scale_in, scale) / scale_out,

@@ -1,9 +1,9 @@
-"""Timesteps that send spike counts from layer to layer, for neurons that need no other state.
+"""Timesteps on cumulative spike counts, for neurons that need no other state.
 
-Everything between two layers of neurons is linear, so the counts that a layer has sent so far cause
-the charge that the next layer has received so far. A neuron whose count follows from its last count
-and its charge then reads and writes one number in the place of three, and no rounding error adds up
-over time.
+All maps between two layers of neurons are linear, so they map the cumulative spike counts of one
+layer to the cumulative charge of the next. A neuron whose count follows from its previous count and
+its charge then reads and writes one number instead of three, and rounding errors do not add up over
+time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class CountState(NamedTuple):
     """State of all neurons.
 
     sent: `[B, ...]` net spike count of each layer, by path.
-    reached: `[B, K]` sum of the currents into the readout.
-    frames: `[B, H, W, C]` sum of the inputs; None where the stem's current is constant.
+    reached: `[B, K]` sum so far of the currents into the readout.
+    frames: `[B, H, W, C]` sum so far of the inputs; None if the stem's current is constant.
     """
 
     sent: Spikes
@@ -36,7 +36,7 @@ class CountState(NamedTuple):
 
 
 def applies(problem: Problem) -> bool:
-    """True if the neuron needs no state but its count, and no layer of neurons has a leak."""
+    """True if the neuron has `next_count`, and no layer of neurons has a leak."""
     without_leak = all(numbers.leak is None for numbers in problem.numbers.values())
     return problem.task.neuron.next_count is not None and without_leak
 
@@ -56,7 +56,7 @@ def advance(
 ) -> tuple[CountState, jax.Array, Spikes]:
     """Compute several timesteps layer by layer; arguments and results as in `by_spikes.advance`.
 
-    `times` says how many timesteps have passed; constant currents flow in the first `shown_steps`.
+    Constant currents flow in the first `shown_steps` timesteps, counted from `times`.
     """
     del shown
     next_count = problem.task.neuron.next_count

@@ -1,4 +1,4 @@
-"""Timesteps that send spikes from layer to layer, right for every neuron."""
+"""Timesteps on spikes, for every neuron."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def rest(problem: Problem) -> dict[str, Any]:
 def advance(
     problem: Problem, state: dict[str, Any], frames: jax.Array, times: jax.Array, shown: bool
 ) -> tuple[dict[str, Any], jax.Array, Spikes]:
-    """Compute several timesteps layer by layer: each layer does all before the next begins.
+    """Compute several timesteps layer by layer: all timesteps of a layer, then the next layer.
 
-    The spikes are those of one timestep after the other, since no layer sends anything back. The
-    product of a layer takes the timesteps side by side; only its neurons take them in turn.
+    The spikes equal those of one timestep after the other, because no layer feeds back. The linear
+    map of a layer takes all timesteps as one batch; only its neurons take them one by one.
 
     Args:
       problem: the simulation.
-      state: of the neurons, by path.
+      state: states of the neurons, by path.
       frames: input at each timestep, `[n, B, H, W, C]`.
       times: the timesteps, `[n]`.
       shown: False after the input has ended.
 
     Returns:
-      The state after them, the current into the readout `[n, B, K]`, and spikes `[n, B, ...]` by
-      path.
+      The states after these timesteps, the current into the readout `[n, B, K]`, and spikes
+      `[n, B, ...]` by path.
     """
     count, elapsed = len(times), 1.0 if shown else 0.0
     after, spikes = {}, {}
@@ -67,5 +67,5 @@ def advance(
 
 
 def _neuron(problem: Problem) -> Any:
-    """The neuron in the form with the fewest copies of its state."""
+    """The neuron with deferred reset, if it has one: that needs fewer copies of the state."""
     return problem.task.neuron.deferred_reset or problem.task.neuron

@@ -1,4 +1,4 @@
-"""Choices that depend on batch, timesteps and the size of the network."""
+"""Choice of chunks and kernels by batch size, timesteps and size of the network."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from snnjax.snn.engine import Params, SpikingFunction
 __all__ = ["choose_chunk", "count_weights", "prepare_kernels", "prepare_kernels_for"]
 
 TOGETHER = 64
-"""Frames at once, timesteps by images, up to which larger products win over more memory."""
+"""Frames at once (timesteps times images) up to which larger products save time."""
 
 FEW_IMAGES = 2
-"""Images at once up to which every network is faster with several timesteps at once."""
+"""Batch size up to which every network is faster with several timesteps at once."""
 
 MANY_WEIGHTS = 2**20
-"""Weights of a network from which they do not stay in a core's cache."""
+"""Number of weights from which they do not stay in the cache of a core."""
 
 MANY_FRAMES = 128
-"""Frames in all from which it pays to prepare kernels for one call."""
+"""Number of frames in one call from which it pays to prepare kernels."""
 
 
 def choose_chunk(batch_size: Any, num_steps: int, weights: int) -> int:
     """Number of timesteps that a layer computes at once.
 
-    A small batch reads every weight for little work, so up to TOGETHER frames at once larger
-    products win; from there on they gain nothing, and memory grows. A batch of that size, or of
-    one that is not known yet, goes through one timestep after the other. Where the weights stay in
-    a cache there is little to win with more than FEW_IMAGES images, and more to lose to the spikes.
+    A small batch does little work for every weight that it reads, so larger products save time, up
+    to TOGETHER frames at once; beyond that only memory grows. A batch of that size or of unknown
+    size takes one timestep at a time. So does a batch of more than FEW_IMAGES images if the weights
+    stay in a cache: there, storing the spikes costs more time than larger products save.
 
     Choice: measured on two CPU cores; `experiments/throughput` measures it again.
 
@@ -62,17 +62,17 @@ def count_weights(params: Params) -> int:
 def prepare_kernels(network: SpikingFunction, params: Params) -> Params:
     """Parameters with their kernels in the form that is fastest for many calls of `simulate`.
 
-    On a CPU these are kernels as Winograd's algorithm needs them, beside the kernels themselves:
-    up to 2.8 times the memory. A call of `simulate` computes them for itself where it has enough
-    images to show; so this is for many calls with few images. Changes of a kernel come before it.
-    The spikes are the same, except where rounding decides.
+    On a CPU this adds the kernels in the form of Winograd's algorithm: up to 2.8 times the memory.
+    A call of `simulate` with many frames prepares them itself, so this function is for many calls
+    with few images. Change kernels before this call, not after it. The spikes are the same, except
+    where rounding decides.
 
     Args:
       network: the architecture.
       params: what `conversion.convert` returned.
 
     Raises:
-      KeyError: if the parameters are of another network.
+      KeyError: if the parameters belong to another network.
     """
 
     def prepared(layer: Layer, own: Params) -> Params:
@@ -85,7 +85,7 @@ def prepare_kernels(network: SpikingFunction, params: Params) -> Params:
 def prepare_kernels_for(
     network: SpikingFunction, params: Params, batch: Any, num_steps: int
 ) -> Params:
-    """Parameters as `batch` images for `num_steps` timesteps need them."""
+    """Prepare the kernels if `batch` images for `num_steps` timesteps are enough work."""
     if isinstance(batch, int) and batch * num_steps >= MANY_FRAMES:  # not known yet in an export
         return prepare_kernels(network, params)
     return params

@@ -1,8 +1,8 @@
-"""A simulation with all that the fast engine computes before its first timestep."""
+"""Values that the fast engine computes before the first timestep."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,15 @@ __all__ = ["Problem", "image_major", "make_problem", "stem_length", "time_major"
 
 
 class Problem(NamedTuple):
-    """A simulation with all that is computed once before its first timestep.
+    """Arguments of a simulation, and values that are computed once before its first timestep.
 
-    params, stimulus, task: as the engine got them.
-    numbers: of each layer of neurons, by path.
-    shapes: of each layer of neurons for one image, by path.
+    params, stimulus, task: arguments of the engine.
+    numbers: parameters of each layer of neurons, by path.
+    shapes: shape of each layer of neurons for one image, by path.
     output: shape `(B, K)` of the current into the readout.
-    start: the layer that timesteps begin with: layers before it are the stem, which a constant
-      input passes once.
-    stem_current: `[B, ...]` current of the stem in one timestep; None where the input varies.
+    start: index of the first layer that is computed at every timestep; the layers before it, the
+      stem, are computed once if the input is constant.
+    stem_current: `[B, ...]` current of the stem in one timestep; None if the input varies.
     """
 
     params: Params
@@ -44,10 +44,10 @@ class Problem(NamedTuple):
 
 
 def make_problem(params: Params, stimulus: Stimulus, task: Task) -> Problem:
-    """Numbers and shapes of the neurons, and the current of the stem.
+    """Compute parameters and shapes of the neurons, and the current of the stem.
 
     Raises:
-      KeyError: if the parameters are of another network.
+      KeyError: if the parameters belong to another network.
     """
     numbers: dict[str, NeuronParams] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -68,7 +68,7 @@ def make_problem(params: Params, stimulus: Stimulus, task: Task) -> Problem:
 
 
 def stem_length(layers: tuple[Layer, ...]) -> int:
-    """Number of layers before the first neurons; a constant input passes them once."""
+    """Number of layers before the first neurons or block."""
     for place, layer in enumerate(layers):
         if isinstance(layer, Activation | Block):
             return place
@@ -76,16 +76,12 @@ def stem_length(layers: tuple[Layer, ...]) -> int:
 
 
 def image_major(x: jax.Array) -> jax.Array:
-    """`[T, B, ...]` as one batch `[B * T, ...]`: the timesteps of an image lie together, so that
-    images shared among devices stay shared.
+    """Merge `[T, B, ...]` into one batch `[B * T, ...]`, with the timesteps of an image together,
+    so that images distributed over devices stay where they are.
     """
     return jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])
 
 
 def time_major(x: jax.Array, num_steps: int) -> jax.Array:
-    """The batch of `image_major` as `[T, B, ...]` again."""
+    """Split a batch of `image_major` into `[T, B, ...]`."""
     return jnp.swapaxes(x.reshape(-1, num_steps, *x.shape[1:]), 0, 1)
-
-
-Spikes = dict[str, jax.Array]
-Advanced = tuple[Any, jax.Array, Spikes]

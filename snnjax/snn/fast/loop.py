@@ -21,8 +21,8 @@ def make_loop(
 ) -> Loop:
     """Initial carry and scan body of a simulation; arguments as in `plain.make_loop`.
 
-    Its spikes are those of the plain engine, except where rounding decides: a sum of currents is
-    rounded in another order when several timesteps are computed at once.
+    The spikes equal those of the plain engine, except where rounding decides: several timesteps at
+    once sum currents in another order.
 
     Args:
       params: what `conversion.convert` returned; kernels may be prepared.
@@ -31,7 +31,7 @@ def make_loop(
       observe: applied to the input and the spikes of every timestep; None for nothing.
 
     Raises:
-      KeyError: if the parameters are of another network.
+      KeyError: if the parameters belong to another network.
       ValueError: if the images do not fit the parameters.
     """
     problem = make_problem(params, stimulus, task)
@@ -63,7 +63,7 @@ def make_loop(
 
 
 def _frames(problem: Problem, times: jax.Array, shown: bool) -> jax.Array:
-    """Input at each of several timesteps, `[n, B, H, W, C]`; zeros after it has ended."""
+    """Input at each of n timesteps, `[n, B, H, W, C]`; zeros after it has ended."""
     images = problem.stimulus.images
     if not shown:
         return jnp.zeros((len(times), *images.shape), images.dtype)

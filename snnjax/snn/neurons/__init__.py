@@ -1,7 +1,7 @@
-"""Neurons, a file for each; `base` says what a neuron model is.
+"""Neurons, one file for each; `base` defines a neuron model.
 
-A neuron is a `NeuronModel`, a pair of pure functions, and its numbers are `NeuronParams`,
-a pytree, so `jax.vmap` runs over thresholds, leaks and initial potentials.
+A neuron is a `NeuronModel`, a pair of pure functions. Its parameters are `NeuronParams`, a
+pytree, so `jax.vmap` runs over thresholds, leaks and initial potentials.
 """
 
 from snnjax.snn.neurons.augmented import AUGMENTED

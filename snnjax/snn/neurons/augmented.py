@@ -13,10 +13,10 @@ __all__ = ["AUGMENTED"]
 def _step(
     params: NeuronParams, state: MembraneState, current: jax.Array
 ) -> tuple[MembraneState, jax.Array]:
-    """Send as many thresholds as the membrane holds, as one graded spike.
+    """Send one graded spike: the number of thresholds in the membrane potential.
 
-    Source: the augmented spike of Yu et al. 2022: its coefficient is the number of spikes
-    that one timestep carries. A coefficient c is |c| spikes in every count.
+    Source: the augmented spike of Yu et al. 2022, whose coefficient is the number of spikes
+    in one timestep. A coefficient c counts as |c| spikes.
     Choice: the coefficient has no upper bound.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Neuron models: pairs of pure functions, their numbers, and what several of them share."""
+"""Neuron models: pairs of pure functions, their parameters, and functions that they share."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ State = Any
 
 
 class NeuronParams(NamedTuple):
-    """Numbers of a layer of neurons, each a scalar or broadcastable to `[B, ...]`.
+    """Parameters of a layer of neurons, each a scalar or broadcastable to `[B, ...]`.
 
-    positive: v_p, the charge that one positive spike stands for, in membrane units.
-    negative: v_n = v_p / alpha, a magnitude; inf where there is no negative side.
+    positive: v_p, positive threshold and charge of one positive spike, in membrane units.
+    negative: v_n = v_p / alpha, magnitude of the negative threshold; inf for no negative spikes.
     leak: fraction of the membrane potential kept per timestep, gamma of eq. 18; None keeps all.
     initial: v(0) as a fraction of v_p, dimensionless; in EXACT_CHARGE the rounding offset
       of both sides, below 1.
-    most: largest net count of spikes of either sign, for neurons that settle; inf for none.
+    most: bound on the magnitude of the net spike count, for neurons that settle; inf for none.
     """
 
     positive: jax.Array
@@ -56,19 +56,19 @@ class MembraneState(NamedTuple):
 class NeuronModel(NamedTuple):
     """A neuron: init(params, shape) -> state; step(params, state, current) -> (state, spikes).
 
-    The other fields say what the neuron can do; a neuron that cannot leaves the default.
+    The other fields are optional abilities; a neuron without one leaves its default.
 
-    revise: `(params, state) -> state`: state to start again from, by what the neuron saw in
-      pre-steps; None for a neuron without pre-steps.
-    in_turn: every layer has pre-steps of its own, after the layers before it were revised.
+    revise: `(params, state) -> state`: new initial state, from the state after pre-steps; None for
+      a neuron without pre-steps.
+    in_turn: True if each layer has its own pre-steps, after the layers before it were revised.
     next_count: `(params, sent, charge) -> sent`: net spike count after a timestep, from the count
       before it and all charge so far; for a neuron that needs no other state if it has no leak.
     deferred_reset: the same neuron with the membrane potential before its reset as its only state:
       the next timestep resets it, and no copy of the old potential is needed.
-    settles: counts stay within `most`, so that the network reaches the counts of its quantised ANN
-      some timesteps after the input has ended.
-    charge_count: `(params, up, down) -> count`: net spike count that is worth the charge which `up`
-      positive and `down` negative spikes took; for a neuron whose charge and spikes are in balance.
+    settles: True if net spike counts stay within `most`, so that the network reaches the counts of
+      its quantised ANN some timesteps after the input has ended.
+    charge_count: `(params, up, down) -> count`: net spike count with the same charge as `up`
+      positive and `down` negative spikes; for a neuron that conserves charge.
     """
 
     init: Callable[[NeuronParams, tuple[int, ...]], State]
@@ -88,11 +88,11 @@ def make_params(
     leak: ArrayLike | None = None,
     initial: ArrayLike = 0.5,
 ) -> NeuronParams:
-    """Numbers of a layer from its positive threshold and the ANN's negative slope.
+    """Parameters of a layer, from its positive threshold and the ANN's negative slope.
 
     Source: He et al. 2024, eq. 16: v_p : v_n = alpha, so v_n = v_p / alpha is the larger.
-    Choice: v(0) = v_p / 2. The paper's formulas have 0, which floors every rate and
-    biases each layer towards 0; half a threshold rounds instead. Pass 0 for the paper's.
+    Choice: v(0) = v_p / 2, which rounds every rate to the nearest. The paper's formulas have 0,
+    which rounds down and biases each layer towards 0; pass `initial=0` for that.
 
     Args:
       positive: v_p, above 0, in membrane units.
@@ -134,17 +134,17 @@ def integrate(params: NeuronParams, membrane: jax.Array, current: jax.Array) -> 
 
 
 def crossings(params: NeuronParams, m: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Masks of the neurons that reach v_p, and of those that reach -v_n (eqs. 3, 12)."""
+    """Masks of the neurons that reach v_p, and of the neurons that reach -v_n (eqs. 3, 12)."""
     return m >= params.positive, m <= -params.negative
 
 
 def fire(params: NeuronParams, m: jax.Array) -> jax.Array:
-    """Spikes in {-1, 0, 1} of a membrane potential before reset (eqs. 3, 12)."""
+    """Ternary spikes {-1, 0, 1} at a membrane potential before reset (eqs. 3, 12)."""
     up, down = crossings(params, m)
     return up.astype(m.dtype) - down.astype(m.dtype)
 
 
 def charge_of_spikes(params: NeuronParams, m: jax.Array) -> jax.Array:
-    """Charge that the soft reset takes from a membrane potential (eq. 4)."""
+    """Charge that the soft reset subtracts from a membrane potential (eq. 4)."""
     up, down = crossings(params, m)
     return jnp.where(up, params.positive, 0.0) - jnp.where(down, params.negative, 0.0)

@@ -52,8 +52,8 @@ def _step_before_reset(
 ) -> tuple[PotentialState, jax.Array]:
     """`step`, with the reset left to the next timestep.
 
-    Choice: XLA copies a potential that it updates while spikes are yet to be computed from it;
-    here they are computed from the potential that is kept.
+    Choice: the spikes are computed from the potential that is kept. If it were reset first, XLA
+    would copy it for the computation of the spikes.
 
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
@@ -64,8 +64,8 @@ def _step_before_reset(
 
 
 def _charge_count(params: NeuronParams, up: jax.Array, down: jax.Array) -> jax.Array:
-    """Net count that is worth v_p n_+ - v_n n_-: an opposite pair leaves v_p - v_n behind."""
-    taken = jnp.where(down > 0, params.negative, 0.0) * down  # v_n may be inf where none is sent
+    """Net count with the charge v_p n_+ - v_n n_-; two opposite spikes have v_p - v_n together."""
+    taken = jnp.where(down > 0, params.negative, 0.0) * down  # avoids inf * 0
     charge = params.positive * up - taken
     return jnp.where(charge >= 0, charge / params.positive, charge / params.negative)
 

@@ -28,18 +28,18 @@ def _init(params: NeuronParams, shape: tuple[int, ...]) -> ChargeState:
 def _step(
     params: NeuronParams, state: ChargeState, current: jax.Array
 ) -> tuple[ChargeState, jax.Array]:
-    """Send the one spike that moves the net count towards what the charge so far calls for.
+    """Send at most one spike, towards the net spike count that the charge so far is worth.
 
     With v_n != v_p a pair of opposite spikes does not cancel on a membrane: it leaves
-    v_n - v_p behind. This neuron keeps the charge and the count apart, so its rate is a
-    function of the net charge alone.
+    v_n - v_p behind. This neuron keeps the charge and the count apart, so its firing
+    rate is a function of the net charge alone.
 
     Source: derived for this package. At alpha = 1 it is SpikeZIP's symmetric ST-BIF
     neuron and at alpha = 0 the unsigned one (You et al. 2024), up to ties. `most` is their bound
     on the count, which matters once the input has ended.
     Choice: `initial` = 1/2 rounds the charge to whole spikes, on both sides; 0 floors it.
-    The leak acts on the charge that no spike stands for, as on a membrane; what was sent
-    stays sent.
+    The leak acts on the charge not sent as spikes, as on a membrane potential; spikes are not
+    taken back.
 
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
@@ -47,8 +47,8 @@ def _step(
     chex.assert_equal_shape([state.charge, current])
     charge = state.charge
     if params.leak is not None:
-        stood_for = state.sent * jnp.where(state.sent >= 0, params.positive, params.negative)
-        unsent = state.charge - jnp.where(state.sent == 0, 0.0, stood_for)
+        sent_charge = state.sent * jnp.where(state.sent >= 0, params.positive, params.negative)
+        unsent = state.charge - jnp.where(state.sent == 0, 0.0, sent_charge)
         charge = charge - (1 - params.leak) * unsent
     charge = charge + current
     sent = _next_count(params, state.sent, charge)
@@ -56,8 +56,8 @@ def _step(
 
 
 def _next_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax.Array:
-    """A net count, one nearer to what the charge calls for; see `_step`."""
-    # Comparisons with the charge of whole counts, since a division costs more than all the rest.
+    """Net count, moved by at most one towards the count that the charge is worth; see `_step`."""
+    # Compare with the charge of whole counts: a division costs more than all the rest.
     side = jnp.where((sent > 0) | ((sent == 0) & (charge >= 0)), 1.0, -1.0)
     threshold = jnp.where(side > 0, params.positive, params.negative)
     count, held = jnp.abs(sent), side * charge

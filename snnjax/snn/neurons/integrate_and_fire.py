@@ -21,8 +21,8 @@ def _step(
 ) -> tuple[MembraneState, jax.Array]:
     """Fire +1 at m >= v_p; reset by subtraction; no negative spikes.
 
-    Source: the usual neuron of conversion, such as Rueckauer et al. 2017; the double threshold
-    with v_n = inf.
+    Source: the usual neuron of conversion, such as Rueckauer et al. 2017; the double-threshold
+    neuron with v_n = inf.
 
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
@@ -33,9 +33,9 @@ def _step(
 
 
 def _next_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax.Array:
-    """A count, one higher where the charge that it leaves on the membrane reaches the threshold."""
-    left = charge + (params.initial - sent) * params.positive
-    return sent + (left >= params.positive)
+    """Count, one higher where the membrane potential before reset reaches the threshold."""
+    m = charge + (params.initial - sent) * params.positive
+    return sent + (m >= params.positive)
 
 
 INTEGRATE_AND_FIRE = NeuronModel(rest, _step, next_count=_next_count)

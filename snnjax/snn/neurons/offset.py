@@ -1,4 +1,4 @@
-"""The double threshold that moves its initial potential after pre-steps (COS)."""
+"""The double-threshold neuron that moves its initial potential after pre-steps (COS)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class OffsetState(NamedTuple):
 
     membrane: v(t).
     sent: net spike count.
-    least_fired: smallest potential that fired, before reset.
-    most_silent: largest potential that did not fire.
+    least_fired: smallest potential before reset that fired +1.
+    most_silent: largest potential before reset that did not fire +1.
     """
 
     membrane: jax.Array
@@ -40,7 +40,7 @@ def _start_from(membrane: jax.Array) -> OffsetState:
 def _step(
     params: NeuronParams, state: OffsetState, current: jax.Array
 ) -> tuple[OffsetState, jax.Array]:
-    """Step as the double threshold, and keep what `_revise` needs to move the initial potential.
+    """Step like the double-threshold neuron, and record the potentials that `_revise` needs.
 
     Source: COS, Hao et al. 2023b.
 
@@ -59,7 +59,7 @@ def _step(
 
 
 def _revise(params: NeuronParams, state: OffsetState) -> OffsetState:
-    """Start lower by just enough to lose a spike where v < 0, higher to win one where v >= v_p.
+    """Lower v(0) to send one spike less where v < 0; raise it to send one more where v >= v_p.
 
     Source: COS; the moves are at least v_p and pass the threshold by v_p / 1000, as in the
     published code.
@@ -74,4 +74,4 @@ def _revise(params: NeuronParams, state: OffsetState) -> OffsetState:
 
 
 OFFSET = NeuronModel(_init, _step, revise=_revise, in_turn=True)
-"""Moves v(0) after its pre-steps by what it sent wrongly (COS); without them double-threshold."""
+"""Double-threshold neuron that corrects v(0) after its pre-steps (COS)."""

@@ -1,4 +1,4 @@
-"""The double threshold that mutes neurons without residual charge (SRP)."""
+"""The double-threshold neuron that is muted if pre-steps leave no residual charge (SRP)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RESIDUAL_MASK", "MaskState"]
 
 
 class MaskState(NamedTuple):
-    """membrane: `[B, ...]` v(t); mask: `[B, ...]` 1 where spikes are let through, else 0."""
+    """membrane: `[B, ...]` v(t); mask: `[B, ...]` 1 where the neuron may fire, else 0."""
 
     membrane: jax.Array
     mask: jax.Array
@@ -27,10 +27,10 @@ def _init(params: NeuronParams, shape: tuple[int, ...]) -> MaskState:
 def _step(
     params: NeuronParams, state: MaskState, current: jax.Array
 ) -> tuple[MaskState, jax.Array]:
-    """Step as the double threshold, and send nothing where `_revise` found no charge left over.
+    """Step like the double-threshold neuron; send nothing where `_revise` found no charge left.
 
-    Source: SRP, Hao et al. 2023a. A neuron with v <= 0 after the pre-steps sent more than
-    its input was worth, or had none, and is muted in the steps that count.
+    Source: SRP, Hao et al. 2023a. A neuron with v <= 0 after the pre-steps sent more charge than
+    it received, or received none, and is muted afterwards.
 
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
@@ -45,4 +45,4 @@ def _revise(params: NeuronParams, state: MaskState) -> MaskState:
 
 
 RESIDUAL_MASK = NeuronModel(_init, _step, revise=_revise)
-"""Mutes after its pre-steps what had nothing left over (SRP); without them double-threshold."""
+"""Double-threshold neuron, muted if its pre-steps leave no residual charge (SRP)."""

@@ -1,4 +1,4 @@
-"""One threshold, negative spikes only to take back positive ones (SNM)."""
+"""One threshold; negative spikes only cancel earlier positive spikes (SNM)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _init(params: NeuronParams, shape: tuple[int, ...]) -> MemoryState:
 def _step(
     params: NeuronParams, state: MemoryState, current: jax.Array
 ) -> tuple[MemoryState, jax.Array]:
-    """Fire +1 at m >= v_p, and -1 at m <= -v_p while more +1 than -1 were sent.
+    """Fire +1 at m >= v_p, and -1 at m <= -v_p if the net spike count is positive.
 
     Source: the signed neuron with memory (SNM) of Wang et al. 2022.
 
@@ -41,4 +41,4 @@ def _step(
 
 
 SIGNED_MEMORY = NeuronModel(_init, _step)
-"""One threshold, negative spikes only to take back positive ones (SNM)."""
+"""One threshold; negative spikes only cancel earlier positive spikes (SNM)."""

@@ -1,4 +1,4 @@
-"""The choices by batch, timesteps and size of the network, and kernels that are prepared."""
+"""Tests of the choice of chunks and of prepared kernels."""
 
 import jax
 import numpy as np
@@ -19,12 +19,12 @@ from snnjax.snn.simulation import simulate
         (128, 8, 1, 1), ("any", 8, 1, 1),
     ],
 )  # fmt: skip
-def test_how_many_timesteps_at_once(batch_size, num_steps, chosen, of_few_weights):
+def test_chosen_number_of_timesteps_at_once(batch_size, num_steps, chosen, of_few_weights):
     assert choose_chunk(batch_size, num_steps, 2**21) == chosen
     assert choose_chunk(batch_size, num_steps, 2**16) == of_few_weights
 
 
-def test_the_weights_of_a_network_are_its_kernels():
+def test_count_weights_counts_kernels():
     network = dense_network()
     variables = random_variables(network, (4, 4, 1))
     for tree in (variables, convert(network, variables)):
@@ -34,10 +34,8 @@ def test_the_weights_of_a_network_are_its_kernels():
 @pytest.mark.slow
 @pytest.mark.parametrize("padding", ["SAME", ((2, 0), (0, 2))])
 @pytest.mark.parametrize("leak", [None, 1.0], ids=["by-counts", "by-spikes"])
-def test_many_frames_are_computed_by_other_products_with_the_same_answer(
-    padding, leak, monkeypatch
-):
-    """By counts a spike moves here and there, which passes the bound in the first half alone."""
+def test_many_frames_use_prepared_kernels_with_the_same_answer(padding, leak, monkeypatch):
+    """On counts some spikes move, which exceeds the bound only in the first half of the steps."""
     wide, active = arch.Conv(128, (3, 3), padding=padding), arch.Activation(0.5, 1.0)
     network = arch.Network("wide", (
         wide, active, arch.Residual((wide, active)), arch.Conv(128, (3, 3), groups=2),
