@@ -7,6 +7,7 @@ kind of layer.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -187,12 +188,20 @@ def _fan_out(
     Raises:
       ValueError: if a count is too large for float32.
     """
-    x = jnp.zeros((1, *shape))
-    _, transpose = jax.vjp(lambda x: layer.incidence(params, x), x)
-    (counts,) = transpose(jnp.asarray(behind, jnp.float32)[None])
+    counts = np.asarray(_transposed_incidence(params, behind, layer=layer, shape=shape))
     if float(counts.max(initial=0)) >= 2**24:
         raise ValueError(
             f"a value before a {type(layer).__name__} has {float(counts.max()):.0f} synapses; this"
             " count is exact up to 2**24 only"
         )
-    return np.asarray(jnp.rint(counts[0]), np.int64)
+    return np.rint(counts).astype(np.int64)
+
+
+@partial(jax.jit, static_argnames=("layer", "shape"))
+def _transposed_incidence(
+    params: Params, behind: jax.Array, *, layer: Synapse, shape: tuple[int, ...]
+) -> jax.Array:
+    x = jnp.zeros((1, *shape))
+    _, transpose = jax.vjp(lambda x: layer.incidence(params, x), x)
+    (counts,) = transpose(jnp.asarray(behind, jnp.float32)[None])
+    return counts[0]
