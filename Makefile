@@ -11,8 +11,10 @@ EXTRAS := data,export,mnist5k,nir,test
 run: .venv/.installed
 	$(BIN)/snnjax run $(ARGS)
 
+# Most of the time of a quick test is compilation: it goes without XLA's optimisation here, and with
+# it in test-all.
 test: check
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(ARGS)
 
 test-all: check
 	$(BIN)/pytest $(ARGS)

@@ -6,6 +6,7 @@ import pytest
 from examples import (
     branching_network,
     compact_network,
+    dense_network,
     random_images,
     random_variables,
     rates,
@@ -28,7 +29,8 @@ SHAPE = (8, 8, 3)
 @pytest.mark.parametrize(
     ("kind", "neuron"),
     [
-        (compact_network, EXACT_CHARGE),
+        (dense_network, EXACT_CHARGE),
+        pytest.param(compact_network, EXACT_CHARGE, marks=pytest.mark.slow),
         pytest.param(branching_network, DOUBLE_THRESHOLD, marks=pytest.mark.slow),
         pytest.param(residual_network, EXACT_CHARGE, marks=pytest.mark.slow),
         pytest.param(residual_network, DOUBLE_THRESHOLD, marks=pytest.mark.slow),

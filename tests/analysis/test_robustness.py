@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from examples import dense_network, limit, random_images, random_variables
 
 from snnjax.analysis.robustness import correct_answers_under_noise
@@ -17,6 +18,7 @@ SHAPE, STEPS, KEY = (4, 4, 1), 6, jax.random.key(2)
 DENSITIES, LEAKS = jnp.array([0.0, 0.3, 0.9]), jnp.array([1.0, 0.5])
 
 
+@pytest.mark.slow
 def test_one_program_gives_the_answers_of_separate_simulations():
     network = dense_network()
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0)

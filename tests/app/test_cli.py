@@ -74,6 +74,7 @@ def test_run_is_the_three_stages(stages, tmp_path):
         assert one[name] == three[name]
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_another_ones_network(stages, tmp_path, capsys):
     """A smooth network, quantised in training; what it began from is on record."""
     start = str(stages / "ann.safetensors")
@@ -119,6 +120,7 @@ def test_a_readout_learns_and_is_simulated(stages, tmp_path, capsys):
     assert weights.shape == (10, 40)
 
 
+@pytest.mark.slow
 def test_run_lets_the_readout_learn_and_keeps_what_helps(tmp_path, capsys, caplog):
     caplog.set_level(logging.INFO)
     quick = [*QUICK, "--readout-steps", "6", "--output", str(tmp_path)]

@@ -82,6 +82,7 @@ def test_a_traced_network_comes_back_from_its_file(adopted):
     assert not metadata["config"]["bias_free"]
 
 
+@pytest.mark.slow
 def test_the_commands_read_it(adopted, tmp_path, capsys):
     traced, path = adopted
     folder = ["--output", str(tmp_path)]

@@ -33,10 +33,10 @@ SHAPE = (8, 8, 3)
     ("kind", "learn", "levels", "gain", "threshold"),
     [  # each pair of values of two parameters is in one case at least
         (residual_network, "nothing", None, 1.0, 1.0),
-        (residual_network, "layer", 5, 1.0, 1.0),
-        (residual_network, "channel", None, 0.5, 3.0),
-        (branching_network, "nothing", 5, 0.5, 3.0),
-        (branching_network, "layer", None, 0.5, 3.0),
+        pytest.param(residual_network, "layer", 5, 1.0, 1.0, marks=pytest.mark.slow),
+        pytest.param(residual_network, "channel", None, 0.5, 3.0, marks=pytest.mark.slow),
+        pytest.param(branching_network, "nothing", 5, 0.5, 3.0, marks=pytest.mark.slow),
+        pytest.param(branching_network, "layer", None, 0.5, 3.0, marks=pytest.mark.slow),
         (branching_network, "channel", 5, 1.0, 1.0),
     ],
 )

@@ -72,14 +72,20 @@ CASES = [  # every neuron, encoding, network, readout and leak, and combinations
     ("double-threshold", "constant", "compact", COUNT, {"chunk_steps": 3}),
     ("double-threshold", "rate", "dense", CURRENT, {"noise": make_noise(0.1, steps=1, out_of=2)}),
     ("double-threshold", "deterministic", "branching", ACCUMULATE, {"leak": 0.9, "chunk_steps": 7}),
-    ("double-threshold-hard", "constant", "compact", ACCUMULATE, {"chunk_steps": 3}),
+    ("double-threshold-hard", "constant", "dense", ACCUMULATE, {"chunk_steps": 3}),
     ("augmented", "constant", "dense", ACCUMULATE, {"chunk_steps": 3}),
-    ("signed-memory", "deterministic", "compact", LEAKY, {}),
-    ("floored-hard", "temporal", "compact", COUNT, {"chunk_steps": 2}),
+    ("signed-memory", "deterministic", "dense", LEAKY, {}),
+    ("floored-hard", "temporal", "dense", COUNT, {"chunk_steps": 2}),
     ("residual-mask", "constant", "compact", COUNT, {"pre_steps": 2, "chunk_steps": 3}),
     ("offset", "rate", "compact", LEAKY, {"pre_steps": 1, "chunk_steps": 2}),
     ("offset", "constant", "dense", ACCUMULATE, {"pre_steps": 2, "leak": 0.9}),
 ]
+QUICK = (
+    ("exact-charge", "deterministic", "compact"), ("double-threshold", "constant", "compact"),
+    ("residual-mask", "constant", "compact"),
+)  # fmt: skip
+"""Cases that are quick tests beside those of the dense network."""
+
 ENCODINGS = {
     "constant": CONSTANT, "rate": RATE, "deterministic": DETERMINISTIC, "temporal": temporal(3)
 }  # fmt: skip
@@ -94,7 +100,7 @@ def test_the_cases_cover_every_neuron():
     [
         pytest.param(
             *case, id="-".join([*case[:3], *case[4]]),
-            marks=() if case[2] in ("compact", "dense") else pytest.mark.slow,
+            marks=() if case[2] == "dense" or case[:3] in QUICK else pytest.mark.slow,
         )
         for case in CASES
     ],
@@ -113,7 +119,9 @@ def test_the_fast_engine_sends_the_spikes_of_the_plain_one(neuron, encoding, kin
     assert_same_spikes(simulate(network, params, images, **run), wanted)
 
 
-@pytest.mark.parametrize("neuron", ["exact-charge", "double-threshold"])
+@pytest.mark.parametrize(
+    "neuron", ["exact-charge", pytest.param("double-threshold", marks=pytest.mark.slow)]
+)
 def test_parameters_per_layer_channel_and_neuron_in_one_network(neuron):
     network = compact_network()
     params = each_its_own(network, converted(network))
@@ -145,7 +153,7 @@ def test_counts_are_used_for_neurons_with_next_count_and_without_a_leak():
         pytest.param("residual", {}, marks=pytest.mark.slow),
         pytest.param("branching", {"encoding": RATE}, marks=pytest.mark.slow),
         ("compact", {"shown_steps": 3}),
-        ("compact", {"shown_steps": 2, "encoding": RATE}),
+        pytest.param("compact", {"shown_steps": 2, "encoding": RATE}, marks=pytest.mark.slow),
         ("dense", {"neuron": INTEGRATE_AND_FIRE, "encoding": DETERMINISTIC}),
     ],
     ids=["constant", "rate", "settles", "rate-settles", "integrate-and-fire"],
@@ -188,7 +196,7 @@ def test_chunks_send_the_same_spikes_as_single_timesteps(chunk_steps):
 
 
 def test_an_observer_receives_the_input_and_the_spikes_of_every_timestep():
-    network = compact_network()
+    network = dense_network()
     params = convert(network, random_variables(network, SHAPE))
     images, key = random_images(2, SHAPE), jax.random.key(5)
     observe = Observer(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from examples import compact_network, random_images, random_variables
+from examples import dense_network, random_images, random_variables
 
 from snnjax.analysis.conversion_error import measure_conversion_error
 from snnjax.analysis.synapses import find_synapses
@@ -70,7 +70,7 @@ TWO_AT_MOST = NeuronModel(
 
 @pytest.fixture(scope="module")
 def network():
-    return compact_network()
+    return dense_network()
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_its_operations_are_counted_and_images_exit_early(network, params):
         network, params, images, num_steps=8, neuron=REFRACTORY,
         record=make_observer(found, CONSTANT),
     )  # fmt: skip
-    assert count_operations(found, watched, CONSTANT)["10_dense"].accumulates > 0
+    assert count_operations(found, watched, CONSTANT)["05_dense"].accumulates > 0
     answer = simulate_until(network, params, images, margin=0.0, num_steps=8, neuron=REFRACTORY)
     np.testing.assert_array_equal(answer.steps, 1)
 

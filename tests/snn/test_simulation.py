@@ -266,7 +266,9 @@ def test_bad_input_is_refused_before_compilation(dense, change, message):
         simulate(network, **call)
 
 
-@pytest.mark.parametrize("levels", [2, 3, 6])
+@pytest.mark.parametrize(
+    "levels", [3, *(pytest.param(levels, marks=pytest.mark.slow) for levels in (2, 6))]
+)
 def test_a_network_settles_to_the_quantised_ann_and_stops_firing(levels):
     """At any depth, the spike counts of every layer reach the quantised activations and stay."""
     network = residual_network()
