@@ -56,7 +56,7 @@ def advance(
 ) -> tuple[CountState, jax.Array, Spikes]:
     """Compute several timesteps layer by layer; arguments and results as in `by_spikes.advance`.
 
-    Constant currents flow in the first `shown_steps` timesteps, counted from `times`.
+    Constant currents flow in the first `shown_steps` timesteps; `times` count from the start.
     """
     del shown
     next_count = problem.task.neuron.next_count
