@@ -154,6 +154,10 @@ def test_what_normalise_cannot_be_folded_into_is_named():
     grey = arch.Network("grey", (arch.Normalise((0.5,) * 2, (1.0,) * 2), *network.layers[1:]))
     with pytest.raises(ValueError, match="00_normalise has 2 channels, but 01_conv has"):
         convert(grey, variables)
+    six = arch.Network("six", (NORMALISE, arch.Conv(2, (3, 3))))
+    variables = {"params": {"01_conv": {"kernel": np.ones((3, 3, 6, 2)), "bias": np.zeros(2)}}}
+    with pytest.raises(ValueError, match="00_normalise has 3 channels, but 01_conv has 6 inputs"):
+        convert(six, variables)
 
 
 def test_gain_halves_the_input_rates_and_leaves_the_logits_alone():

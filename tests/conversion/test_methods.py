@@ -399,7 +399,7 @@ def test_what_a_method_may_not_be_asked(tmp_path, capsys):
             "calibration_images is 4001, but mnist5k has 4000 training images",
         ),
         (["convert", ann, "--calibration-images", "0"], "calibration_images is 0; want at least 1"),
-        (["run", "--method", "qcfs", "--theta", "3"], "--theta is 3.0, but method qcfs means 8.0"),
+        (["run", "--method", "qcfs", "--theta", "3"], "--theta is 3.0, but method qcfs sets 8.0"),
         (
             ["run", "--activation", "relu", "--levels", "0", "--output", str(tmp_path / "none")],
             "relu has no bound for a rate to stand for; give --scales, such as percentile",

@@ -63,7 +63,7 @@ def test_it_trains_converts_and_simulates(tmp_path, capsys):
     assert cli.main(["convert", ann, "--method", "calibration"]) == 2
     assert f"methods that fit it: th_relu, qcfs, srp, cos, {NEW.name}" in capsys.readouterr().err
     assert cli.main(["convert", ann, "--method", NEW.name, "--scales", "unit"]) == 2
-    assert "--scales is unit, but method tested means percentile" in capsys.readouterr().err
+    assert "--scales is unit, but method tested sets percentile" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("_new_method")

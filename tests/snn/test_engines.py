@@ -144,6 +144,8 @@ def test_counts_are_used_for_neurons_with_next_count_and_without_a_leak():
         assert by_counts.applies(problem(network, kept, neuron))
         assert not by_counts.applies(problem(network, lost, neuron))
     assert not by_counts.applies(problem(network, kept, DOUBLE_THRESHOLD))
+    revising = EXACT_CHARGE._replace(revise=lambda params, state: state)
+    assert not by_counts.applies(problem(network, kept, revising))
 
 
 @pytest.mark.parametrize("chunk_steps", [pytest.param(1, marks=pytest.mark.slow), 3])

@@ -106,7 +106,7 @@ class Conv(Weights):
         """
         kernel = params["kernel"]
         inputs = kernel.shape[-2] * self.groups
-        if inputs % len(mean):
+        if inputs != len(mean):
             raise ValueError(f"{inputs} inputs")
         kernel = kernel / self._per_input(kernel, std)
         means = (kernel * self._per_input(kernel, mean)).sum((0, 1, 2))

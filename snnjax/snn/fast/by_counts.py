@@ -36,9 +36,10 @@ class CountState(NamedTuple):
 
 
 def applies(problem: Problem) -> bool:
-    """True if the neuron has `next_count`, and no layer of neurons has a leak."""
+    """True if the neuron has `next_count` and revises nothing, and no layer of neurons leaks."""
+    neuron = problem.task.neuron
     without_leak = all(numbers.leak is None for numbers in problem.numbers.values())
-    return problem.task.neuron.next_count is not None and without_leak
+    return neuron.next_count is not None and neuron.revise is None and without_leak
 
 
 def rest(problem: Problem) -> CountState:
