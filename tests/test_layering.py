@@ -42,12 +42,17 @@ def imports(path):
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "snnjax":
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            if (node.module or "").split(".")[0] == "snnjax":
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names if alias.name.startswith("snnjax.")]
         for name in names:
-            found.add(name if name in MODULES else name.rpartition(".")[0])
+            module = name if name in MODULES else name.rpartition(".")[0]
+            lazy = module == "snnjax" and not name.endswith("__version__")
+            assert not lazy, f"{path} imports {name} from the package itself; want its module"
+            found.add(module)
     return found - {"snnjax"}
 
 

