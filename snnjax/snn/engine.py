@@ -28,7 +28,6 @@ __all__ = [
     "count_spikes",
     "neuron_params",
     "neuron_shapes",
-    "output_shape",
     "with_leaks",
 ]
 
@@ -179,29 +178,15 @@ def neuron_shapes(
         found[path] = current.shape[1:]
         return current
 
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     try:
-        output_shape(network, layers, (1, *image_shape), note)
+        jax.eval_shape(lambda params, x: network.propagate(params, x, note), layers, image)
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(
             f"images of shape {image_shape} do not fit the parameters of network"
             f" {network.name!r}: {str(error).splitlines()[0]}"
         ) from error
     return found
-
-
-def output_shape(
-    network: SpikingFunction,
-    layers: Params,
-    input_shape: tuple[int, ...],
-    fire: Callable[[str, Params, jax.Array], jax.Array] = lambda path, numbers, current: current,
-) -> tuple[int, ...]:
-    """Shape `(B, K)` of the output for an input of shape `(B, H, W, C)`; nothing is computed.
-
-    Raises:
-      TypeError: from JAX, if shapes do not fit.
-    """
-    x = jax.ShapeDtypeStruct(input_shape, jnp.float32)
-    return jax.eval_shape(lambda p, x: network.propagate(p, x, fire), layers, x).shape
 
 
 def count_spikes(spikes: jax.Array) -> jax.Array:
