@@ -1,7 +1,7 @@
-"""Conversion error of every layer: firing rates against the ANN's activations, with advice.
+"""Conversion error of every layer: firing rates against the ANN's activations, with causes.
 
 `error_decomposition` defines the five parts of the error; this module sums them over images,
-summarises each layer and names a remedy where the error is large.
+summarises each layer and names the cause where the error is large. `remedies` tries what helps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from snnjax.networks import architecture as arch
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 
-__all__ = ["ErrorReport", "LayerErrorReport", "measure_conversion_error"]
+__all__ = ["ErrorReport", "LayerErrorReport", "largest_own_part", "measure_conversion_error"]
 
 Params = dict[str, Any]
 
@@ -38,7 +38,8 @@ class LayerErrorReport(NamedTuple):
     residue: largest difference between the error and the sum of its parts.
     silent: share of the neurons without a spike for any image.
     saturated: share of neurons and images with a spike at every timestep.
-    advice: a remedy, or "".
+    advice: the cause of a large error and what makes this part smaller, or ""; what helps the
+    whole network is found by `remedies.try_remedies`.
     """
 
     neurons: int
@@ -66,6 +67,11 @@ class ErrorReport(NamedTuple):
     agreement: float
     images: int
     num_steps: int
+
+    @property
+    def first_large(self) -> str:
+        """Path of the first layer with a large part of its own, or ""."""
+        return next((path for path, layer in self.layers.items() if _own_part_is_large(layer)), "")
 
 
 def measure_conversion_error(
@@ -168,39 +174,44 @@ def _summarise(
     )
 
 
-REMEDIES = {
-    "clipping": "activations exceed one spike per timestep; convert with a larger scale for this"
-    " layer, such as --scales largest",
-    "quantisation": "counts are too coarse; give more timesteps, or train with as many levels as"
-    " timesteps",
-    "unevenness": "spikes come too late or too early; give more timesteps, an initial potential of"
-    " 0.5, or stop the input after as many timesteps as the network has levels and go on without"
-    " it (--shown-steps)",
-    "mixed_signs": "opposite spikes do not cancel; use the exact-charge neuron, or a smaller alpha",
+CAUSES = {
+    "clipping": "activations exceed one spike per timestep; a larger scale for this layer clips"
+    " less",
+    "quantisation": "counts are too coarse; a smaller scale, v(0) = v_p / 2, more timesteps, or a"
+    " training with as many levels as timesteps make it smaller",
+    "unevenness": "spikes come too late or too early; more timesteps, v(0) = v_p / 2, or an input"
+    " that stops after as many timesteps as the network has levels (--shown-steps) make it smaller",
+    "mixed_signs": "opposite spikes do not cancel; the exact-charge neuron or a smaller alpha"
+    " makes it smaller",
 }
-"""Advice by the largest part that a layer causes itself."""
+"""Cause of each part that a layer causes itself, and what makes it smaller."""
 
 LARGE_ERROR = 0.1
-"""Choice: an error above this share of the activations' root mean square needs advice."""
+"""Choice: an error above this share of the activations' root mean square is large."""
 
 MANY_SILENT = 0.5
-"""Choice: a share of silent neurons above this needs advice."""
+"""Choice: a share of silent neurons above this is mentioned."""
+
+
+def largest_own_part(layer: LayerErrorReport) -> str:
+    """Return the name of the largest of the parts that a layer causes itself."""
+    return max(OWN_PARTS, key=lambda part: layer.parts[part][0])
+
+
+def _own_part_is_large(layer: LayerErrorReport) -> bool:
+    return layer.parts[largest_own_part(layer)][0] > LARGE_ERROR * layer.size
 
 
 def _with_advice(layers: dict[str, LayerErrorReport]) -> dict[str, LayerErrorReport]:
-    """Return the reports with one sentence of advice for each layer that needs it."""
-    advised, worst = {}, ""  # worst: path of the layer with the largest error so far
+    """Return the reports with the cause of the error for each layer where it is large."""
+    advised = {}
     for path, layer in layers.items():
-        largest = max(OWN_PARTS, key=lambda part: layer.parts[part][0])
+        own = largest_own_part(layer)
+        most = layer.parts["inherited"][0] <= layer.parts[own][0]
         advice = ""
-        if layer.error > LARGE_ERROR * layer.size:
-            if layer.parts["inherited"][0] <= layer.parts[largest][0]:
-                advice = REMEDIES[largest]
-            elif worst:
-                advice = f"most of its error comes from earlier layers; start with {worst}"
-        elif layer.silent > MANY_SILENT:
-            advice = "most neurons never fire; a smaller scale would use the timesteps better"
+        if _own_part_is_large(layer) or (layer.error > LARGE_ERROR * layer.size and most):
+            advice = CAUSES[own]
+        elif layer.error <= LARGE_ERROR * layer.size and layer.silent > MANY_SILENT:
+            advice = "most neurons never fire on these images"
         advised[path] = layer._replace(advice=advice)
-        if not worst or layer.error > layers[worst].error:
-            worst = path
     return advised

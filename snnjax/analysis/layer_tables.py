@@ -15,14 +15,22 @@ from jax.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 
-from snnjax.analysis.conversion_error import ErrorReport
-from snnjax.analysis.error_decomposition import ERROR_PARTS, OWN_PARTS
+from snnjax.analysis.conversion_error import LARGE_ERROR, ErrorReport, largest_own_part
+from snnjax.analysis.error_decomposition import ERROR_PARTS
+from snnjax.analysis.remedies import Remedies
 from snnjax.conversion.conversion import convert
 from snnjax.conversion.units import find_units
 from snnjax.networks import architecture as arch
 from snnjax.snn.engine import neuron_shapes
 
-__all__ = ["LayerRow", "as_html", "describe_layers", "error_table", "layer_table"]
+__all__ = [
+    "LayerRow",
+    "as_html",
+    "describe_layers",
+    "error_table",
+    "layer_table",
+    "remedy_table",
+]
 
 
 class LayerRow(NamedTuple):
@@ -149,13 +157,14 @@ COLUMN_OF_PART = {
 
 
 def error_table(report: ErrorReport, title: str) -> Table:
-    """Return a table of the conversion error by layer, with the advice below it.
+    """Return a table of the conversion error by layer, with its first large cause below it.
 
-    "error" and its parts are root mean squares in spikes per timestep. Where there is advice, the
-    largest of the parts that a layer causes itself is bold.
+    "error" and its parts are root mean squares in spikes per timestep. Where a layer has advice,
+    the largest of the parts that it causes itself is bold.
     """
-    advice = "\n".join(f"{path}: {x.advice}" for path, x in report.layers.items() if x.advice)
-    table = Table(title=title, title_justify="left", caption=advice, caption_justify="left")
+    table = Table(
+        title=title, title_justify="left", caption=_first_cause(report), caption_justify="left"
+    )
     table.add_column("layer", no_wrap=True)
     columns = (
         "ANN",
@@ -170,13 +179,40 @@ def error_table(report: ErrorReport, title: str) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for path, layer in report.layers.items():
-        largest = max(OWN_PARTS, key=lambda part: layer.parts[part][0])
+        largest = largest_own_part(layer)
         parts = {name: f"{layer.parts[name][0]:.3f}" for name in ERROR_PARTS}
         if layer.advice:
             parts[largest] = f"[bold]{parts[largest]}[/bold]"
         numbers = (layer.ann, layer.rate, layer.spikes, layer.correlation, layer.error)
         shares = (f"{100 * layer.silent:.0f} %", f"{100 * layer.saturated:.0f} %")
         table.add_row(path, *(f"{x:.3f}" for x in numbers), *parts.values(), *shares)
+    return table
+
+
+def _first_cause(report: ErrorReport) -> str:
+    """Return a sentence on the first layer with a large part of its own, or "" without layers."""
+    if not report.layers:
+        return ""
+    path = report.first_large
+    if not path:
+        return f"no layer has a part of its own above {100 * LARGE_ERROR:.0f} % of its activations"
+    layer = report.layers[path]
+    name = largest_own_part(layer).replace("_", " ")
+    return f"first layer with a large part of its own: {path}, {name}: {layer.advice}"
+
+
+def remedy_table(remedies: Remedies, title: str, advice: str = "") -> Table:
+    """Return a table of the scores of all remedies, with `advice` or their own below it."""
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.caption = advice or remedies.advice
+    table.add_column("remedy", no_wrap=True)
+    for name in ("T", "accuracy %" if remedies.labelled else "agreement with the ANN %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for trial in remedies.trials:
+        score = f"{100 * trial.score:.1f}"
+        score = f"[bold]{score}[/bold]" if trial is remedies.best else score
+        table.add_row(trial.change or "as it is", str(trial.num_steps), score)
+    table.add_row("ANN", "", f"{100 * remedies.ann:.1f}")
     return table
 
 

@@ -16,6 +16,7 @@ from snnjax.app.evaluation import WITHIN
 
 if TYPE_CHECKING:
     from snnjax.analysis.conversion_error import ErrorReport
+    from snnjax.analysis.remedies import Remedies
     from snnjax.app.program_export import Program
 
 __all__ = [
@@ -183,14 +184,18 @@ def print_energy(record: dict[str, Any], path: Path) -> None:
 
 
 def report_tables(
-    record: dict[str, Any], layers: list[layer_tables.LayerRow], errors: ErrorReport
+    record: dict[str, Any],
+    layers: list[layer_tables.LayerRow],
+    errors: ErrorReport,
+    remedies: Remedies,
 ) -> list[Table]:
-    """Tables of the layers and of their errors.
+    """Tables of the layers, of their errors, and of the remedies that were tried.
 
     Args:
       record: as in `report.json`.
       layers: the layers of the ANN in the spiking network.
       errors: of the spiking network in each of them.
+      remedies: other conversions and their accuracy.
     """
     name, config = record["training"]["network"], record["config"]
     return [
@@ -200,6 +205,11 @@ def report_tables(
             f"{name} on {record['dataset']['name']}, {config['images']:,} test images,"
             f" T = {config['num_steps']}, {config['neuron']}: same answer as the smooth ANN on"
             f" {100 * errors.agreement:.1f} %. Rates and errors in spikes per timestep",
+        ),
+        layer_tables.remedy_table(
+            remedies,
+            f"remedies, each tried on these {config['images']:,} test images",
+            record["remedies"]["advice"],
         ),
     ]
 

@@ -232,9 +232,10 @@ BALANCING_RULES: dict[str, Rule] = {
     "unit": unit_scales,
     "largest": measure_scales,
     "percentile": partial(measure_scales, percentile=99.9),
+    "percentile_99": partial(measure_scales, percentile=99.0),
     "model_norm": model_norm,
     "data_norm": data_norm,
     "least_error": least_error,
 }
-"""Threshold-balancing rules by name. "percentile" is the 99.9th; "least_error" also needs
-`num_steps`."""
+"""Threshold-balancing rules by name. "percentile" is the 99.9th, "percentile_99" the 99th;
+"least_error" also needs `num_steps`."""

@@ -65,6 +65,9 @@ def test_the_command_prints_and_writes_the_report(tmp_path, capsys):
     assert set(layer["parts"]) == set(ERROR_PARTS)
     assert f"{layer['error']:.3f}" in printed
     assert "04_activation" in (tmp_path / "report.html").read_text()
+    tried = record["remedies"]
+    assert {"", "--initial-potential 0", "--num-steps 6"} <= {x["change"] for x in tried["trials"]}
+    assert tried["advice"] in " ".join(printed.split())
     assert cli.main(["report", str(NET2), "--output", str(tmp_path), *options[:2], "--images",
                      "1001"]) == 2  # fmt: skip
     assert "images is 1001; want 1 to 1000" in capsys.readouterr().err

@@ -15,7 +15,13 @@ from snnjax.conversion import calibration, conversion, threshold_balancing
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
 
-__all__ = ["Converted", "convert", "convert_file"]
+__all__ = [
+    "Converted",
+    "balanced_scales",
+    "convert",
+    "convert_file",
+    "convert_with_scales",
+]
 
 
 class Converted(NamedTuple):
@@ -62,29 +68,55 @@ def convert_file(ann: Path, config: ConvertConfig) -> Converted:
     """
     network, variables, trained = load_trained(ann)
     config = resolve_conversion(config, recorded_training(trained))
-    scales, images = None, np.zeros(0)
+    images = np.zeros(0)
     if config.scales != "theta" or config.correct != "nothing":
         images = _calibration_images(trained["dataset"]["name"], config.calibration_images)
-    if config.scales != "theta":
-        rule = threshold_balancing.BALANCING_RULES[config.scales]
-        steps = {"num_steps": config.for_steps} if config.scales in RULES_FOR_STEPS else {}
-        scales = rule(network, variables, images, **steps)
+    scales = balanced_scales(network, variables, images, config)
+    found = Converted(network, variables, trained, config, scales, {})
+    return found._replace(params=convert_with_scales(found, images))
+
+
+def balanced_scales(
+    network: architecture.Network,
+    variables: dict[str, Any],
+    images: np.ndarray,
+    config: ConvertConfig,
+) -> dict[str, Any] | None:
+    """Scales by the rule of `config` on calibration images; None for the bounds theta.
+
+    Raises:
+      ValueError: as the rule.
+    """
+    if config.scales == "theta":
+        return None
+    rule = threshold_balancing.BALANCING_RULES[config.scales]
+    steps = {"num_steps": config.for_steps} if config.scales in RULES_FOR_STEPS else {}
+    return rule(network, variables, images, **steps)
+
+
+def convert_with_scales(found: Converted, images: np.ndarray) -> dict[str, Any]:
+    """Parameters of the network in `found` by its options and scales; its `params` are ignored.
+
+    Raises:
+      ValueError: as `conversion.convert` and `calibration.calibrate`.
+    """
+    config = found.config
     params = conversion.convert(
-        network,
-        variables,
-        scales=scales,
+        found.network,
+        found.variables,
+        scales=found.scales,
         gain=config.gain,
         threshold=config.threshold,
         initial=config.initial_potential,
         shift=1 / (2 * config.for_steps) if config.shift else 0.0,
-        output_scale=trained["output_scale"],
+        output_scale=found.trained["output_scale"],
         output_leak=config.output_leak,
     )
     if config.correct != "nothing":
         params = calibration.calibrate(
-            network, params, images, num_steps=config.for_steps, correction=config.correct
+            found.network, params, images, num_steps=config.for_steps, correction=config.correct
         )
-    return Converted(network, variables, trained, config, scales, params)
+    return params
 
 
 def _calibration_images(dataset: str, count: int) -> np.ndarray:
