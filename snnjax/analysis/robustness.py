@@ -22,7 +22,7 @@ from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise, salt_and_pepper
 from snnjax.snn.rates import limit
 from snnjax.snn.readout import COUNT, CURRENT, LEAKY, read
-from snnjax.snn.stimulus import NOISE, Stimulus, frame, image_keys
+from snnjax.snn.stimulus import NOISE, frame, image_keys, make_stimulus
 
 __all__ = ["correct_answers_under_noise"]
 
@@ -81,11 +81,13 @@ def correct_answers_under_noise(
         ).values  # fmt: skip
 
         def add_frame(total: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
-            stimulus = Stimulus(images, key, first, own_noise)
+            stimulus = make_stimulus(network, images, key, first, own_noise)
             return total + frame(stimulus, params["gain"], t, encoding), None
 
         total = jax.lax.scan(add_frame, jnp.zeros_like(images), jnp.arange(num_steps))[0]
-        noisy = jax.vmap(partial(salt_and_pepper, density=density))(keys, images)
+        noisy = jax.vmap(
+            partial(salt_and_pepper, density=density, channel_axis=network.channel_axis)
+        )(keys, images)
         ann = partial(limit, network, params, levels=levels)
         values = {
             "ann": ann(noisy),

@@ -14,6 +14,7 @@ from snnjax.networks.layers import (
     FixedSynapse,
     Folded,
     Normalise,
+    Transpose,
     Weights,
 )
 
@@ -50,9 +51,10 @@ def fold(layers: Layers, params: Mapping[str, Any], statistics: Mapping[str, Any
 
 def _fold_normalise(layers: Layers, params: Mapping[str, Any]) -> Params:
     folded = dict(params)
-    if not layers or not isinstance(layers[0], Normalise):
+    inside = [pair for pair in named(layers) if not isinstance(pair[1], Transpose)]
+    if not inside or not isinstance(inside[0][1], Normalise):
         return folded
-    (first, normalise), *rest = named(layers)
+    (first, normalise), *rest = inside
     assert isinstance(normalise, Normalise)
     name = "nothing"
     for name, layer in rest:

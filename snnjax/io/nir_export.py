@@ -79,7 +79,7 @@ def to_graph(
     Args:
       network: the architecture.
       params: parameters from `conversion.convert`.
-      image_shape: `(H, W, C)`.
+      image_shape: `(H, W, C)`, or in the order that the network takes.
       coupled: write neurons with both thresholds as two populations with feedback.
       metadata: JSON-able, kept in the graph.
 
@@ -93,6 +93,8 @@ def to_graph(
         raise ValueError("NIR has no readout that averages neurons; export before snnjax learn")
     if np.any(np.asarray(params["output_leak"]) != 1):
         raise ValueError("NIR cannot state output_leak; convert with --output-leak 1")
+    if network.image_order is not None:  # NIR has one order of axes
+        image_shape = tuple(image_shape[axis] for axis in network.image_order.axes)
     height, width, channels = image_shape
     images = nir.Input({"input": np.array([channels, height, width])})
     graph = Graph({"input": images}, [], coupled)
@@ -129,6 +131,8 @@ def _add_layers(
         match layer:
             case arch.BatchNorm() | arch.Normalise():
                 pass  # conversion folded it into the weights
+            case arch.Transpose() if place == 0 and not prefix:
+                pass  # the input of the graph has the order behind it
             case arch.Dense():
                 signal = _add_dense(graph, path, numbers, signal)
             case arch.Conv():

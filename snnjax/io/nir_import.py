@@ -92,7 +92,10 @@ def _read_written(graph: Any) -> SNN:
                 numbers = numbers.setdefault(name, {})
             numbers.update(written_weights(graph.nodes[node_name(path)]))
     channels, height, width = graph.nodes["input"].input_type["input"].tolist()
-    again = to_graph(network, params, (height, width, channels), coupled=kept["coupled"])
+    shape = (height, width, channels)
+    if network.image_order is not None:  # the order that the network takes
+        shape = tuple(shape[axis] for axis in np.argsort(network.image_order.axes))
+    again = to_graph(network, params, shape, coupled=kept["coupled"])
     _check_unchanged(graph, again)
     return SNN(network, params, kept["metadata"])
 

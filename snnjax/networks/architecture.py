@@ -8,7 +8,7 @@ and its kind ("03_conv"), so sorted names are in network order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import jax
@@ -31,6 +31,7 @@ from snnjax.networks.layers import (
     Residual,
     Scale,
     Synapse,
+    Transpose,
     Weights,
 )
 from snnjax.networks.layers.base import per_channel
@@ -52,6 +53,7 @@ __all__ = [
     "Residual",
     "Scale",
     "Synapse",
+    "Transpose",
     "Weights",
     "activations",
     "changed",
@@ -77,19 +79,35 @@ parameters, as `conversion.convert` returns them."""
 class Network:
     """A name and the layers from the image to the logits.
 
+    image_shape: of one image, in the order of axes that the network takes; None if unknown.
+
     Raises:
-      ValueError: if an entry of `layers` is not a Layer, or a Normalise is not the first layer.
+      ValueError: if an entry of `layers` is not a Layer, or a Normalise is neither the first
+        layer nor behind a Transpose of the images.
     """
 
     name: str
     layers: Layers
+    image_shape: tuple[int, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, layer in walk(self.layers):
             if not isinstance(layer, Layer):
                 raise ValueError(f"layer {name} is {layer!r}; want one of {', '.join(KINDS)}")
-            if isinstance(layer, Normalise) and layer is not self.layers[0]:
+            first = 0 if self.image_order is None else 1
+            if isinstance(layer, Normalise) and layer is not self.layers[first]:
                 raise ValueError(f"layer {name} is a Normalise; want it as the first layer only")
+
+    @property
+    def image_order(self) -> Transpose | None:
+        """The layer that puts the axes of the images in order, or None without one."""
+        first = self.layers[0] if self.layers else None
+        return first if isinstance(first, Transpose) else None
+
+    @property
+    def channel_axis(self) -> int:
+        """Axis of the channels of an image that the network takes; -1 is the last."""
+        return -1 if self.image_order is None else self.image_order.axes[-1]
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -16,9 +16,13 @@ __all__ = ["read", "write"]
 def write(network: Network) -> str:
     """JSON of a network: its name, and each layer as its kind and fields.
 
-    JSON has no infinity, so inf is written as the string "inf".
+    The shape of its images is written if it is known. JSON has no infinity, so inf is written as
+    the string "inf".
     """
-    return json.dumps({"name": network.name, "layers": _plain(network.layers)}, allow_nan=False)
+    content = {"name": network.name, "layers": _plain(network.layers)}
+    if network.image_shape is not None:
+        content["image_shape"] = list(network.image_shape)
+    return json.dumps(content, allow_nan=False)
 
 
 def read(text: str) -> Network:
@@ -30,7 +34,10 @@ def read(text: str) -> Network:
     """
     try:
         found = json.loads(text)
-        return Network(found["name"], _layers(found["layers"]))
+        shape = found.get("image_shape")
+        return Network(
+            found["name"], _layers(found["layers"]), None if shape is None else tuple(shape)
+        )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"this version of snnjax cannot read the architecture {text[:60]!r}..."

@@ -22,7 +22,7 @@ from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
 from snnjax.snn.simulation import check, count_pre_steps, run_pre_steps
-from snnjax.snn.stimulus import Stimulus
+from snnjax.snn.stimulus import Stimulus, make_stimulus
 
 __all__ = ["Answer", "Exit", "TradeOff", "choose_margin", "margins", "simulate_until", "trade_off"]
 
@@ -125,7 +125,7 @@ def simulate_until(
     check(task, params, images, num_steps=num_steps, pre_steps=pre_steps, key=key)
     task = task._replace(shown_steps=min(int(shown_steps), int(num_steps)))
     return _simulate_until(
-        params, Stimulus(images, key, first, noise), margin,  # type: ignore[arg-type]
+        params, make_stimulus(network, images, key, first, noise), margin,
         task=task, num_steps=int(num_steps), pre_steps=int(pre_steps),
     )  # fmt: skip
 

@@ -29,6 +29,8 @@ class Noise:
     """n: number of timesteps in a block"""
     fresh: bool = field(default=True, metadata={"static": True})
     """True to draw new pixels in each noisy timestep; False to keep the pixels of an image"""
+    channel_axis: int = field(default=-1, metadata={"static": True})
+    """axis of the channels among the three axes of an image; simulations set it to the network's"""
 
 
 def make_noise(
@@ -57,7 +59,9 @@ def make_noise(
     return Noise(density, steps, out_of, fresh)
 
 
-def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> jax.Array:
+def salt_and_pepper(
+    key: jax.Array, images: jax.Array, density: ArrayLike, channel_axis: int = -1
+) -> jax.Array:
     """Set a share of the pixels to 0 or 1, with equal probability.
 
     Source: He et al. 2024, section 5.2; the rule for a pixel is from Wang et al. 2023.
@@ -67,15 +71,17 @@ def salt_and_pepper(key: jax.Array, images: jax.Array, density: ArrayLike) -> ja
 
     Args:
       key: key of one draw for all of `images`.
-      images: `[..., H, W, C]` in [0, 1].
+      images: `[..., H, W, C]` in [0, 1], or with the channels at another of the last three axes.
       density: share of the pixels, in [0, 1]; may be traced.
+      channel_axis: axis of the channels among the last three, -1 to 2.
 
     Raises:
       ValueError: if a density that is not traced is outside [0, 1].
     """
     _check_density(density)
     where, which = jax.random.split(key)
-    pixels = (*images.shape[:-1], 1)
+    pixels = list(images.shape)
+    pixels[channel_axis if channel_axis < 0 else channel_axis - 3] = 1
     value = jax.random.bernoulli(which, 0.5, pixels).astype(images.dtype)
     return jnp.where(jax.random.uniform(where, pixels) < density, value, images)
 
@@ -88,7 +94,7 @@ def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> j
 
     Args:
       keys: one key for each image, `[B]`.
-      images: `[B, H, W, C]` in [0, 1].
+      images: `[B, H, W, C]` in [0, 1], or with the channels at `noise.channel_axis`.
       noise: density and timesteps of the noise.
       t: the timestep, from 0; may be traced.
 
@@ -102,7 +108,8 @@ def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> j
         draws = jax.random.uniform(jax.random.fold_in(times, block), (noise.out_of,))
         noisy = jnp.sum(draws < draws[place]) < noise.steps  # rank of t in its block
         pixels = jax.random.fold_in(pixels, t if noise.fresh else 0)
-        return jnp.where(noisy, salt_and_pepper(pixels, image, noise.density), image)
+        corrupted = salt_and_pepper(pixels, image, noise.density, noise.channel_axis)
+        return jnp.where(noisy, corrupted, image)
 
     return jax.vmap(one)(keys, images)
 

@@ -21,7 +21,7 @@ from snnjax.snn.fast.loop import make_loop as make_fast_loop
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
-from snnjax.snn.stimulus import Stimulus
+from snnjax.snn.stimulus import Stimulus, make_stimulus
 
 __all__ = [
     "ENGINES",
@@ -131,7 +131,7 @@ def simulate(
     if chunk_steps < 1:
         raise ValueError(f"chunk_steps is {chunk_steps}; want at least 1 timestep at once")
     return _simulate(
-        params, Stimulus(images, key, first, noise),  # type: ignore[arg-type]
+        params, make_stimulus(network, images, key, first, noise),
         Observer(_every_spike) if record is True else record or None,
         task=task, num_steps=int(num_steps), pre_steps=int(pre_steps),
         chunk_steps=int(chunk_steps), engine=engine,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.snn.encoding import Encoding
 from snnjax.snn.noise import Noise, corrupt
 
-__all__ = ["NOISE", "Stimulus", "frame", "image_keys"]
+__all__ = ["NOISE", "Stimulus", "frame", "image_keys", "make_stimulus"]
 
 NOISE = 2**32 - 1
 """Folded into the key for the noise; no image has this index."""
@@ -31,6 +32,19 @@ class Stimulus(NamedTuple):
     key: jax.Array | None = None
     first: ArrayLike = 0
     noise: Noise | None = None
+
+
+def make_stimulus(
+    network: Any,
+    images: ArrayLike,
+    key: jax.Array | None = None,
+    first: ArrayLike = 0,
+    noise: Noise | None = None,
+) -> Stimulus:
+    """Input of a network, with noise on whole pixels of the images as the network takes them."""
+    if noise is not None:
+        noise = replace(noise, channel_axis=getattr(network, "channel_axis", -1))
+    return Stimulus(images, key, first, noise)  # type: ignore[arg-type]
 
 
 def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:

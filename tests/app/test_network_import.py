@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from examples import branching_network, residual_network
+from examples import ann_logits, branching_network, residual_network
 
 import snnjax
 from snnjax.app import cli, pipeline
+from snnjax.io import datasets
 from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks, serialisation
 
@@ -110,3 +111,51 @@ def test_images_that_do_not_fit_are_refused(tmp_path):
     variables = {"params": {"01_dense": {"kernel": np.ones((5, 10)), "bias": np.ones(10)}}}
     with pytest.raises(ValueError, match=r"mnist5k, \(28, 28, 1\), do not fit network 'deep'"):
         pipeline.import_network(network, variables, tmp_path, dataset="mnist5k")
+
+
+def by_channel(p, x):
+    x = jax.nn.relu(jax.lax.conv_general_dilated(x, p["kernel"], (2, 2), "SAME"))
+    return x.reshape(len(x), -1) @ p["weights"]
+
+
+@pytest.fixture
+def coloured(monkeypatch):
+    """A data set of images with three channels."""
+    draw = np.random.default_rng(0)
+    split = datasets.Split(draw.integers(0, 256, (8, 4, 4, 3), np.uint8), np.zeros(8, np.int64))
+    data = datasets.Dataset("coloured", "1.0.0", True, 2, split, split)
+    monkeypatch.setattr(datasets, "load", lambda name: data)
+    return split.images / np.float32(255)
+
+
+def test_a1_a_channels_first_network_takes_the_images_of_a_data_set(coloured, tmp_path):
+    draw = np.random.default_rng(0)
+    params = {
+        "kernel": draw.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        "weights": draw.normal(size=(16, 2)).astype(np.float32),
+    }
+    x = coloured.transpose(0, 3, 1, 2)
+    traced = snnjax.trace(by_channel, params, x)
+    path = pipeline.import_network(*traced[:2], tmp_path, dataset="coloured")
+    network, variables, _ = pipeline.load_trained(path)
+    assert network.image_shape == (4, 4, 3)
+    assert list(variables["params"]) == list(traced.variables["params"])
+    np.testing.assert_allclose(
+        ann_logits(network, variables, coloured), by_channel(params, x), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a1_images_in_another_order_of_axes_are_not_taken_for_those_of_a_data_set(
+    coloured, tmp_path
+):
+    weights = np.ones((48, 2), np.float32)
+    x = coloured.transpose(0, 3, 1, 2)
+
+    def mlp(w, x):
+        return x.reshape(len(x), -1) @ w
+
+    traced = snnjax.trace(mlp, weights, x)
+    with pytest.raises(ValueError, match=r"takes images of shape \(3, 4, 4\).*layout='NCHW'"):
+        pipeline.import_network(*traced[:2], tmp_path, dataset="coloured")
+    traced = snnjax.trace(mlp, weights, x, layout="NCHW")
+    assert pipeline.import_network(*traced[:2], tmp_path, dataset="coloured").is_file()

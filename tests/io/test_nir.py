@@ -464,3 +464,14 @@ def test_the_commands_round_trip_and_say_what_is_wrong(tmp_path, capsys):
     ):
         assert cli.main(["nir", "import", str(tmp_path / name)]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a1_a_network_of_channels_first_images_survives_a_file():
+    layers = (arch.Transpose((1, 2, 0)), arch.Conv(4, (3, 3)), arch.Activation(0.5, 1.0))
+    network = arch.Network("first", (*layers, arch.Flatten(), arch.Dense(3)))
+    params = dyadic_params(network, random_variables(network, (2, 4, 6)))
+    graph = nir_export.to_graph(network, params, (2, 4, 6), coupled=True)
+    assert graph.nodes["input"].input_type["input"].tolist() == [2, 4, 6]
+    read = nir_import.from_graph(as_read(graph))
+    assert read.network == network
+    assert_same_trees(read.params, params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def import_network(
     """Write `ann.safetensors` for a network and its parameters, such as `tracing.trace` returns.
 
     Of the training, the file records only what is known: the data set, the architecture as JSON,
-    and the activation.
+    and the activation. A network that takes images in another order of axes, such as
+    `[B, C, H, W]`, takes the data set's `[B, H, W, C]` in the file, with the same parameters.
 
     Args:
       network: the architecture.
@@ -37,13 +39,20 @@ def import_network(
       The path of the file.
 
     Raises:
-      ValueError: if the data set is unknown, its images do not fit the network, or a layer
-        cannot be written.
+      ValueError: if the data set is unknown, its images do not fit the network or have their
+        axes in another order, or a layer cannot be written.
       FileNotFoundError: if the data set is not prepared.
       OSError: if `output` cannot be written.
     """
     data = datasets.load(dataset)
     images = data.train.images[:MEASURED].astype(np.float32) / 255
+    network = _with_channels_last(network)
+    shape, held = network.image_shape, images.shape[1:]
+    if shape is not None and shape != held and sorted(shape) == sorted(held):
+        raise ValueError(
+            f"network {network.name!r} takes images of shape {shape}, and those of {dataset} have"
+            f" {held}; trace it with layout='NCHW', or what its axes are"
+        )
     try:
         largest = threshold_balancing.measure_output_scale(network, dict(variables), images)
     except Exception as error:  # Flax has several for shapes
@@ -67,6 +76,18 @@ def import_network(
     path = Path(output) / "ann.safetensors"
     checkpoint.save(path, dict(variables), kind="ann", metadata=metadata)
     return path
+
+
+def _with_channels_last(network: arch.Network) -> arch.Network:
+    """Return the network for images `[B, H, W, C]`, its layers named as before."""
+    if network.image_order is None:
+        return network
+    axes, shape = network.image_order.axes, network.image_shape
+    return replace(
+        network,
+        layers=(arch.Transpose((0, 1, 2)), *network.layers[1:]),
+        image_shape=shape and tuple(shape[axis] for axis in axes),
+    )
 
 
 def _activation(network: arch.Network) -> str:

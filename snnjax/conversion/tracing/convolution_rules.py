@@ -8,7 +8,13 @@ import numpy as np
 from jax.extend.core import JaxprEqn
 
 from snnjax.conversion.tracing.graph import weighted
-from snnjax.conversion.tracing.indices import channel_order, indices_of, without_padding
+from snnjax.conversion.tracing.image_layout import tell_layout
+from snnjax.conversion.tracing.indices import (
+    axis_roles,
+    channel_order,
+    indices_of,
+    without_padding,
+)
 from snnjax.conversion.tracing.jaxpr_walk import Operation, refuse
 from snnjax.conversion.tracing.layer_outputs import signal_and_weights
 from snnjax.conversion.tracing.rule_table import output_shape, rule
@@ -29,6 +35,9 @@ def convolution(operation: Operation, equation: JaxprEqn, operands: list[Value])
     output, input_, *taps = axes.rhs_spec
     kernel = np.asarray(weights.value).transpose(*taps, input_, output)
     images, zeros = without_padding(operation, signal.indices.transpose(batch, *pixels, channels))
+    roles = axis_roles(images, signal.node.shape)
+    if roles is not None:
+        tell_layout(operation, signal.node, roles[1:])
     order = channel_order(operation, images, signal.node.shape)
     groups = params["feature_group_count"]
     if groups == 1:

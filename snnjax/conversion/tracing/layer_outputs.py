@@ -6,6 +6,7 @@ import numpy as np
 
 from snnjax.conversion.tracing.activation_fit import fit
 from snnjax.conversion.tracing.graph import Node, flattened, scaled
+from snnjax.conversion.tracing.image_layout import tell_layout
 from snnjax.conversion.tracing.indices import Array, in_layer_order
 from snnjax.conversion.tracing.jaxpr_walk import Known, Operation, refuse
 from snnjax.conversion.tracing.signals import Elementwise, Signal, Value, affine_from
@@ -72,6 +73,7 @@ def _with_scale(signal: Signal) -> Signal:
     if len(node.shape) == 3 and not all(
         _same_for_all_pixels(_in_layer_order(signal, x)) for x in (scale, bias)
     ):
+        _tell_channels(signal, scale, bias)
         if np.squeeze(signal.indices).ndim > 2:
             refuse(
                 operation,
@@ -82,6 +84,20 @@ def _with_scale(signal: Signal) -> Signal:
     scale, bias = (_by_channel(_in_layer_order(signal, x, node.shape)) for x in (scale, bias))
     made = scaled(node, scale, bias, signal.sources, operation.line)
     return Signal(made, signal.indices, operation=operation)
+
+
+def _tell_channels(signal: Signal, scale: Array, bias: Array) -> None:
+    """Tell the layout of the images by the only axis along which a scale of them differs.
+
+    Raises:
+      LayoutTold: if there is one.
+    """
+    numbers = np.stack([_in_layer_order(signal, x) for x in (scale, bias)])
+    differs = [
+        axis for axis in range(1, 5) if np.any(numbers != np.take(numbers, [0], axis))
+    ]  # 1 is the batch
+    if len(differs) == 1 and differs != [1]:
+        tell_layout(signal.operation, signal.node, (None, None, differs[0] - 1))
 
 
 def _with_activation(function: Elementwise) -> Signal:

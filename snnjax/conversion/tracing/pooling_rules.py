@@ -6,6 +6,7 @@ import numpy as np
 from jax.extend.core import JaxprEqn
 
 from snnjax.conversion.tracing.graph import Node, scaled, weighted
+from snnjax.conversion.tracing.image_layout import reaches_input, tell_layout
 from snnjax.conversion.tracing.indices import (
     BATCH,
     CHANNELS,
@@ -43,6 +44,7 @@ def window_sum(
             padding[role] = tuple(params["padding"][axis])
         elif length != 1:
             refuse(operation, NOT_PIXELS)
+    _tell_pixels(operation, signal.node, {role for role in range(4) if size[role] > 1})
     if roles is None or dilated or size[BATCH] != 1 or size[CHANNELS] != 1:
         refuse(operation, NOT_PIXELS)
     window = Window(
@@ -61,6 +63,7 @@ def axis_sum(
     signal, axes = layer_output(operands[0]), equation.params["axes"]
     roles = axis_roles(signal.indices, signal.node.shape)
     summed = {roles[axis] for axis in axes} - {None} if roles else set()
+    _tell_pixels(operation, signal.node, summed)
     if roles is None or not summed <= {ROWS, COLUMNS}:
         refuse(operation, "it sums over channels or images; only pixels can be pooled")
     rows, columns, _ = signal.node.shape
@@ -70,6 +73,24 @@ def axis_sum(
 
 
 NOT_PIXELS = "its window is not over the pixels of images; want windows of rows and columns"
+
+
+def _tell_pixels(operation: Operation, node: Node, pooled: set[int]) -> None:
+    """Tell the layout of the images by the axes that are pooled, if these are the images.
+
+    Raises:
+      LayoutTold: if the axes are not those of rows and columns.
+    """
+    if CHANNELS not in pooled or BATCH in pooled or not reaches_input(node):
+        return
+    if len(pooled) != 2:
+        refuse(
+            operation,
+            "it sums one axis of the images, or all of them, and nothing says which are the"
+            " channels; pass layout='NHWC' or layout='NCHW', and pool rows and columns only",
+        )
+    rows, columns = sorted(pooled)
+    tell_layout(operation, node, (rows, columns, None))
 
 
 def _summed(

@@ -6,6 +6,7 @@ import numpy as np
 from jax.extend.core import JaxprEqn
 
 from snnjax.conversion.tracing.graph import flattened, weighted
+from snnjax.conversion.tracing.image_layout import reaches_input
 from snnjax.conversion.tracing.indices import (
     CHANNELS,
     Array,
@@ -75,7 +76,9 @@ def _over_channels(
         refuse(
             operation,
             "it multiplies an axis that is neither the channels nor all of an image; want one"
-            " of these",
+            " of these"
+            + "; if the axis is the channels, say so by layout=, such as layout='NCHW'"
+            * reaches_input(signal.node),
         )
     features = kernel.shape[1]
     layer = arch.Conv(features, (1, 1), padding="VALID", use_bias=False)

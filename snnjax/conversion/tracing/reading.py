@@ -9,7 +9,7 @@ activations become layers; everything else is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -26,13 +26,20 @@ from snnjax.conversion.tracing import (  # noqa: F401
     product_rules,
 )
 from snnjax.conversion.tracing.graph import Node, flattened, scaled
+from snnjax.conversion.tracing.image_layout import (
+    IN_ORDER,
+    LayoutTold,
+    input_signal,
+    layout_axes,
+    layout_name,
+)
 from snnjax.conversion.tracing.indices import indices_of
 from snnjax.conversion.tracing.jaxpr_walk import Known, refuse, walk
 from snnjax.conversion.tracing.layer_outputs import layer_output
 from snnjax.conversion.tracing.nesting import Nested, nested
 from snnjax.conversion.tracing.rule_table import translate
 from snnjax.conversion.tracing.scale_folding import simplify
-from snnjax.conversion.tracing.signals import Elementwise, Signal, Value
+from snnjax.conversion.tracing.signals import Elementwise, Value
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 
@@ -40,8 +47,6 @@ __all__ = ["Traced", "trace"]
 
 LARGEST_DIFFERENCE = 1e-3
 """Largest difference from the user's logits, as a share of the largest logit."""
-CHANNELS_FIRST = (0, 3, 1, 2)
-"""Axes of `[B, H, W, C]` in the order `[B, C, H, W]`."""
 
 
 class Traced(NamedTuple):
@@ -61,6 +66,7 @@ def trace(
     params: Any,
     example: ArrayLike,
     *,
+    layout: str | None = None,
     name: str = "traced",
 ) -> Traced:
     """Read a function of JAX as a network of this package, or name the operation that prevents it.
@@ -77,34 +83,34 @@ def trace(
       apply: `apply(params, images) -> logits [B, K]`, such as `module.apply` of Flax in
         inference mode; vectorise a function of one image with `jax.vmap`.
       params: its parameters, any pytree.
-      example: images as `apply` takes them, floats `[B, ...]`, at least one. The orders
-        `[B, H, W, C]` and `[B, C, H, W]` are both known; the network takes the former.
+      example: images as `apply` takes them, floats `[B, ...]`, at least one. The network takes
+        images in the same order of axes.
+      layout: order of the example's axes, such as "NHWC" or "NCHW"; None for what the function's
+        first convolution, pooling or scale by channel says. Without one the axes stay as
+        they are.
       name: of the network.
 
     Raises:
       ValueError: naming the operation, the user's line and the cure, if an operation has no
-        spiking counterpart; or if the example is not made of finite floats, or `apply` fails on
-        it or returns something else than `[B, K]`.
+        spiking counterpart; or if the example is not made of finite floats, `layout` is unknown
+        or contradicts an operation, or `apply` fails on the example or returns something else
+        than `[B, K]`.
     """
     images = _checked(example)
+    given = layout_axes(layout, images.ndim)
     closed, batch = _jaxpr(apply, params, images)
     known: list[Value] = [
         Known(leaf, frozenset({jax.tree_util.keystr(keys, simple=True, separator="/")}))
         for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
     ]
-    channels_first = _channels_first(images)
-    start, signal = _input(images, batch, channels_first)
-    (output,) = walk(closed, [*known, signal], translate)
+    start, output = _walk(closed, known, images.shape[1:], batch, given)
     layers, numbers, sources = _layers(start, output)
     traced = Traced(
-        arch.Network(name, layers),
+        arch.Network(name, layers, images.shape[1:] if images.ndim == 4 else None),
         {"params": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), numbers)},
         {path: tuple(sorted(paths)) for path, paths in sources.items()},
     )
-    logits = apply(params, jnp.asarray(images))
-    if channels_first:
-        images = images.transpose(np.argsort(CHANNELS_FIRST))
-    _compare(traced, images, logits)
+    _compare(traced, images, apply(params, jnp.asarray(images)))
     return traced
 
 
@@ -150,24 +156,45 @@ def _jaxpr(apply: Any, params: Any, images: np.ndarray) -> tuple[ClosedJaxpr, in
     return closed, batch
 
 
-def _channels_first(images: np.ndarray) -> bool:
-    """Return True for images `[B, C, H, W]`.
+def _walk(
+    closed: ClosedJaxpr, known: list[Value], shape: tuple[int, ...], batch: int, given: Any
+) -> tuple[Node, Value]:
+    """Return the graph's input, and the function's output.
 
-    Choice: the smaller of second and last axis are the channels, and the last if they are equal.
+    Args:
+      closed: jaxpr of the function.
+      known: its parameters.
+      shape: of one image.
+      batch: number of images.
+      given: axes of the layout that the caller gave, or None.
+
+    Raises:
+      ValueError: if an operation contradicts the layout, given or told by an earlier one.
     """
-    return images.ndim == 4 and images.shape[1] < images.shape[3]
+    told: LayoutTold | None = None
+    while True:
+        axes = told.axes if told else given or IN_ORDER
+        start, signal = input_signal(shape, batch, axes)
+        try:
+            (output,) = walk(closed, [*known, signal], translate)
+        except LayoutTold as found:
+            if given is not None or told is not None:
+                _contradict(found, told, layout_name(axes))
+            told = found
+        else:
+            return start, output
 
 
-def _input(images: np.ndarray, batch: int, channels_first: bool) -> tuple[Node, Signal]:
-    """Return the graph's input, and the signal that stands for the user's images."""
-    shape = images.shape[1:]
-    if channels_first:
-        shape = (*shape[1:], shape[0])
-    start = Node(None, [], shape if images.ndim == 4 else (1, 1, *shape))
-    indices = indices_of(start.shape, batch)
-    if channels_first:
-        indices = indices.transpose(CHANNELS_FIRST)
-    return start, Signal(start, indices.reshape(batch, *images.shape[1:]))
+def _contradict(found: LayoutTold, told: LayoutTold | None, layout: str) -> NoReturn:
+    """Refuse an operation that needs another layout."""
+    if told is None:
+        reason = f"layout is {layout!r}, but it takes {found} images; pass layout={str(found)!r}"
+    else:
+        reason = (
+            f"it takes {found} images, and {told.operation.primitive} at {told.operation.line}"
+            f" takes {layout}; want one order in all"
+        )
+    refuse(found.operation, reason)
 
 
 def _layers(start: Node, output: Value) -> Nested:

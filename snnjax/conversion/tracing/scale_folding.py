@@ -16,6 +16,7 @@ from snnjax.conversion.tracing.graph import (
     topological,
     users_of,
 )
+from snnjax.conversion.tracing.image_layout import reaches_input
 from snnjax.conversion.tracing.indices import Array
 from snnjax.networks import architecture as arch
 
@@ -24,7 +25,7 @@ __all__ = ["simplify"]
 WEIGHTED = arch.Conv | arch.Dense
 WITHOUT_WEIGHTS = arch.AvgPool | arch.Flatten
 """Linear layers that treat all channels alike, so a scale may come before or behind them."""
-KINDS = WEIGHTED | WITHOUT_WEIGHTS | arch.Scale | arch.Normalise | arch.Activation
+KINDS = WEIGHTED | WITHOUT_WEIGHTS | arch.Scale | arch.Normalise | arch.Activation | arch.Transpose
 
 
 def simplify(output: Node) -> Node:
@@ -79,7 +80,7 @@ def _is_needed_synapse(before: Node, users: list[Node]) -> bool:
 
     The input counts as neurons before it, and the network's output as neurons behind it.
     """
-    while is_layer(before, WITHOUT_WEIGHTS):
+    while is_layer(before, WITHOUT_WEIGHTS | arch.Transpose):
         before = before.inputs[0]
     if before.layer is not None and not is_layer(before, arch.Activation):
         return False
@@ -124,8 +125,7 @@ def _make_normalise(scale: Node) -> bool:
     Conversion folds a Normalise into the first weights and pads with its mean.
     """
     a, b = scale.params["scale"], scale.params["bias"]
-    image = scale.inputs[0].layer is None
-    if not image or np.any(a <= 0):
+    if not reaches_input(scale) or np.any(a <= 0):
         return False
     scale.layer = arch.Normalise(tuple((-b / a).tolist()), tuple((1 / a).tolist()))
     scale.params = {}

@@ -20,6 +20,7 @@ from snnjax.networks.layers.flatten import Flatten
 from snnjax.networks.layers.normalise import Normalise
 from snnjax.networks.layers.residual import Residual
 from snnjax.networks.layers.scale import Scale
+from snnjax.networks.layers.transpose import Transpose
 
 __all__ = [
     "KINDS",
@@ -39,5 +40,6 @@ __all__ = [
     "Residual",
     "Scale",
     "Synapse",
+    "Transpose",
     "Weights",
 ]
