@@ -113,7 +113,7 @@ def compare(
         mac = costs.image_mac if bundle.connection.source == INPUT else costs.mac
         products += mac * counts[path].macs
         ann += mac * bundle.dense
-        if bundle.connection.layer is None:
+        if bundle.adds:
             ann += costs.ac * bundle.own.size
         if not counts[path].recomputed_macs:
             senders += num_steps * float(bundle.merged.sum())

@@ -21,6 +21,7 @@ from snnjax.networks.architecture import (
     FixedSynapse,
     Folded,
     Layer,
+    Residual,
     Synapse,
     Weights,
     unknown_layer,
@@ -58,13 +59,20 @@ class Synapses(NamedTuple):
     own: number of synapses of each input of the weights themselves, in the input's shape.
     dense: operations if every value and every weight counts; 0 for a connection without weights.
     in_stem: True if a constant image passes them once.
+    adds: True for a connection without weights whose values the ANN adds to another branch's.
     """
 
     connection: Connection
     merged: np.ndarray
     own: np.ndarray
     dense: int
-    in_stem: bool
+    in_stem: bool = False
+    adds: bool = False
+
+    @property
+    def products(self) -> int:
+        """Products of a timestep in which the sender's values are no spikes."""
+        return self.dense if self.connection.layer is not None else int(self.merged.sum())
 
 
 class _Signal(NamedTuple):
@@ -137,14 +145,14 @@ def _follow_block(
     block: Block, params: Params, signal: _Signal, path: str, found: dict[str, Synapses]
 ) -> _Signal:
     """Follow a signal through all branches; one that ends without weights has a synapse for each of
-    its values.
+    its values, which conversion named "<branch>_weight".
     """
     ends = {}
     for branch, inner in reversed(list(block.branches.items())):
         into = f"{path}/{branch}"
         end = ends[branch] = _follow(inner, params.get(branch, {}), signal, f"{into}/", found)
-        if end.source is not None:
-            found[into] = _synapses(end, None, {})
+        if f"{branch}_weight" in params:
+            found[into] = _synapses(end, None, {})._replace(adds=isinstance(block, Residual))
     joined = jax.eval_shape(
         lambda *outputs: block.join(outputs),
         *(jax.ShapeDtypeStruct((1, *ends[branch].shape), jnp.float32) for branch in block.branches),
@@ -168,7 +176,7 @@ def _synapses(signal: _Signal, layer: Weights | None, params: Params) -> Synapse
     for passed, shape in reversed(signal.between):
         merged = _fan_out(passed, {}, shape, merged)
     connection = Connection(signal.source, tuple(passed for passed, _ in signal.between), layer)
-    return Synapses(connection, merged, own, dense, in_stem=False)
+    return Synapses(connection, merged, own, dense)
 
 
 def _fan_out(

@@ -30,7 +30,8 @@ class Operations(NamedTuple):
 
     accumulates: a spike of coefficient c is |c| additions at each neuron that it reaches.
     units, graded: the same, but a spike with |c| > 1 is one product at each: additions, products.
-    macs: products with values that are no spikes; in the stem once for a constant image.
+    macs: products with values that are no spikes, also in a shortcut without weights; in the stem
+      once for a constant image.
     recomputed_macs: the same if the stem is computed at every timestep.
     effective_macs, effective_acs, dense: NeuroBench's, summed over timesteps.
     """
@@ -143,12 +144,12 @@ def count_operations(
             synapses.connection.source == INPUT and not encoding.varies
         )
         shown = (shown_steps or steps) if synapses.connection.source == INPUT else steps
-        recomputed = analog * shown * synapses.dense
+        recomputed = analog * shown * synapses.products
         once = synapses.in_stem and not encoding.varies and not noisy
         result[path] = Operations(
             **{"accumulates": 0.0, "units": 0.0, "graded": 0.0, "effective_acs": 0.0,
-               "effective_macs": float(recomputed), **rows},
-            macs=float(analog * synapses.dense if once else recomputed),
+               "effective_macs": float(analog * shown * synapses.dense), **rows},
+            macs=float(analog * synapses.products if once else recomputed),
             recomputed_macs=float(recomputed),
             dense=float(steps * synapses.dense),
         )  # fmt: skip

@@ -231,8 +231,9 @@ def _check_names(layers: tuple[arch.Layer, ...], params: Mapping[str, Any], wher
     wanted: dict[str, set[str]] = {}
     for name, layer in arch.named(layers):
         if isinstance(layer, Block):
-            # Flax leaves out a branch without parameters.
-            wanted[name] = set(params.get(name, {})) & set(layer.branches)
+            # Flax leaves out a branch without parameters, and a block of such branches.
+            if name in params:
+                wanted[name] = set(params[name]) & set(layer.branches)
             for branch, stack in layer.branches.items():
                 inner = params.get(name, {}).get(branch, {})
                 _check_names(stack, inner, f"{branch} of {name}")

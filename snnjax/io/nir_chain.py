@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,8 +96,8 @@ def _read_dense(name: str, node: Any, signal: Signal) -> _Read:
 
 
 def _read_conv(name: str, node: Any, signal: Signal) -> _Read:
-    if len(signal.shape) != 3 or _pair(node.dilation) != (1, 1):
-        raise ValueError(f"node {name} is dilated, or behind a Flatten; want neither")
+    if len(signal.shape) != 3:
+        raise ValueError(f"node {name} is behind a Flatten; want a Conv2d behind a map")
     window = _window_of(name, node, signal)
     groups, features = int(node.groups), len(node.weight)
     if node.weight.shape[1] * groups != signal.shape[2]:
@@ -106,25 +107,43 @@ def _read_conv(name: str, node: Any, signal: Signal) -> _Read:
         )
     numbers = _read_weights(node, signal)
     layer = arch.Conv(
-        features, window.size, window.strides, window.padding, groups, "bias" in numbers
-    )
-    return _Read(layer, numbers, Signal((*window.outputs(signal.shape), features)))
+        features, window.size, window.strides, window.padding, groups, "bias" in numbers,
+        window.dilation,
+    )  # fmt: skip
+    return _Read(layer, numbers, Signal((*_outputs(name, window, signal), features)))
 
 
 def _window_of(name: str, node: Any, signal: Signal) -> Window:
-    """Return the windows of a convolution, whose padding has to be that of "SAME" or "VALID"."""
-    height, width = node.weight.shape[2:]
-    strides, wanted = _pair(node.stride), node.padding
-    if not isinstance(wanted, str):
-        rows, columns = _pair(wanted)
-        wanted = ((rows, rows), (columns, columns))
-    known: tuple[Literal["VALID", "SAME"], ...] = ("VALID", "SAME")
-    for padding in known:
-        window = Window((height, width), strides, padding)
-        same_is_defined = wanted != "same" or strides == (1, 1)
-        if wanted in (padding.lower(), window.pads(signal.shape)) and same_is_defined:
-            return window
-    raise ValueError(f"node {name} pads by {wanted}; want the padding of 'same' or 'valid'")
+    """Return the windows of a convolution; its padding has a name where it is that of a name.
+
+    Raises:
+      ValueError: if the padding is no number of pixels, or a window is larger than the map.
+    """
+    size, strides, dilation = node.weight.shape[2:], _pair(node.stride), _pair(node.dilation)
+    valid = Window(size, strides, "VALID", dilation)
+    named = {"valid": valid, "same": replace(valid, padding="SAME")}
+    if isinstance(node.padding, str):
+        window = named.get(node.padding)
+        if window is None or (node.padding == "same" and strides != (1, 1)):
+            raise ValueError(
+                f"node {name} pads by {node.padding!r} with strides {strides}; want 'valid', 'same'"
+                " with strides of 1, or the pixels on each axis"
+            )
+        return window
+    rows, columns = _pair(node.padding)
+    if min(rows, columns) < 0:
+        raise ValueError(f"node {name} pads by {(rows, columns)} pixels; want 0 or more")
+    pads = ((rows, rows), (columns, columns))
+    same = (window for window in named.values() if window.pads(signal.shape) == pads)
+    return next(same, replace(valid, padding=pads))
+
+
+def _outputs(name: str, window: Window, signal: Signal) -> tuple[int, int]:
+    """Return the rows and columns of windows, or raise ValueError that names the node."""
+    try:
+        return window.outputs(signal.shape)
+    except ValueError as error:
+        raise ValueError(f"node {name}: {error}") from error
 
 
 def _read_weights(node: Any, signal: Signal) -> Params:
@@ -142,7 +161,7 @@ def _read_pool(name: str, node: Any, signal: Signal) -> _Read:
     pixels = window.size[0] * window.size[1]
     is_sum = type(node).__name__ == "SumPool2d"
     pooled = Signal(
-        (*window.outputs(signal.shape), signal.shape[2]),
+        (*_outputs(name, window, signal), signal.shape[2]),
         divisor=signal.divisor * (pixels if is_sum else 1),
     )
     return _Read(arch.AvgPool(window.size, window.strides), {}, pooled)

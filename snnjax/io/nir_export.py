@@ -213,7 +213,8 @@ def _weights_come_first(layers: tuple[arch.Layer, ...]) -> bool:
 
 def _add_dense(graph: Graph, path: str, numbers: Params, signal: Signal) -> Signal:
     node = dense_node(numbers, signal)
-    return Signal((len(node.weight),), graph.add(node_name(path), node, signal.senders))
+    shape = (*(signal.shape[:-1] if len(signal.shape) == 3 else ()), len(node.weight))
+    return Signal(shape, graph.add(node_name(path), node, signal.senders))
 
 
 def _add_conv(graph: Graph, path: str, layer: arch.Conv, numbers: Params, signal: Signal) -> Signal:
@@ -221,7 +222,7 @@ def _add_conv(graph: Graph, path: str, layer: arch.Conv, numbers: Params, signal
         padding_value = np.asarray(numbers["border"], np.float32)
         signal = _add_subtraction(graph, path, padding_value, signal)
     senders = graph.add(node_name(path), conv_node(path, layer, numbers, signal), signal.senders)
-    window = Window(layer.kernel_size, layer.strides, layer.padding)
+    window = layer.spec.window
     return Signal((*window.outputs(signal.shape), layer.features), senders)
 
 

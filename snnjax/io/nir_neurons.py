@@ -23,7 +23,12 @@ def add_neurons(graph: Graph, path: str, numbers: Params, signal: Signal) -> Sig
     if np.isinf(negative).all():
         node = _integrate_and_fire(positive, start)
         return signal._replace(senders=graph.add(node_name(path), node, signal.senders))
-    if graph.coupled and np.isfinite(negative).all():
+    if np.isinf(negative).any():
+        raise ValueError(
+            f"{path} has a negative threshold in some of its neurons only, for which NIR graphs are"
+            " not written; want all or none: convert with one alpha for the layer"
+        )
+    if graph.coupled:
         return _add_coupled_neurons(graph, node_name(path), (positive, negative), start, signal)
     raise ValueError(
         f"{path} has a negative threshold, which NIR's neurons do not, and two independent"

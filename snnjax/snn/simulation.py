@@ -99,9 +99,10 @@ def simulate(
       pre_steps: number of timesteps before the first answer, after which neurons revise their
         initial state: all layers at once, or each layer after its own pre-steps. Static.
       shown_steps: number of timesteps with input and biases; afterwards the network settles and
-        stops firing. With constant input and initial = 1/2, its values are then exactly the
-        logits of the ANN with activations quantised to `shown_steps` levels. 0 for all
-        timesteps; otherwise only for a neuron that settles, such as EXACT_CHARGE. Static.
+        stops firing. With constant input and initial = 1/2, the summed current is then
+        exactly `shown_steps` times the logits of the ANN with activations quantised to
+        `shown_steps` levels; ACCUMULATE divides it by all timesteps. 0 for all timesteps;
+        otherwise only for a neuron that settles, such as EXACT_CHARGE. Static.
       record: True to keep all spikes, in memory for T times the neurons; or an observer, whose
         result at each timestep is kept instead.
       chunk_steps: number of timesteps that a layer computes before the next layer does: 1 is

@@ -12,7 +12,7 @@ from paths import TESTS
 
 from snnjax.analysis import energy
 from snnjax.analysis.synapses import INPUT, find_synapses
-from snnjax.analysis.synaptic_operations import count_operations, make_observer
+from snnjax.analysis.synaptic_operations import Operations, count_operations, make_observer
 from snnjax.app import cli, pipeline
 from snnjax.app.configurations import ConvertConfig
 from snnjax.conversion.conversion import convert
@@ -184,6 +184,51 @@ def test_scales_and_joined_branches_have_synapses_too():
     }  # fmt: skip
     assert found["03_scale"].connection.source is None
     assert found["05_dense"].connection.source == "04_activation"
+
+
+def test_a4_dense_on_a_map_counts_every_pixel():
+    """As many synapses as the convolution of one pixel that it is."""
+    active = arch.Activation()
+    params = only_kernels(conv00=(3, 3, 1, 4), dense02=(4, 5), dense05=(80, 3))
+    layers = (arch.Conv(4, (3, 3)), active, arch.Dense(5), active, arch.Flatten(), arch.Dense(3))
+    found = find_synapses(arch.Network("map", layers), params, (4, 4, 1))
+    assert {path: (s.merged.sum(), s.dense) for path, s in found.items()} == {
+        "00_conv": (400, 400), "02_dense": (320, 320), "05_dense": (240, 240),
+    }  # fmt: skip
+
+
+def test_a4_a_shortcut_of_values_that_are_no_spikes_costs_products_and_sends_none():
+    """The image beside its convolution, and a current beside neurons: 32 products a timestep."""
+    active = arch.Activation(1.0, 1.0)
+    around = arch.Residual((arch.Conv(2, (1, 1)), active))
+    network = arch.Network("two", (around, around, active, arch.Flatten(), arch.Dense(3)))
+    shape, draw = (4, 4, 2), np.random.default_rng(0)
+    params = random_params(network, shape)
+    found = find_synapses(network, params, shape)
+    frames = draw.uniform(0, 1, (3, 1, *shape)).astype(np.float32)
+    sites = ("00_residual/body/01_activation", "01_residual/body/01_activation", "02_activation")
+    spikes = {path: draw.integers(0, 2, (3, 1, *shape)).astype(np.float32) for path in sites}
+    counts = counted(found, frames, spikes, CONSTANT)[0]
+    for path in ("00_residual/shortcut", "01_residual/shortcut"):
+        assert (counts[path].macs, counts[path].accumulates) == (3 * 32, 0)
+    assert counts["01_residual/body/00_conv"].macs == 3 * 64
+    sent = [spikes[path].sum() for path in sites]
+    compared = energy.compare(found, counts, energy.FLOAT32, num_steps=3)
+    assert compared.spike_rate == pytest.approx(
+        (sent[0] + sent[1] + 3 * sent[2]) / (3 * 32 * (1 + 1 + 3))
+    )
+    dense = 64 + 64 + 32 * 3
+    assert compared.ann == pytest.approx((4.6 * dense + 0.9 * 4 * 32) / 1000)
+
+
+def test_a4_joined_branches_cost_the_ann_no_additions():
+    active = arch.Activation(1.0, 1.0)
+    joined = arch.Concat(((), (arch.Conv(3, (1, 1)), active)))
+    network = arch.Network("joined", (arch.Conv(2, (1, 1)), active, joined, arch.Dense(2)))
+    found = find_synapses(network, random_params(network, (3, 3, 1)), (3, 3, 1))
+    nothing = Operations(*(0.0,) * 8)
+    compared = energy.compare(found, dict.fromkeys(found, nothing), energy.FLOAT32, num_steps=2)
+    assert compared.ann == pytest.approx(4.6 * 9 * (2 + 2 * 3 + 5 * 2) / 1000)
 
 
 def test_spikes_of_opposite_sign_do_not_cancel():

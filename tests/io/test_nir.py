@@ -270,13 +270,6 @@ def test_what_nir_cannot_state_is_refused_and_nothing_written(tmp_path, dense, c
 
 
 def test_layers_that_are_not_written_are_refused_by_path():
-    network = arch.Network("other", (arch.Conv(2, (3, 3), dilation=(2, 2)), arch.Flatten()))
-    params = {"layers": {"00_conv": {"kernel": np.ones((3, 3, 1, 2))}}, "output_leak": 1.0}
-    with pytest.raises(ValueError, match="00_conv has dilation"):
-        nir_export.to_graph(network, params, (5, 5, 1))
-    network = arch.Network("other", (arch.Conv(2, (3, 3), padding=((2, 0), (0, 0))),))
-    with pytest.raises(ValueError, match=r"00_conv has padding .* no more pixels before"):
-        nir_export.to_graph(network, params, (5, 5, 1))
     network = arch.Network("other", (arch.Scale(1), arch.Flatten()))
     params = {"layers": {"00_scale": {"scale": np.ones(1)}}, "output_leak": 1.0}
     with pytest.raises(
@@ -396,12 +389,16 @@ def test_a_chain_without_pixels_is_read():
             "node pool pads", id="pool",
         ),
         pytest.param(
-            {"conv": nir.Conv2d((3, 3), np.ones((4, 2, 3, 3)), 1, 2, 1, 1, np.ones(4))},
-            "node conv pads by", id="padding",
+            {"conv": nir.Conv2d((3, 3), np.ones((4, 2, 3, 3)), 2, "same", 1, 1, np.ones(4))},
+            "node conv pads by 'same' with strides", id="padding",
         ),
         pytest.param(
-            {"conv": nir.Conv2d((3, 3), np.ones((4, 2, 3, 3)), 1, 2, 2, 1, np.ones(4))},
-            "node conv is dilated", id="dilation",
+            {"conv": nir.Conv2d((3, 3), np.ones((4, 2, 3, 3)), 1, -1, 2, 1, np.ones(4))},
+            "node conv pads by .* want 0 or more", id="negative-padding",
+        ),
+        pytest.param(
+            {"conv": nir.Conv2d((3, 3), np.ones((4, 2, 3, 3)), 1, 0, 2, 1, np.ones(4))},
+            "node conv.*a window spans 5x5", id="large-window",
         ),
         pytest.param({"linear": nir.Linear(np.ones((7, 35)))}, "for a signal", id="inputs"),
     ],

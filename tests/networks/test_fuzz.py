@@ -1,0 +1,249 @@
+"""Random networks of all kinds of layers against NumPy in float64.
+
+`SNNJAX_FUZZ` chooses the seeds: "500" for 0 to 499, "500:2000" for those from 500 on. By default
+there are few, since every network is compiled three times.
+"""
+
+import os
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpy_networks
+import pytest
+from random_networks import (
+    DRAWN,
+    draw_images,
+    draw_network,
+    draw_scales,
+    draw_variables,
+    dyadic,
+)
+
+from snnjax.analysis.energy import FLOAT32, compare
+from snnjax.analysis.synapses import INPUT, find_synapses
+from snnjax.analysis.synaptic_operations import count_operations, make_observer
+from snnjax.conversion.conversion import convert
+from snnjax.io import checkpoint, nir_export, nir_import
+from snnjax.networks import architecture as arch
+from snnjax.networks import serialisation
+from snnjax.networks.ann import ANN
+from snnjax.networks.layers import KINDS
+from snnjax.snn.encoding import ENCODINGS
+from snnjax.snn.engine import Observer, neuron_shapes, with_leaks
+from snnjax.snn.neurons import NEURONS
+from snnjax.snn.rates import limit
+from snnjax.snn.simulation import Simulation, simulate
+
+FIRST, _, LAST = os.environ.get("SNNJAX_FUZZ", "5").rpartition(":")
+SEEDS = range(int(FIRST or 0), int(LAST))
+STEPS, LEVELS, LONG = 5, 4, 512
+
+every_seed = pytest.mark.parametrize("seed", SEEDS)
+pytestmark = pytest.mark.slow
+
+
+class Case(NamedTuple):
+    """A network, its parameters in the ANN and as converted, and how it is simulated."""
+
+    network: arch.Network
+    shape: tuple
+    variables: Any
+    exact: Any
+    images: np.ndarray
+    how: dict
+
+
+@cache
+def case(seed):
+    network, shape = draw_network(seed)
+    variables = draw_variables(network, shape, seed)
+    draw = np.random.default_rng([seed, 4])
+    options = {
+        "threshold": float(draw.choice((0.5, 1.0, 2.0))),
+        "initial": float(draw.choice((0.0, 0.5, 0.75))),
+        "gain": float(draw.choice((0.5, 1.0, 2.0))),
+        "shift": float(draw.choice((0.0, 0.0, 0.25))),
+        "leak": draw.choice((None, None, None, 0.5)),
+    }
+    params = convert(network, variables, scales=draw_scales(network, seed), **options)
+    how = {
+        "neuron": str(draw.choice(sorted(NEURONS))),
+        "encoding": str(draw.choice(sorted(ENCODINGS))),
+        "chunk_steps": int(draw.integers(1, STEPS + 1)),
+    }
+    return Case(network, shape, variables, dyadic(params), draw_images(shape, seed), how)
+
+
+def doubles(tree):
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+
+
+def test_every_kind_of_layer_and_every_neuron_can_be_drawn():
+    own = {name for name, kind in KINDS.items() if kind.__module__.startswith("snnjax.")}
+    assert set(DRAWN) == own
+    joined = numpy_networks.LINEAR | numpy_networks.FOLDED | numpy_networks.JOINED
+    assert set(joined) | {"Activation"} == own
+    assert set(numpy_networks.NEURON_STEPS) == set(NEURONS)
+
+
+@every_seed
+def test_the_limit_is_the_ann(seed):
+    """Converted parameters, with rates for neurons, give the logits that NumPy gets before."""
+    network, _, variables, _, images, _ = case(seed)
+    params = convert(network, variables, scales=draw_scales(network, seed))
+    tree = doubles(variables)
+    wanted = numpy_networks.ann(network.layers, tree["params"], tree.get("batch_stats", {}), images)
+    size = 1e-4 * np.abs(wanted).max()
+    steps = any(layer.step for layer in arch.activations(network).values())
+    if not steps:  # a rounding error may be a whole step there
+        np.testing.assert_allclose(limit(network, params, images), wanted, rtol=1e-4, atol=size)
+        flax = ANN(network.layers).apply(variables, images)
+        np.testing.assert_allclose(flax, wanted, rtol=1e-4, atol=size)
+    exact = dyadic(params)
+    rates = numpy_networks.rates(network, doubles(exact), images)
+    np.testing.assert_allclose(limit(network, exact, images), rates, rtol=1e-5, atol=1e-5)
+
+
+@every_seed
+def test_both_engines_send_the_spikes_of_numpy(seed):
+    network, _, _, params, images, how = case(seed)
+    run = {
+        "num_steps": STEPS, "neuron": NEURONS[how["neuron"]], "key": jax.random.key(seed),
+        "encoding": ENCODINGS[how["encoding"]],
+    }  # fmt: skip
+    observe = Observer(lambda frame, spikes: (frame, spikes))
+    plain = simulate(network, params, images, engine="plain", record=observe, **run)
+    frames, wanted = plain.recording
+    sent, currents = numpy_networks.spikes(network, doubles(params), frames, how["neuron"])
+    assert set(sent) == set(wanted)
+    for path, spikes in sent.items():
+        np.testing.assert_array_equal(wanted[path], spikes, err_msg=path)
+    means = np.cumsum(currents, 0) / np.arange(1, STEPS + 1)[:, None, None]
+    np.testing.assert_allclose(plain.values, means, rtol=1e-5, atol=1e-5)
+    fast = simulate(network, params, images, record=observe, chunk_steps=how["chunk_steps"], **run)
+    jax.tree.map(np.testing.assert_array_equal, fast.recording, plain.recording)
+    np.testing.assert_array_equal(fast.spikes, plain.spikes)
+    np.testing.assert_allclose(fast.values, plain.values, rtol=1e-5, atol=1e-5)
+
+
+@every_seed
+def test_counts_settle_at_the_quantised_ann(seed):
+    """Equality for bounded activations once the input has ended, and a few spikes otherwise."""
+    network, _, variables, _, images, _ = case(seed)
+    params = dyadic(convert(network, variables, scales=draw_scales(network, seed)))
+    kinds = arch.activations(network).values()
+    if all(np.isfinite(layer.theta) for layer in kinds):
+        steps = LEVELS * (2 * len(kinds) + 1)
+        found = simulate(network, params, images, num_steps=steps, shown_steps=LEVELS)
+        wanted = numpy_networks.rates(network, doubles(params), images, levels=LEVELS)
+        logits = found.values[-1] * steps / LEVELS
+        np.testing.assert_allclose(logits, wanted, rtol=1e-5, atol=1e-5)
+    else:
+        found = simulate(network, params, images, num_steps=LONG)
+        wanted = numpy_networks.rates(network, doubles(params), images, most=1.0)
+        error = np.abs(found.values[-1] - wanted).max(0)
+        assert (
+            error * LONG <= 2 * numpy_networks.spikes_of_error(network, doubles(params), images)
+        ).all()
+
+
+@every_seed
+def test_operations_are_those_of_a_jacobian(seed):
+    """Fan-outs of every sender, and the operations and energy of random spikes."""
+    network, shape, _, params, _, how = case(seed)
+    found = find_synapses(network, params, shape)
+    wanted = numpy_networks.synapses(network.layers, params["layers"], shape)
+    assert set(found) == set(wanted)
+    for path, wires in wanted.items():
+        bundle = found[path]
+        assert bundle.connection.source == wires.source
+        np.testing.assert_array_equal(bundle.merged, wires.merged, err_msg=path)
+        np.testing.assert_array_equal(bundle.own, wires.own, err_msg=path)
+        assert bundle.dense == wires.dense
+    encoding = ENCODINGS[how["encoding"]]
+    frames, sent = random_spikes(network, params, shape, seed, varies=encoding.varies)
+    counts = counted(found, frames, sent, encoding)
+    added = senders = 0.0
+    for path, wires in wanted.items():
+        spiking = wires.source is not None and (wires.source != INPUT or encoding.varies)
+        source = frames if wires.source == INPUT else sent.get(wires.source)
+        total = np.sum(np.abs(source) * wires.merged) / frames.shape[1] if spiking else 0.0
+        assert counts[path].accumulates == pytest.approx(total)
+        products = 0 if spiking else wires.dense or wires.merged.sum()
+        once = path in stem(network) and not encoding.varies
+        assert counts[path].macs == products * (1 if once else STEPS)
+        added += total
+        senders += STEPS * wires.merged.sum() * spiking
+    compared = compare(found, counts, FLOAT32, num_steps=STEPS)
+    assert compared.spike_rate == pytest.approx(added / senders if senders else 0.0)
+
+
+def stem(network):
+    """Names of the layers before the first neurons or block."""
+    names = []
+    for name, layer in arch.named(network.layers):
+        if isinstance(layer, arch.Activation | arch.Block):
+            break
+        names.append(name)
+    return names
+
+
+def random_spikes(network, params, shape, seed, *, varies):
+    """Input frames and spikes of every layer, `[T, B, ...]`, as no simulation made them."""
+    draw = np.random.default_rng([seed, 5])
+    frames = draw.integers(-1, 2, (STEPS, 2, *shape)) if varies else draw.uniform(
+        0, 1, (STEPS, 2, *shape)
+    )  # fmt: skip
+    shapes = neuron_shapes(network, params["layers"], shape)
+    return frames.astype(np.float32), {
+        path: draw.integers(-1, 2, (STEPS, 2, *each)).astype(np.float32)
+        for path, each in shapes.items()
+    }
+
+
+def counted(found, frames, sent, encoding):
+    """Operations of given frames and spikes."""
+    observe = make_observer(found, encoding)
+    kept = jax.jit(lambda *of: jax.lax.map(lambda one: observe(*one), of))(frames, sent)
+    values = np.zeros((len(frames), frames.shape[1], 1))
+    return count_operations(found, Simulation(values, None, None, None, kept), encoding)
+
+
+@every_seed
+def test_a_network_survives_its_files(seed, tmp_path):
+    network, _, variables, params, _, _ = case(seed)
+    assert serialisation.read(serialisation.write(network)) == network
+    checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
+    kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
+    kept["layers"] = with_leaks(kept["layers"])
+    assert_same_trees(kept, params)
+    checkpoint.save(tmp_path / "ann", variables, kind="ann", metadata={})
+    again = checkpoint.load(tmp_path / "ann", kind="ann").tree
+    scales = draw_scales(network, seed)
+    assert_same_trees(*(convert(network, tree, scales=scales) for tree in (again, variables)))
+
+
+def assert_same_trees(one, other):
+    """Leaves are equal; files keep no empty dicts."""
+    (mine, _), (theirs, _) = (jax.tree_util.tree_flatten_with_path(tree) for tree in (one, other))
+    assert [path for path, _ in mine] == [path for path, _ in theirs]
+    for (path, leaf), (_, same) in zip(mine, theirs, strict=True):
+        np.testing.assert_array_equal(leaf, same, err_msg=str(path))
+
+
+@every_seed
+def test_a_network_survives_a_nir_file_or_is_refused_in_one_line(seed, tmp_path):
+    pytest.importorskip("nir")
+    network, shape, _, params, _, _ = case(seed)
+    try:
+        nir_export.write(tmp_path / "a.nir", network, params, shape, coupled=True)
+    except ValueError as error:
+        assert len(str(error).splitlines()) == 1
+        paths = [path for path, _ in arch.walk(network.layers)]
+        assert any(path in str(error) for path in paths), str(error)
+        return
+    read = nir_import.read(tmp_path / "a.nir")
+    assert read.network == network
+    assert_same_trees(read.params, params)
