@@ -89,8 +89,14 @@ def normalise(layer, params, statistics, x):
     return (x - np.array(layer.mean)) / np.array(layer.std)
 
 
+def transpose(layer, params, x, elapsed):
+    del params, elapsed
+    return x.transpose(0, *(axis + 1 for axis in layer.axes))
+
+
 LINEAR = {
     "Conv": conv, "AvgPool": average_pool, "Dense": dense, "Scale": scale, "Flatten": flatten,
+    "Transpose": transpose,
 }  # fmt: skip
 FOLDED = {"BatchNorm": batch_norm, "Normalise": normalise}
 JOINED = {

@@ -117,8 +117,14 @@ def draw_norm(draw, signal):
     return arch.BatchNorm() if signal.absorbs else None
 
 
-def draw_normalise(draw, signal):
+def draw_transpose(draw, signal):
     if not (signal.first and signal.depth == 0):
+        return None
+    return arch.Transpose(tuple(map(int, draw.permutation(3))))
+
+
+def draw_normalise(draw, signal):
+    if not (all(isinstance(layer, arch.Transpose) for layer in signal.layers) and not signal.depth):
         return None
     channels = signal.shape[-1]
     means, deviations = draw.integers(1, 8, channels) / 8, draw.choice((0.25, 0.5, 1.0), channels)
@@ -176,12 +182,15 @@ DRAWN = {
     "Activation": draw_activation, "AvgPool": draw_pool, "BatchNorm": draw_norm,
     "Concat": draw_concat, "Conv": draw_conv, "Dense": draw_dense, "Flatten": draw_flatten,
     "Normalise": draw_normalise, "Residual": draw_residual, "Scale": draw_scale,
+    "Transpose": draw_transpose,
 }  # fmt: skip
 
 
 def draw_kind(draw, signal):
     """Name of the kind to try next; half of all weights are followed by neurons."""
     if signal.first and signal.depth == 0 and not draw.integers(4):
+        return one_of(draw, "Transpose", "Normalise")
+    if signal.layers and isinstance(signal.layers[-1], arch.Transpose) and draw.integers(2):
         return "Normalise"
     if signal.raw:
         return one_of(draw, "Conv", "Dense", "AvgPool", "Flatten")

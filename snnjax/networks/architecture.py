@@ -94,8 +94,10 @@ class Network:
         for name, layer in walk(self.layers):
             if not isinstance(layer, Layer):
                 raise ValueError(f"layer {name} is {layer!r}; want one of {', '.join(KINDS)}")
+            if isinstance(layer, Transpose) and name != "00_transpose":
+                raise ValueError(f"layer {name} is a Transpose; want it as the first layer only")
             first = 0 if self.image_order is None else 1
-            if isinstance(layer, Normalise) and layer is not self.layers[first]:
+            if isinstance(layer, Normalise) and name != f"{first:02d}_normalise":
                 raise ValueError(f"layer {name} is a Normalise; want it as the first layer only")
 
     @property

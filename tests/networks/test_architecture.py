@@ -89,6 +89,10 @@ def test_learnt_theta_stays_positive():
             lambda: arch.Network("x", (arch.Flatten(), known_networks.CIFAR10)),
             "layer 01_normalise is a Normalise; want it as the first layer only",
         ),
+        (
+            lambda: arch.Network("x", (arch.Flatten(), arch.Transpose((1, 2, 0)))),
+            "layer 01_transpose is a Transpose; want it as the first layer only",
+        ),
     ],
 )
 def test_bad_specifications_are_refused(build, message):

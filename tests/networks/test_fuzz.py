@@ -5,7 +5,6 @@ there are few, since every network is compiled three times.
 """
 
 import os
-from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +39,6 @@ FIRST, _, LAST = os.environ.get("SNNJAX_FUZZ", "5").rpartition(":")
 SEEDS = range(int(FIRST or 0), int(LAST))
 STEPS, LEVELS, LONG = 5, 4, 512
 
-every_seed = pytest.mark.parametrize("seed", SEEDS)
 pytestmark = pytest.mark.slow
 
 
@@ -55,8 +53,9 @@ class Case(NamedTuple):
     how: dict
 
 
-@cache
-def case(seed):
+@pytest.fixture(scope="module", params=SEEDS)
+def case(request):
+    seed = request.param
     network, shape = draw_network(seed)
     variables = draw_variables(network, shape, seed)
     draw = np.random.default_rng([seed, 4])
@@ -88,10 +87,9 @@ def test_every_kind_of_layer_and_every_neuron_can_be_drawn():
     assert set(numpy_networks.NEURON_STEPS) == set(NEURONS)
 
 
-@every_seed
-def test_the_limit_is_the_ann(seed):
+def test_the_limit_is_the_ann(case):
     """Converted parameters, with rates for neurons, give the logits that NumPy gets before."""
-    network, _, variables, _, images, _ = case(seed)
+    network, _, variables, _, images, _ = case
     params = convert(network, variables, scales=draw_scales(network, seed))
     tree = doubles(variables)
     wanted = numpy_networks.ann(network.layers, tree["params"], tree.get("batch_stats", {}), images)
@@ -106,9 +104,8 @@ def test_the_limit_is_the_ann(seed):
     np.testing.assert_allclose(limit(network, exact, images), rates, rtol=1e-5, atol=1e-5)
 
 
-@every_seed
-def test_both_engines_send_the_spikes_of_numpy(seed):
-    network, _, _, params, images, how = case(seed)
+def test_both_engines_send_the_spikes_of_numpy(case):
+    network, _, _, params, images, how = case
     run = {
         "num_steps": STEPS, "neuron": NEURONS[how["neuron"]], "key": jax.random.key(seed),
         "encoding": ENCODINGS[how["encoding"]],
@@ -128,10 +125,9 @@ def test_both_engines_send_the_spikes_of_numpy(seed):
     np.testing.assert_allclose(fast.values, plain.values, rtol=1e-5, atol=1e-5)
 
 
-@every_seed
-def test_counts_settle_at_the_quantised_ann(seed):
+def test_counts_settle_at_the_quantised_ann(case):
     """Equality for bounded activations once the input has ended, and a few spikes otherwise."""
-    network, _, variables, _, images, _ = case(seed)
+    network, _, variables, _, images, _ = case
     params = dyadic(convert(network, variables, scales=draw_scales(network, seed)))
     kinds = arch.activations(network).values()
     if all(np.isfinite(layer.theta) for layer in kinds):
@@ -149,10 +145,9 @@ def test_counts_settle_at_the_quantised_ann(seed):
         ).all()
 
 
-@every_seed
-def test_operations_are_those_of_a_jacobian(seed):
+def test_operations_are_those_of_a_jacobian(case):
     """Fan-outs of every sender, and the operations and energy of random spikes."""
-    network, shape, _, params, _, how = case(seed)
+    network, shape, _, params, _, how = case
     found = find_synapses(network, params, shape)
     wanted = numpy_networks.synapses(network.layers, params["layers"], shape)
     assert set(found) == set(wanted)
@@ -211,9 +206,8 @@ def counted(found, frames, sent, encoding):
     return count_operations(found, Simulation(values, None, None, None, kept), encoding)
 
 
-@every_seed
-def test_a_network_survives_its_files(seed, tmp_path):
-    network, _, variables, params, _, _ = case(seed)
+def test_a_network_survives_its_files(case, tmp_path):
+    network, _, variables, params, _, _ = case
     assert serialisation.read(serialisation.write(network)) == network
     checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
     kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
@@ -233,10 +227,9 @@ def assert_same_trees(one, other):
         np.testing.assert_array_equal(leaf, same, err_msg=str(path))
 
 
-@every_seed
-def test_a_network_survives_a_nir_file_or_is_refused_in_one_line(seed, tmp_path):
+def test_a_network_survives_a_nir_file_or_is_refused_in_one_line(case, tmp_path):
     pytest.importorskip("nir")
-    network, shape, _, params, _, _ = case(seed)
+    network, shape, _, params, _, _ = case
     try:
         nir_export.write(tmp_path / "a.nir", network, params, shape, coupled=True)
     except ValueError as error:
