@@ -11,13 +11,13 @@ EXTRAS := data,export,mnist5k,nir,test
 run: .venv/.installed
 	$(BIN)/snnjax run $(ARGS)
 
-# Most of the time of a quick test is compilation, so quick tests go without XLA's optimisation; the
-# slow ones, with the large cases of the same beliefs, go with it.
+# Most of the time of a test is compilation, so quick tests go without XLA's optimisation, and slow
+# ones, which compute more, with a little of it.
 test: check
 	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(ARGS)
 
 test-all: test
-	$(BIN)/pytest -m slow $(ARGS)
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" $(BIN)/pytest -m slow $(ARGS)
 
 check: .venv/.installed
 	$(BIN)/ruff check .
