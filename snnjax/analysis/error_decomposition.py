@@ -28,6 +28,7 @@ from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
 from snnjax.snn import plain
+from snnjax.snn.answers import classify
 from snnjax.snn.encoding import Encoding
 from snnjax.snn.engine import Task, neuron_params, neuron_shapes
 from snnjax.snn.neurons import NeuronModel, NeuronParams
@@ -156,7 +157,7 @@ def sum_batch(
         sums[path], residue[path], most_spikes[path] = _sum_layer(
             activation, totals, parts, num_steps
         )
-    agreeing = jnp.sum(jnp.argmax(output, -1) == jnp.argmax(logits, -1))
+    agreeing = jnp.sum(classify(output) == classify(logits))
     return BatchSums(sums, residue, most_spikes, agreeing)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnjax.snn.answers import classify
 from snnjax.snn.simulation import Simulation
 
 __all__ = ["accuracy", "conversion_loss", "correct_answers", "latency", "spike_rate"]
@@ -16,7 +17,7 @@ __all__ = ["accuracy", "conversion_loss", "correct_answers", "latency", "spike_r
 def correct_answers(values: jax.Array, labels: ArrayLike) -> jax.Array:
     """Return bools `[T, B]`: True where the class answered after a timestep is the label.
 
-    The answer is the class with the largest readout value.
+    The answer is `answers.classify` of the values: of a tie, the first class.
 
     Args:
       values: readout values `[T, B, K]`, where entry t is the readout after timestep t.
@@ -27,7 +28,7 @@ def correct_answers(values: jax.Array, labels: ArrayLike) -> jax.Array:
     """
     if jnp.shape(labels) != values.shape[1:2]:
         raise ValueError(f"labels have shape {jnp.shape(labels)}; want {values.shape[1:2]}")
-    return jnp.argmax(values, axis=-1) == jnp.asarray(labels)
+    return classify(values) == jnp.asarray(labels)
 
 
 def accuracy(values: jax.Array, labels: ArrayLike) -> jax.Array:
@@ -38,8 +39,10 @@ def accuracy(values: jax.Array, labels: ArrayLike) -> jax.Array:
       labels: ints `[B]`.
 
     Raises:
-      ValueError: if the shape of `labels` is not `[B]`.
+      ValueError: if the shape of `labels` is not `[B]`, or there are no images.
     """
+    if not values.shape[1]:
+        raise ValueError(f"values have shape {values.shape}; want [T, B, K] with an image or more")
     return correct_answers(values, labels).mean(axis=1)
 
 

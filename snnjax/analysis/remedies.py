@@ -20,6 +20,7 @@ from snnjax.analysis.metrics import correct_answers
 from snnjax.conversion.conversion import convert
 from snnjax.conversion.threshold_balancing import measure_scales
 from snnjax.networks import architecture as arch
+from snnjax.snn.answers import classify
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, EXACT_CHARGE, NeuronModel
 from snnjax.snn.rates import limit
@@ -168,7 +169,7 @@ def _ann_answers(
     logits = jax.jit(partial(limit, network))
     batches = range(0, len(images), size)
     return np.concatenate(
-        [np.argmax(logits(params, jnp.asarray(images[i : i + size])), -1) for i in batches]
+        [classify(logits(params, jnp.asarray(images[i : i + size]))) for i in batches]
     )
 
 

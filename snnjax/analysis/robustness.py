@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
 from snnjax.snn import simulation
+from snnjax.snn.answers import classify
 from snnjax.snn.encoding import RATE, Encoding
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise, salt_and_pepper
@@ -98,6 +99,6 @@ def correct_answers_under_noise(
             values[name] = jax.vmap(
                 lambda layer: read(LEAKY, {**params, "readout": layer}, currents)[-1]
             )(stacked)
-        return {name: jnp.argmax(value, -1) == labels for name, value in values.items()}
+        return {name: classify(value) == labels for name, value in values.items()}
 
     return jax.vmap(at_density)(jnp.asarray(noise.density))

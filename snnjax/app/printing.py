@@ -117,6 +117,11 @@ def print_simulation(record: dict[str, Any], folder: Path) -> None:
         f"within {100 * WITHIN:.2f} points of the ANN: "
         + (f"from T = {reached}" if reached else f"not up to T = {len(rows)}")
     )
+    if record["tied"][-1]:
+        print(
+            f"{100 * record['tied'][-1]:.2f} % of the answers are ties at T = {len(rows)}, and the"
+            " first of the classes counts"
+        )
     if "exit" in record:
         found, full = record["exit"], record["snn"][-1]
         print(

@@ -14,6 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_value
+from snnjax.snn.answers import classify
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.engine import Carry, Outputs, SpikingFunction, Task, neuron_shapes
 from snnjax.snn.fast.chunks import prepare_kernels_for
@@ -32,7 +33,7 @@ Params = dict[str, Any]
 class Answer(NamedTuple):
     """Result of a simulation with early exit.
 
-    values: `[B, K]` values of the readout at the exit; the largest one gives the answer.
+    values: `[B, K]` values of the readout at the exit; `answers.classify` gives the answer.
     steps: `[B]` timesteps up to and including the exit, pre-steps too.
     spikes: `[B]` spike count of all hidden layers, both signs, up to and including the exit.
     """
@@ -71,7 +72,7 @@ class Exit(NamedTuple):
 
 
 def margins(values: jax.Array) -> jax.Array:
-    """Largest value minus the second largest, `[..., K]` to `[...]`."""
+    """Largest value minus the second largest, `[..., K]` to `[...]`; 0 for a tie."""
     best, second = jnp.moveaxis(jax.lax.top_k(values, 2)[0], -1, 0)
     return best - second
 
@@ -198,7 +199,7 @@ def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> Trade
             f"values have shape {values.shape} after {before} pre-steps, and labels"
             f" {np.shape(labels)}; want [T, B, K] and [B] with no empty axis"
         )
-    right = (values.argmax(-1) == np.asarray(labels)).astype(np.int64)
+    right = (np.asarray(classify(values)) == np.asarray(labels)).astype(np.int64)
     reached = np.maximum.accumulate(np.asarray(margins(jnp.asarray(values))), axis=0)[:-1].ravel()
     order = np.argsort(reached, kind="stable")
     last = np.flatnonzero(np.diff(reached[order], append=np.inf))  # of each threshold

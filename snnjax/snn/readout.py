@@ -1,7 +1,7 @@
 """Readouts: one value per class at every timestep, from the current of the last layer.
 
-A `Readout` is a pair of pure functions, like a neuron. The class with the largest value is the
-answer.
+A `Readout` is a pair of pure functions, like a neuron. `answers.classify` chooses a class from the
+values.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_value
+from snnjax.snn.answers import NO_CLASS
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, MembraneState, NeuronParams, make_params
 
 __all__ = [
@@ -144,7 +145,7 @@ def leaky_layer(
         not mix classes.
       leak: gamma of eq. 18, in (0, 1].
       threshold: threshold in input spikes, above 0.
-      labels: int `[M]`, the class of each neuron; None if neuron k has class k, with M = K.
+      labels: int `[M]`, the class of each neuron, or NO_CLASS; None if neuron k has class k.
 
     Raises:
       ValueError: if a number that is not traced is out of its range, or a class has no neuron.
@@ -161,6 +162,8 @@ def leaky_layer(
         labels = jnp.arange(classes)
     if np.shape(labels) != (neurons,):
         raise ValueError(f"labels have shape {np.shape(labels)}; want [{neurons}]")
+    wanted = f"classes 0 to {classes - 1}, or {NO_CLASS} for none"
+    check_value("labels", labels, lambda x: (x >= NO_CLASS) & (x < classes), wanted)
     if not isinstance(labels, jax.core.Tracer):
         missing = sorted(set(range(classes)) - set(np.asarray(labels).tolist()))
         if missing:
@@ -216,7 +219,7 @@ def _leaky(params: Params, state: LeakyState, current: jax.Array) -> tuple[Leaky
     to_come = dot(outputs.membrane / last.positive, layer["weights"])
     ties = _tie_break(neuron, MembraneState(leaky.membrane + to_come))
     of_class = jax.nn.one_hot(layer["labels"], current.shape[-1])
-    values = dot(sent + ties, of_class / of_class.sum(0))
+    values = dot(sent + ties, of_class / jnp.maximum(of_class.sum(0), 1))
     return LeakyState(outputs, leaky, sent), values
 
 

@@ -41,8 +41,8 @@ ENGINES = {"fast": make_fast_loop, "plain": plain.make_loop}
 class Simulation(NamedTuple):
     """Result of a simulation.
 
-    values: `[T, B, K]` values of the readout after every timestep; the class with the largest
-      value is the answer. Zeros in pre-steps, which give no answer.
+    values: `[T, B, K]` values of the readout after every timestep; `answers.classify` gives the
+      answer. Zeros in pre-steps, which give no answer.
     spikes: `[T, B]` spike count of all hidden layers, both signs, up to and including each
       timestep.
     layer_spikes: `[B]` spike count over all timesteps, both signs, by path of the layer.

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from snnjax.runtime import sharding
+from snnjax.snn.answers import classify
 
 __all__ = ["count_correct"]
 
@@ -61,4 +62,4 @@ def _correct_in_batch(
 ) -> jax.Array:
     with jax.default_matmul_precision("highest"):
         logits = apply(variables, images.astype(jnp.float32) / 255, levels=levels)
-    return jnp.sum(jnp.argmax(logits, -1) == labels)
+    return jnp.sum(classify(logits) == labels)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.snn.answers import NO_CLASS, classify
 from snnjax.snn.readout import leaky_layer, responses
 
 __all__ = ["assign_classes", "with_assigned_classes"]
@@ -44,6 +45,8 @@ def assign_classes(
     """Return for each neuron of the leaky layer the class with its largest mean response, `[M]`.
 
     Source: Diehl and Cook 2015: the largest mean response over a labelled subset.
+    Choice: a neuron that never fired stands for no class, -1. A neuron that responds equally to
+    several classes stands for the first of them, as in `answers.classify`.
 
     Args:
       params: converted parameters with a leaky layer under "readout"; its labels are not used.
@@ -64,4 +67,4 @@ def assign_classes(
     of_class = jax.nn.one_hot(labels, num_classes)
     weights = (of_class / of_class.sum(0)).T
     mean_response = jnp.dot(weights, responses(params, currents), precision="highest")
-    return jnp.argmax(mean_response, 0)
+    return jnp.where(mean_response.max(0) > 0, classify(mean_response.T), NO_CLASS)

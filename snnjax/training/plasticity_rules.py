@@ -120,11 +120,12 @@ def competitive_stdp(
 ) -> LearnerState:
     """STDP with competition: at each timestep only the neuron furthest above its threshold fires.
 
-    Its spike resets the potentials of all neurons. The incoming weights of a neuron are projected
-    onto the nearest non-negative weights with the sum they had before, which removes what all
-    inputs gain alike and keeps the strongest. Homeostasis raises the threshold of a neuron that
-    wins more often than the mean and lowers that of one that wins less often, between 0.1 and 2
-    times the original. If all neurons together fire less than `target`, all thresholds fall.
+    Of a tie the first one fires. Its spike resets the potentials of all neurons. The incoming
+    weights of a neuron are projected onto the nearest non-negative weights with the sum they had
+    before, which removes what all inputs gain alike and keeps the strongest; with a sum of 0 or
+    less they become 0. Homeostasis raises the threshold of a neuron that wins more often than the
+    mean and lowers that of one that wins less often, between 0.1 and 2 times the original. If all
+    neurons together fire less than `target`, all thresholds fall.
 
     Source: He et al. 2024, section 4, for STDP; competition and homeostasis are those of Diehl
     and Cook 2015, who keep sums by division.
@@ -153,8 +154,7 @@ def competitive_stdp(
     change, fired = _stdp_of_batch(
         state.weights, layer["leak"], spikes, plasticity.stdp, fire_winner
     )
-    project = jax.vmap(optax.projections.projection_simplex)
-    weights = project((state.weights + change).T, state.weights.sum(0)).T
+    weights = _with_sums(state.weights + change, state.weights.sum(0))
     relative_rate = fired / jnp.maximum(fired.mean(), 1e-6)
     push = relative_rate - 1 - (fired.sum() < plasticity.target)
     offset = jnp.clip(state.offset + plasticity.homeostasis * push, LOWEST_OFFSET, HIGHEST_OFFSET)
@@ -236,6 +236,14 @@ LEARNING_RULES: dict[str, LearningRule] = {
     "teacher": margin_perceptron,
 }
 """The learning rules by the names that the command line has for them."""
+
+
+def _with_sums(weights: jax.Array, sums: jax.Array) -> jax.Array:
+    """Return the nearest non-negative weights `[K, M]` with the given sums into each neuron."""
+    positive = sums > 0
+    project = jax.vmap(optax.projections.projection_simplex)
+    projected = project(weights.T, jnp.where(positive, sums, 1.0)).T
+    return jnp.where(positive, projected, 0.0)
 
 
 def _currents(weights: jax.Array, spikes: jax.Array) -> jax.Array:

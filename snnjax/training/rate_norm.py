@@ -81,7 +81,8 @@ def train_shares(
       progress: show a progress bar.
 
     Raises:
-      ValueError: if a number is out of its range, or there are too few images for a batch.
+      ValueError: if a number is out of its range, there are too few images for a batch, or the
+        network has no rate-norm layer.
     """
     if weight < 0 or epochs < 1 or not 1 <= batch_size <= len(images):
         raise ValueError(
@@ -95,6 +96,8 @@ def train_shares(
         for path, leaf in params.items()
         if path[-1] == "share"
     }
+    if not shares:
+        raise ValueError("the network has no rate-norm layer; want one with learn='rate'")
     moments = OPTIMISER.init(shares)
     steps_per_epoch = len(images) // batch_size
     generator = np.random.default_rng(seed)

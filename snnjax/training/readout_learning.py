@@ -32,7 +32,8 @@ def random_weights(key: jax.Array, classes: int, neurons: int) -> jax.Array:
     if neurons < classes:
         raise ValueError(f"{neurons} neurons cannot stand for {classes} classes; want at least one")
     weights = jax.random.uniform(key, (classes, neurons))
-    return weights / weights.sum(0)
+    sums = weights.sum(0)  # 0 is rare, but a draw
+    return jnp.where(sums > 0, weights / jnp.where(sums > 0, sums, 1.0), 1 / classes)
 
 
 @partial(jax.jit, static_argnames=("rule", "epochs", "batch_size"))

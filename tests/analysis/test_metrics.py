@@ -14,6 +14,8 @@ def test_accuracy_and_loss_at_every_timestep():
     np.testing.assert_allclose(metrics.conversion_loss(0.75, curve), [0.25, -0.25])
     with pytest.raises(ValueError, match=r"labels have shape \(3,\); want \(2,\)"):
         metrics.accuracy(values, np.zeros(3))
+    with pytest.raises(ValueError, match=r"want .* with an image or more"):
+        metrics.accuracy(values[:, :0], np.zeros(0))
 
 
 @pytest.mark.parametrize(

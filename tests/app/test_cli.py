@@ -45,7 +45,8 @@ def test_the_job_of_make_run(tmp_path, capsys):
     record = read(folder / "simulation.json")
     assert record["ann"] >= 0.97
     assert abs(record["loss"][7]) <= 0.005
-    assert len(record["snn"]) == len(record["spike_rate"]) == 16
+    assert len(record["snn"]) == len(record["spike_rate"]) == len(record["tied"]) == 16
+    assert 0 <= record["tied"][-1] < 0.01
     assert record["images"] == 1000
     for figure in (f"ANN {100 * record['ann']:.2f} %", f"{100 * record['snn'][7]:.2f}"):
         assert figure in printed

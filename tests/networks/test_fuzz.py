@@ -1,7 +1,7 @@
 """Random networks of all kinds of layers against NumPy in float64.
 
 `SNNJAX_FUZZ` chooses the seeds: "500" for 0 to 499, "500:2000" for those from 500 on. By default
-there are few, since every network is compiled three times.
+there are few, since every network is compiled several times.
 """
 
 import os
@@ -43,21 +43,30 @@ pytestmark = pytest.mark.slow
 
 
 class Case(NamedTuple):
-    """A network, its parameters in the ANN and as converted, and how it is simulated."""
+    """A network, and how it is converted and simulated.
 
+    variables: of the ANN; scales: of its activations without a bound; params: as converted, in
+    quarters; other: the same with another threshold, gain, initial potential, shift and leak.
+    """
+
+    seed: int
     network: arch.Network
     shape: tuple
     variables: Any
-    exact: Any
+    scales: dict
+    params: Any
+    other: Any
     images: np.ndarray
-    how: dict
+    neuron: str
+    encoding: str
+    chunk_steps: int
 
 
 @pytest.fixture(scope="module", params=SEEDS)
 def case(request):
     seed = request.param
     network, shape = draw_network(seed)
-    variables = draw_variables(network, shape, seed)
+    variables, scales = draw_variables(network, shape, seed), draw_scales(network, seed)
     draw = np.random.default_rng([seed, 4])
     options = {
         "threshold": float(draw.choice((0.5, 1.0, 2.0))),
@@ -66,13 +75,15 @@ def case(request):
         "shift": float(draw.choice((0.0, 0.0, 0.25))),
         "leak": draw.choice((None, None, None, 0.5)),
     }
-    params = convert(network, variables, scales=draw_scales(network, seed), **options)
-    how = {
-        "neuron": str(draw.choice(sorted(NEURONS))),
-        "encoding": str(draw.choice(sorted(ENCODINGS))),
-        "chunk_steps": int(draw.integers(1, STEPS + 1)),
-    }
-    return Case(network, shape, variables, dyadic(params), draw_images(shape, seed), how)
+    return Case(
+        seed, network, shape, variables, scales,
+        params=dyadic(convert(network, variables, scales=scales)),
+        other=dyadic(convert(network, variables, scales=scales, **options)),
+        images=draw_images(shape, seed),
+        neuron=str(draw.choice(sorted(NEURONS))),
+        encoding=str(draw.choice(sorted(ENCODINGS))),
+        chunk_steps=int(draw.integers(1, STEPS + 1)),
+    )  # fmt: skip
 
 
 def doubles(tree):
@@ -89,46 +100,47 @@ def test_every_kind_of_layer_and_every_neuron_can_be_drawn():
 
 def test_the_limit_is_the_ann(case):
     """Converted parameters, with rates for neurons, give the logits that NumPy gets before."""
-    network, _, variables, _, images, _ = case
-    params = convert(network, variables, scales=draw_scales(network, seed))
-    tree = doubles(variables)
-    wanted = numpy_networks.ann(network.layers, tree["params"], tree.get("batch_stats", {}), images)
-    size = 1e-4 * np.abs(wanted).max()
-    steps = any(layer.step for layer in arch.activations(network).values())
-    if not steps:  # a rounding error may be a whole step there
-        np.testing.assert_allclose(limit(network, params, images), wanted, rtol=1e-4, atol=size)
-        flax = ANN(network.layers).apply(variables, images)
-        np.testing.assert_allclose(flax, wanted, rtol=1e-4, atol=size)
-    exact = dyadic(params)
-    rates = numpy_networks.rates(network, doubles(exact), images)
-    np.testing.assert_allclose(limit(network, exact, images), rates, rtol=1e-5, atol=1e-5)
+    network, images, tree = case.network, case.images, doubles(case.variables)
+    if not any(layer.step for layer in arch.activations(network).values()):
+        # with steps, a rounding error may become a whole one
+        wanted = numpy_networks.ann(
+            network.layers, tree["params"], tree.get("batch_stats", {}), images
+        )
+        size = 1e-4 * np.abs(wanted).max()
+        params = convert(network, case.variables, scales=case.scales)
+        for logits in (
+            limit(network, params, images),
+            ANN(network.layers).apply(case.variables, images),
+        ):
+            np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=size)
+    rates = numpy_networks.rates(network, doubles(case.params), images)
+    np.testing.assert_allclose(limit(network, case.params, images), rates, rtol=1e-5, atol=1e-5)
 
 
 def test_both_engines_send_the_spikes_of_numpy(case):
-    network, _, _, params, images, how = case
+    network, params, images = case.network, case.other, case.images
     run = {
-        "num_steps": STEPS, "neuron": NEURONS[how["neuron"]], "key": jax.random.key(seed),
-        "encoding": ENCODINGS[how["encoding"]],
+        "num_steps": STEPS, "neuron": NEURONS[case.neuron], "key": jax.random.key(case.seed),
+        "encoding": ENCODINGS[case.encoding],
+        "record": Observer(lambda frame, spikes: (frame, spikes)),
     }  # fmt: skip
-    observe = Observer(lambda frame, spikes: (frame, spikes))
-    plain = simulate(network, params, images, engine="plain", record=observe, **run)
+    plain = simulate(network, params, images, engine="plain", **run)
     frames, wanted = plain.recording
-    sent, currents = numpy_networks.spikes(network, doubles(params), frames, how["neuron"])
+    sent, currents = numpy_networks.spikes(network, doubles(params), frames, case.neuron)
     assert set(sent) == set(wanted)
     for path, spikes in sent.items():
         np.testing.assert_array_equal(wanted[path], spikes, err_msg=path)
     means = np.cumsum(currents, 0) / np.arange(1, STEPS + 1)[:, None, None]
     np.testing.assert_allclose(plain.values, means, rtol=1e-5, atol=1e-5)
-    fast = simulate(network, params, images, record=observe, chunk_steps=how["chunk_steps"], **run)
+    fast = simulate(network, params, images, chunk_steps=case.chunk_steps, **run)
     jax.tree.map(np.testing.assert_array_equal, fast.recording, plain.recording)
     np.testing.assert_array_equal(fast.spikes, plain.spikes)
     np.testing.assert_allclose(fast.values, plain.values, rtol=1e-5, atol=1e-5)
 
 
-def test_counts_settle_at_the_quantised_ann(case):
-    """Equality for bounded activations once the input has ended, and a few spikes otherwise."""
-    network, _, variables, _, images, _ = case
-    params = dyadic(convert(network, variables, scales=draw_scales(network, seed)))
+def test_counts_settle_at_the_quantised_ann_or_near_the_rates(case):
+    """Equality for bounded activations once the input has ended; a few spikes apart otherwise."""
+    network, params, images = case.network, case.params, case.images
     kinds = arch.activations(network).values()
     if all(np.isfinite(layer.theta) for layer in kinds):
         steps = LEVELS * (2 * len(kinds) + 1)
@@ -136,29 +148,25 @@ def test_counts_settle_at_the_quantised_ann(case):
         wanted = numpy_networks.rates(network, doubles(params), images, levels=LEVELS)
         logits = found.values[-1] * steps / LEVELS
         np.testing.assert_allclose(logits, wanted, rtol=1e-5, atol=1e-5)
-    else:
-        found = simulate(network, params, images, num_steps=LONG)
-        wanted = numpy_networks.rates(network, doubles(params), images, most=1.0)
-        error = np.abs(found.values[-1] - wanted).max(0)
-        assert (
-            error * LONG <= 2 * numpy_networks.spikes_of_error(network, doubles(params), images)
-        ).all()
+        return
+    found = simulate(network, params, images, num_steps=LONG)
+    wanted = numpy_networks.rates(network, doubles(params), images, most=1.0)
+    error = LONG * np.abs(found.values[-1] - wanted).max(0)
+    assert (error <= 2 * numpy_networks.spikes_of_error(network, doubles(params), images)).all()
 
 
 def test_operations_are_those_of_a_jacobian(case):
     """Fan-outs of every sender, and the operations and energy of random spikes."""
-    network, shape, _, params, _, how = case
-    found = find_synapses(network, params, shape)
-    wanted = numpy_networks.synapses(network.layers, params["layers"], shape)
+    network, params, encoding = case.network, case.other, ENCODINGS[case.encoding]
+    found = find_synapses(network, params, case.shape)
+    wanted = numpy_networks.synapses(network.layers, params["layers"], case.shape)
     assert set(found) == set(wanted)
     for path, wires in wanted.items():
         bundle = found[path]
-        assert bundle.connection.source == wires.source
+        assert (bundle.connection.source, bundle.dense) == (wires.source, wires.dense)
         np.testing.assert_array_equal(bundle.merged, wires.merged, err_msg=path)
         np.testing.assert_array_equal(bundle.own, wires.own, err_msg=path)
-        assert bundle.dense == wires.dense
-    encoding = ENCODINGS[how["encoding"]]
-    frames, sent = random_spikes(network, params, shape, seed, varies=encoding.varies)
+    frames, sent = random_spikes(case, varies=encoding.varies)
     counts = counted(found, frames, sent, encoding)
     added = senders = 0.0
     for path, wires in wanted.items():
@@ -185,15 +193,14 @@ def stem(network):
     return names
 
 
-def random_spikes(network, params, shape, seed, *, varies):
+def random_spikes(case, *, varies):
     """Input frames and spikes of every layer, `[T, B, ...]`, as no simulation made them."""
-    draw = np.random.default_rng([seed, 5])
-    frames = draw.integers(-1, 2, (STEPS, 2, *shape)) if varies else draw.uniform(
-        0, 1, (STEPS, 2, *shape)
-    )  # fmt: skip
-    shapes = neuron_shapes(network, params["layers"], shape)
+    draw, size = np.random.default_rng([case.seed, 5]), (STEPS, 2)
+    full = (*size, *case.shape)
+    frames = draw.integers(-1, 2, full) if varies else draw.uniform(0, 1, full)
+    shapes = neuron_shapes(case.network, case.other["layers"], case.shape)
     return frames.astype(np.float32), {
-        path: draw.integers(-1, 2, (STEPS, 2, *each)).astype(np.float32)
+        path: draw.integers(-1, 2, (*size, *each)).astype(np.float32)
         for path, each in shapes.items()
     }
 
@@ -207,20 +214,20 @@ def counted(found, frames, sent, encoding):
 
 
 def test_a_network_survives_its_files(case, tmp_path):
-    network, _, variables, params, _, _ = case
+    network = case.network
     assert serialisation.read(serialisation.write(network)) == network
-    checkpoint.save(tmp_path / "snn", params, kind="snn", metadata={})
+    checkpoint.save(tmp_path / "snn", case.other, kind="snn", metadata={})
     kept = checkpoint.load(tmp_path / "snn", kind="snn").tree
     kept["layers"] = with_leaks(kept["layers"])
-    assert_same_trees(kept, params)
-    checkpoint.save(tmp_path / "ann", variables, kind="ann", metadata={})
+    assert_same_trees(kept, case.other)
+    checkpoint.save(tmp_path / "ann", case.variables, kind="ann", metadata={})
     again = checkpoint.load(tmp_path / "ann", kind="ann").tree
-    scales = draw_scales(network, seed)
-    assert_same_trees(*(convert(network, tree, scales=scales) for tree in (again, variables)))
+    converted = (convert(network, tree, scales=case.scales) for tree in (again, case.variables))
+    assert_same_trees(*converted)
 
 
 def assert_same_trees(one, other):
-    """Leaves are equal; files keep no empty dicts."""
+    """Compare all leaves; files keep no empty dicts."""
     (mine, _), (theirs, _) = (jax.tree_util.tree_flatten_with_path(tree) for tree in (one, other))
     assert [path for path, _ in mine] == [path for path, _ in theirs]
     for (path, leaf), (_, same) in zip(mine, theirs, strict=True):
@@ -229,14 +236,14 @@ def assert_same_trees(one, other):
 
 def test_a_network_survives_a_nir_file_or_is_refused_in_one_line(case, tmp_path):
     pytest.importorskip("nir")
-    network, shape, _, params, _, _ = case
-    try:
-        nir_export.write(tmp_path / "a.nir", network, params, shape, coupled=True)
-    except ValueError as error:
-        assert len(str(error).splitlines()) == 1
-        paths = [path for path, _ in arch.walk(network.layers)]
-        assert any(path in str(error) for path in paths), str(error)
-        return
-    read = nir_import.read(tmp_path / "a.nir")
-    assert read.network == network
-    assert_same_trees(read.params, params)
+    for params in (case.params, case.other):
+        try:
+            nir_export.write(tmp_path / "a.nir", case.network, params, case.shape, coupled=True)
+        except ValueError as error:
+            assert len(str(error).splitlines()) == 1
+            paths = [path for path, _ in arch.walk(case.network.layers)]
+            assert any(path in str(error) for path in paths), str(error)
+            continue
+        read = nir_import.read(tmp_path / "a.nir")
+        assert read.network == case.network
+        assert_same_trees(read.params, params)

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.snn.readout import leaky_layer
+from snnjax.snn.answers import NO_CLASS
+from snnjax.snn.readout import LEAKY, leaky_layer, read
 from snnjax.training.class_assignment import assign_classes, with_assigned_classes
 
 
@@ -15,6 +16,24 @@ def test_a_neuron_gets_the_class_it_responds_to_most():
     params = {"output_scale": jnp.float32(1.0), "readout": layer}
     given = assign_classes(params, currents, jnp.array([0, 1, 2, 1]), num_classes=3)
     np.testing.assert_array_equal(given, [1, 0, 2, 2])
+
+
+def test_a3_a_neuron_that_never_fired_stands_for_no_class():
+    """Else class 0 would be averaged with a silent neuron, and lose."""
+    currents = jnp.tile(2.0 * jnp.eye(3)[jnp.arange(3)], (6, 1, 1))
+    layer = leaky_layer(np.eye(3, 4), threshold=0.5, labels=[0, 1, 2, 0])
+    params = {"output_scale": jnp.float32(1.0)}
+    learnt = with_assigned_classes(params, layer, currents, jnp.arange(3))
+    np.testing.assert_array_equal(learnt["labels"], [0, 1, 2, NO_CLASS])
+    alone = leaky_layer(np.eye(3), threshold=0.5)
+    values, wanted = (read(LEAKY, {**params, "readout": own}, currents) for own in (learnt, alone))
+    np.testing.assert_array_equal(values, wanted)
+    assert float(values[-1, 0, 0]) > 5
+
+
+def test_a3_a_label_that_is_no_class_is_refused():
+    with pytest.raises(ValueError, match=r"labels.*want classes 0 to 1, or -1 for none"):
+        leaky_layer(np.eye(2, 3), labels=[0, 1, 5])
 
 
 def test_a_class_without_images_or_neurons_is_named():

@@ -30,6 +30,17 @@ def test_competition_keeps_sums_and_bounds_and_moves_thresholds_to_the_target():
     assert state.offset.max() > state.offset.min()
 
 
+def test_b7_weights_of_zero_into_a_neuron_stay_zero_and_the_others_learn():
+    spikes = jnp.asarray(np.random.default_rng(1).uniform(size=(STEPS, 5, 4)) < 0.5, jnp.float32)
+    weights = random_weights(KEY, 4, 8).at[:, 2].set(0.0)
+    layer = leaky_layer(weights, labels=np.arange(8) % 4)
+    state = STEP(LearnerState(weights, jnp.zeros(8)), layer, spikes, None, make_plasticity())
+    np.testing.assert_array_equal(state.weights[:, 2], np.zeros(4))
+    np.testing.assert_allclose(state.weights.sum(0), weights.sum(0), rtol=1e-4)
+    assert np.isfinite(state.offset).all()
+    assert not (state.weights == weights).all()
+
+
 def test_only_the_winner_learns():
     """One image, one input: the neuron with the larger weight wins, and the input takes it over."""
     weights = jnp.array([[0.6, 0.4], [0.4, 0.6]])

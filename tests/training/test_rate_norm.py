@@ -111,6 +111,13 @@ def test_rates_convert_with_weights_unchanged_and_come_as_one_over_t(first_stage
     assert errors[1] < errors[0] / 4
 
 
+def test_b7_a_network_without_rate_norm_layers_is_refused(first_stage):
+    _, variables, images = first_stage
+    params = {"params": {"05_dense": variables["params"]["05_dense"]}}
+    with pytest.raises(ValueError, match="no rate-norm layer"):
+        rate_norm.train_shares(MODULE.apply, params, images, batch_size=8, progress=False)
+
+
 @pytest.mark.parametrize(
     "change", [{"weight": -1.0}, {"epochs": 0}, {"batch_size": 0}, {"batch_size": 65}]
 )

@@ -18,6 +18,7 @@ from snnjax.io import datasets
 from snnjax.networks import architecture
 from snnjax.runtime import sharding
 from snnjax.snn import simulation
+from snnjax.snn.answers import classify, find_ties
 from snnjax.snn.encoding import Encoding
 from snnjax.snn.engine import neuron_shapes
 from snnjax.snn.rates import limit
@@ -42,7 +43,10 @@ def evaluate(
     progress: bool = True,
     mesh: Mesh | None = None,
 ) -> dict[str, Any]:
-    """Accuracy of ANN and SNN on a split, with spikes, loss and latency.
+    """Accuracy of ANN and SNN on a split, with ties, spikes, loss and latency.
+
+    "tied" is the share of images whose answer after a timestep is the first of several classes with
+    the largest value; in pre-steps that is every image.
 
     "ann" is the network as it was trained (quantised if it was trained so), "ann_smooth" the same
     with smooth activations; both are read from the converted parameters. "ceiling" is the
@@ -79,15 +83,17 @@ def evaluate(
     total = reduce(partial(jax.tree.map, np.add), sums)
     shapes = neuron_shapes(network, params["layers"], split.images.shape[1:])
     neurons = {path: math.prod(shape) for path, shape in shapes.items()}
+    hidden = sum(neurons.values()) or 1  # without neurons, a rate of 0
     count, steps = len(split.images), np.arange(1, config.num_steps + 1)
     ann, snn = total["ann"] / count, total["snn"] / count
     return {
         "ann": float(ann),
         "ann_smooth": float(total["ann_smooth"] / count),
         "snn": snn.tolist(),
+        "tied": (total["tied"] / count).tolist(),
         "loss": (ann - snn).tolist(),
         "latency": metrics.latency(float(ann), snn.tolist(), within=WITHIN),
-        "spike_rate": (total["spikes"] / (count * sum(neurons.values()) * steps)).tolist(),
+        "spike_rate": (total["spikes"] / (count * hidden * steps)).tolist(),
         "layer_spike_rate": {
             path: float(total["layer_spikes"][path] / (count * size * config.num_steps))
             for path, size in neurons.items()
@@ -111,11 +117,12 @@ def _sums(
     result = simulation.simulate(network, params, batch.images, key=key, first=batch.first, **how)
     each: dict[str, Any] = {
         "snn": metrics.correct_answers(result.values, batch.labels),
+        "tied": find_ties(result.values),
         "spikes": result.spikes,
         "layer_spikes": result.layer_spikes,
     }
     right = {
-        at: jnp.argmax(_ann_logits(network, params, batch.images, at), -1) == batch.labels
+        at: classify(_ann_logits(network, params, batch.images, at)) == batch.labels
         for at in {levels, None}
     }
     each |= {"ann": right[levels], "ann_smooth": right[None]}
@@ -178,6 +185,6 @@ def _right_on_mean_frame(
         seen = jnp.maximum(jnp.minimum(t, shown - 1) - before, 0) + 1
         mean = total / (seen * params["gain"])
         logits = limit(network, params, mean, levels=levels)
-        return total, (jnp.argmax(logits, -1) == labels) & (t >= before)
+        return total, (classify(logits) == labels) & (t >= before)
 
     return jax.lax.scan(body, jnp.zeros_like(images), jnp.arange(frames.num_steps))[1]

@@ -14,6 +14,7 @@ from snnjax.io import datasets
 from snnjax.networks import architecture
 from snnjax.runtime import sharding
 from snnjax.snn import early_exit, simulation
+from snnjax.snn.answers import classify
 
 __all__ = ["evaluate_exits"]
 
@@ -81,7 +82,7 @@ def evaluate_exits(
         )  # fmt: skip
         fetched, labels = sharding.fetch((answer, batch.labels))
         valid = jax.tree.map(lambda x, n=batch.valid: x[:n], fetched)
-        right += int(np.sum(valid.values.argmax(-1) == labels[: batch.valid]))
+        right += int(np.sum(classify(valid.values) == labels[: batch.valid]))
         spikes += int(valid.spikes.sum())
         stopped += np.bincount(valid.steps - 1, minlength=config.num_steps)
     count, steps = len(split.images), np.arange(1, config.num_steps + 1)

@@ -19,6 +19,7 @@ from snnjax.app.configurations import (
 from snnjax.app.run_files import hold_out_validation, load_network
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
+from snnjax.snn.answers import classify
 from snnjax.snn.readout import COUNT, LEAKY, leaky_layer, read
 from snnjax.training import readout_learning
 from snnjax.training.class_assignment import with_assigned_classes
@@ -76,7 +77,7 @@ def learn(
         learnt = _learnt_layer(simulated, initial, shown, config, learning_key)
 
     def accuracy(values: jax.Array) -> float:
-        return float(jnp.mean(jnp.argmax(values[-1], -1) == validation.labels))
+        return float(jnp.mean(classify(values[-1]) == validation.labels))
 
     before, after = (
         accuracy(read(LEAKY, {**params, "readout": layer}, currents)) for layer in (initial, learnt)
