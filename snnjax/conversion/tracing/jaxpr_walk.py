@@ -12,9 +12,19 @@ from typing import Any, NamedTuple, NoReturn
 
 import flax
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-__all__ = ["Known", "Operation", "compute", "refuse", "sources_of", "walk"]
+__all__ = [
+    "Known",
+    "Operation",
+    "coarsest_epsilon",
+    "compute",
+    "refuse",
+    "sources_of",
+    "walk",
+]
 
 
 class Operation(NamedTuple):
@@ -61,9 +71,41 @@ def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]
 
 
 def compute(equation: JaxprEqn, values: Sequence[Any]) -> list[Any]:
-    """Return the outputs of an operation on arrays."""
-    outputs = equation.primitive.bind(*values, **equation.params)
+    """Return the outputs of an operation on arrays.
+
+    Floats are computed in the operation's own dtype, but 16-bit ones in float32: a network has
+    32-bit numbers, and an activation is the same function in both.
+    """
+    params, widen = dict(equation.params), equation.primitive.name not in OWN_DTYPE
+    widen = widen and not any(isinstance(value, Inner) for value in _leaves(params))
+    for name in ("new_dtype", "preferred_element_type", "dtype"):
+        if widen and name in params:
+            params[name] = _wide(params[name])
+    avals = [variable.aval for variable in equation.invars]
+    values = [
+        jnp.asarray(value, _wide(aval.dtype) if widen else aval.dtype)  # type: ignore[attr-defined]
+        if jnp.issubdtype(jnp.result_type(value), jnp.floating)
+        and jnp.issubdtype(aval.dtype, jnp.floating)  # type: ignore[attr-defined]
+        else value
+        for aval, value in zip(avals, values, strict=True)
+    ]
+    outputs = equation.primitive.bind(*values, **params)
     return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+
+def coarsest_epsilon(jaxpr: Jaxpr) -> float:
+    """Return the largest rounding error of all floats in a jaxpr, relative to them."""
+    found = 0.0
+    for equation in jaxpr.eqns:
+        for inner in _leaves(equation.params):
+            if isinstance(inner, Inner):
+                inside = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+                found = max(found, coarsest_epsilon(inside))
+        for variable in (*equation.invars, *equation.outvars):
+            dtype = getattr(variable.aval, "dtype", np.int32)
+            if jnp.issubdtype(dtype, jnp.floating):
+                found = max(found, float(jnp.finfo(dtype).eps))
+    return found
 
 
 def sources_of(operands: Sequence[Any]) -> frozenset[str]:
@@ -118,6 +160,23 @@ def _walk(
             outputs = rule(_operation(equation), equation, operands)
         values |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
+
+
+OWN_DTYPE = {"bitcast_convert_type", "reduce_precision"}
+"""Primitives whose result is about the bits of their operand."""
+Inner = (ClosedJaxpr, Jaxpr)
+
+
+def _leaves(params: Any) -> list[Any]:
+    """Return the values in an equation's parameters, also those in tuples."""
+    return jax.tree.leaves(params, is_leaf=lambda value: isinstance(value, Inner))
+
+
+def _wide(dtype: Any) -> Any:
+    """Return float32 for a float of 16 bits or less, and any other dtype as it is."""
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        return dtype
+    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
 
 
 CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_lin"} | {

@@ -34,7 +34,7 @@ from snnjax.conversion.tracing.image_layout import (
     layout_name,
 )
 from snnjax.conversion.tracing.indices import indices_of
-from snnjax.conversion.tracing.jaxpr_walk import Known, refuse, walk
+from snnjax.conversion.tracing.jaxpr_walk import Known, coarsest_epsilon, refuse, walk
 from snnjax.conversion.tracing.layer_outputs import layer_output
 from snnjax.conversion.tracing.nesting import Nested, nested
 from snnjax.conversion.tracing.rule_table import translate
@@ -47,6 +47,8 @@ __all__ = ["Traced", "trace"]
 
 LARGEST_DIFFERENCE = 1e-3
 """Largest difference from the user's logits, as a share of the largest logit."""
+ROUNDINGS = 16
+"""Largest difference of logits that are computed in 16 bits, in rounding errors of these."""
 
 
 class Traced(NamedTuple):
@@ -110,12 +112,12 @@ def trace(
         {"params": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), numbers)},
         {path: tuple(sorted(paths)) for path, paths in sources.items()},
     )
-    _compare(traced, images, apply(params, jnp.asarray(images)))
+    _check_logits(traced, images, apply(params, jnp.asarray(images)), closed, known)
     return traced
 
 
 def _checked(example: ArrayLike) -> np.ndarray:
-    """Return the example as float32, after a check of its type, shape and values."""
+    """Return the example as an array, after a check of its type, shape and values."""
     images = np.asarray(example)
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"example is {images.dtype}; want floats in [0, 1], so divide by 255")
@@ -126,7 +128,7 @@ def _checked(example: ArrayLike) -> np.ndarray:
         )
     if not np.isfinite(images).all():
         raise ValueError("example holds NaN or Inf; want finite numbers")
-    return images.astype(np.float32)
+    return images.astype(jax.dtypes.canonicalize_dtype(images.dtype))
 
 
 def _jaxpr(apply: Any, params: Any, images: np.ndarray) -> tuple[ClosedJaxpr, int]:
@@ -135,7 +137,7 @@ def _jaxpr(apply: Any, params: Any, images: np.ndarray) -> tuple[ClosedJaxpr, in
     Choice: two images or more, since with one an operation that mixes images looks like others.
     """
     batch = max(2, len(images))
-    shape = jax.ShapeDtypeStruct((batch, *images.shape[1:]), jnp.float32)
+    shape = jax.ShapeDtypeStruct((batch, *images.shape[1:]), images.dtype)
     try:
         closed = jax.make_jaxpr(apply)(params, shape)
     except jax.errors.ConcretizationTypeError as error:
@@ -214,14 +216,36 @@ def _layers(start: Node, output: Value) -> Nested:
     return nested(start, simplify(scaled(node)))
 
 
-def _compare(traced: Traced, images: np.ndarray, wanted: jax.Array) -> None:
-    """Refuse a network that does not give the function's own logits."""
+def _check_logits(
+    traced: Traced,
+    images: np.ndarray,
+    wanted: jax.Array,
+    closed: ClosedJaxpr,
+    known: list[Value],
+) -> None:
+    """Refuse a network that does not give the function's own logits.
+
+    Logits computed in 16 bits are rounded. The network has to give them up to their rounding, and
+    what the function gives in float32 as exactly as with any other function.
+    """
+    epsilon = coarsest_epsilon(closed.jaxpr)
+    _compare(traced, images, wanted, max(LARGEST_DIFFERENCE, ROUNDINGS * epsilon))
+    if epsilon > jnp.finfo(jnp.float32).eps:
+        batch = closed.jaxpr.invars[-1].aval.shape[0]  # type: ignore[attr-defined]
+        shown = np.resize(images, (batch, *images.shape[1:]))
+        (exact,) = walk(closed, [*known, Known(shown)], translate)
+        _compare(traced, shown, exact.value, LARGEST_DIFFERENCE)
+
+
+def _compare(traced: Traced, images: np.ndarray, wanted: jax.Array, tolerance: float) -> None:
+    """Refuse a network whose logits differ from those wanted."""
+    images = images.astype(np.float32)
     if images.ndim == 2:
         images = images[:, None, None]
     with jax.default_matmul_precision("highest"):
         logits = ANN(traced.network.layers).apply(traced.variables, images)
     difference = float(jnp.max(jnp.abs(logits - wanted)))  # type: ignore[operator]
-    if not difference <= LARGEST_DIFFERENCE * max(float(jnp.max(jnp.abs(wanted))), 1e-6):
+    if not difference <= tolerance * max(float(jnp.max(jnp.abs(wanted))), 1e-6):
         raise ValueError(
             f"the traced network's logits differ from the function's by up to {difference:.3g};"
             " want a function of the images and parameters alone: turn dropout off"

@@ -57,7 +57,7 @@ def _fold(scale: Node, end: Node) -> bool:
     if not users:
         return False
     before, user = scale.inputs[0], users[0]
-    if _is_neutral(scale) and not _is_needed_synapse(before, users):
+    if _is_neutral(scale) and not _is_needed_synapse(before, users, end):
         _remove(scale, users)
     elif len(users_of(before, end)) == 1 and is_layer(before, arch.Scale | WEIGHTED):
         _fold_into_previous(before, scale)
@@ -75,16 +75,19 @@ def _is_neutral(scale: Node) -> bool:
     return bool(np.all(scale.params["scale"] == 1) and np.all(scale.params["bias"] == 0))
 
 
-def _is_needed_synapse(before: Node, users: list[Node]) -> bool:
-    """Return True if a scale behind `before` is the only synapse between two neuron layers.
+def _is_needed_synapse(before: Node, users: list[Node], end: Node) -> bool:
+    """Return True if a scale behind `before` is the only synapse of the neurons behind it.
 
-    The input counts as neurons before it, and the network's output as neurons behind it.
+    The input counts as neurons before it, and the network's output as neurons behind it. Where
+    several branches begin, each has its own synapses.
     """
-    while is_layer(before, WITHOUT_WEIGHTS | arch.Transpose):
-        before = before.inputs[0]
-    if before.layer is not None and not is_layer(before, arch.Activation):
+    if not any(is_layer(user, arch.Activation) or user.layer is None for user in users):
         return False
-    return any(is_layer(user, arch.Activation) or user.layer is None for user in users)
+    while len(users_of(before, end)) == 1 and is_layer(before, WITHOUT_WEIGHTS | arch.Transpose):
+        before = before.inputs[0]
+    if before.layer is None or is_layer(before, arch.Activation):
+        return True
+    return len(users_of(before, end)) > 1
 
 
 def _remove(scale: Node, users: list[Node]) -> None:
