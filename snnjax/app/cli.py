@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -21,11 +21,16 @@ from snnjax import __version__
 
 __all__ = ["main"]
 
+RARE = (RuntimeError, MemoryError, AssertionError)
+"""Errors that are the user's in some cases, and errors in the program otherwise."""
+
 
 def _convert_strictly(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Convert like cyclopts, but refuse 1.5 for a whole number instead of rounding it."""
-    if kind is int and "." in tokens[0].value:
-        raise ValueError(f"{tokens[0].value} is no whole number")
+    """Convert like cyclopts, but refuse 1.5 for a whole number and an empty text for a path."""
+    if int in (kind, *get_args(kind)) and "." in tokens[0].value:
+        raise ValueError(f"{tokens[0].value} is no whole number.")
+    if Path in (kind, *get_args(kind)) and not tokens[0].value.strip():
+        raise ValueError("it is empty; give a path, such as . for the current folder.")
     return cyclopts.convert(kind, tokens)
 
 
@@ -110,25 +115,27 @@ def _run(arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 130
-    except (cyclopts.CycloptsError, ValueError, OSError, ImportError, RuntimeError) as error:
-        lost = _lost_another_process(error)
-        if (isinstance(error, RuntimeError) and not lost) or os.environ.get("SNNJAX_TRACEBACK"):
+    except (cyclopts.CycloptsError, ValueError, OSError, ImportError, *RARE) as error:
+        message = _explain(error)
+        if message is None or os.environ.get("SNNJAX_TRACEBACK"):
             raise
-        why = (
-            "another process of this command has ended; see its message, and start all processes"
-            " again: "
-        )
-        advice = " See snnjax --help." if isinstance(error, cyclopts.CycloptsError) else ""
-        print(f"snnjax: {why if lost else ''}{' '.join(str(error).split())}{advice}",
-              file=sys.stderr)  # fmt: skip
+        print(f"snnjax: {message}", file=sys.stderr)
         return 2
     return 0
 
 
-def _lost_another_process(error: Exception) -> bool:
-    """Return True if an error says that another process of this command has ended."""
-    if "jax" not in sys.modules:
-        return False
-    from snnjax.runtime import processes
+def _explain(error: Exception) -> str | None:
+    """Return one line about an error, or None for an error in the program."""
+    text = " ".join(str(error).split())
+    if isinstance(error, cyclopts.CycloptsError):
+        return f"{text.rstrip('.')}. See snnjax --help."
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return f"out of memory ({text[:200]}); use a smaller --batch-size, or fewer images or steps"
+    if "jax" in sys.modules:
+        from snnjax.runtime import processes
 
-    return processes.another_process_ended(error)
+        if processes.another_process_ended(error):
+            return f"{processes.LOST}: {text}"
+        if isinstance(error, RARE) and (reason := processes.why_no_device()):
+            return f"JAX has no device to compute on: {reason}"
+    return None if isinstance(error, RARE) else text

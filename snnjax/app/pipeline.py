@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from snnjax.app.configurations import (
-    DEFAULT_NEURON,
     ConvertConfig,
     ReadoutConfig,
     SimulateConfig,
     TrainConfig,
-    resolve_conversion,
     resolve_simulation,
     resolve_training,
 )
+from snnjax.app.configurations.effects import refuse_unused
+from snnjax.app.configurations.methods import with_method
+from snnjax.app.run_checks import check_before_training
 from snnjax.app.run_files import (
     describe_dataset,
     hold_out_validation,
@@ -29,8 +30,6 @@ from snnjax.app.stages.network_import import import_network
 from snnjax.app.stages.readout_learning import learn
 from snnjax.app.stages.simulation import simulate
 from snnjax.app.stages.training import default_folder, train
-from snnjax.snn import simulation
-from snnjax.snn.neurons import NEURONS
 
 __all__ = [
     "convert",
@@ -67,39 +66,27 @@ def run(
       The folder of the results, and the record that `simulate` returns.
 
     Raises:
-      ValueError: as `train`, `convert` and `simulate`.
+      ValueError: as `train`, `convert` and `simulate`, or if an option has no effect.
       OSError: as `train`, `convert` and `simulate`.
     """
-    train_config = resolve_training(train_config, convert_config.method)
+    given = (train_config, convert_config, simulate_config, readout_config)
+    method = convert_config.method
+    train_config = resolve_training(train_config, method)
+    used = (train_config, with_method(convert_config), resolve_simulation(simulate_config, method))
+    refuse_unused("run", *given, used=(*used, readout_config))
     steps = convert_config.for_steps or simulate_config.num_steps
     convert_config = replace(convert_config, for_steps=steps)
-    _check_before_training(train_config, convert_config, simulate_config)
+    if simulate_config.readout == "leaky":
+        readout_config = replace(readout_config, readout_rule="nothing")
     output = output or default_folder(train_config)
     results = output / (convert_config.method or "")
+    check_before_training(train_config, convert_config, simulate_config, readout_config, output)
     ann = train(train_config, output, progress=progress, device_count=device_count)
     snn = convert(ann, convert_config, results)
     if simulate_config.readout in ("leaky", "stdp"):
-        if simulate_config.readout == "leaky":
-            readout_config = replace(readout_config, readout_rule="nothing")
         learn(snn, readout_config, results, how=simulate_config, seed=train_config.seed)
     return results, simulate(
         snn, simulate_config, results,
         dataset=train_config.dataset, batch_size=train_config.batch_size,
         seed=train_config.seed, progress=progress, device_count=device_count,
     )  # fmt: skip
-
-
-def _check_before_training(
-    train_config: TrainConfig, convert_config: ConvertConfig, simulate_config: SimulateConfig
-) -> None:
-    """Refuse a conversion or a simulation that cannot work before time is spent on training.
-
-    Raises:
-      ValueError: as `convert` and `simulate`.
-    """
-    resolve_conversion(convert_config, train_config)
-    found = resolve_simulation(simulate_config, convert_config.method)
-    neuron = NEURONS[found.neuron or DEFAULT_NEURON]
-    simulation.count_pre_steps(
-        train_config.architecture(), neuron, found.pre_steps or 0, found.num_steps
-    )

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import __version__
-from snnjax.app.configurations import SimulateConfig, resolve_simulation
+from snnjax.app.configurations import SimulateConfig, resolve_for_network, resolve_simulation
 from snnjax.app.run_files import image_shape, load_network
 from snnjax.app.stages.readout_learning import with_readout
-from snnjax.io.checkpoint import write_whole
+from snnjax.io.checkpoint import check_writable, write_whole
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_name
 from snnjax.snn import simulation
@@ -186,8 +186,9 @@ def export_file(
       OSError: if `output` cannot be written.
       ImportError: if flatbuffers is missing.
     """
+    check_writable(output)
     network, params, metadata = load_network(snn)
-    config = resolve_simulation(config, metadata["config"]["method"])
+    config = resolve_for_network(config, metadata)
     params = with_readout(params, metadata, config, snn)
     trained = metadata["trained"]
     program = export(

@@ -22,6 +22,7 @@ from snnjax.networks.ann import ANN
 
 __all__ = [
     "BALANCING_RULES",
+    "check_rule",
     "data_norm",
     "least_error",
     "measure_output_scale",
@@ -172,8 +173,7 @@ def _folded_chain(
     network: arch.Network, variables: Variables, rule: str
 ) -> list[tuple[str, arch.Layer, Mapping[str, Any]]]:
     """Return name, layer and folded parameters of each layer; raise if the network branches."""
-    if any(isinstance(layer, arch.Block | arch.Scale) for layer in network.layers):
-        raise ValueError(f"{rule} is defined for a chain of layers; use 'percentile' or 'largest'")
+    check_rule(rule, network)
     statistics = variables.get("batch_stats", {})
     folded = fold(network.layers, variables["params"], statistics)
     return [(name, layer, folded.get(name, {})) for name, layer in arch.named(network.layers)]
@@ -227,6 +227,23 @@ def least_error(
     outputs = _outputs(network, variables, images)
     return {path: float(best_scale(leaf)) for path, leaf in outputs.items()}
 
+
+def check_rule(name: str, network: arch.Network) -> None:
+    """Check that a rule is defined for a network.
+
+    Args:
+      name: of the rule, in BALANCING_RULES; other names pass.
+      network: the architecture.
+
+    Raises:
+      ValueError: if the rule is for chains of layers, and the network branches.
+    """
+    branches = any(isinstance(layer, arch.Block | arch.Scale) for layer in network.layers)
+    if name in CHAIN_RULES and branches:
+        raise ValueError(f"{name} is defined for a chain of layers; use 'percentile' or 'largest'")
+
+
+CHAIN_RULES = ("model_norm", "data_norm")
 
 BALANCING_RULES: dict[str, Rule] = {
     "unit": unit_scales,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +19,21 @@ import safetensors
 import safetensors.numpy
 from jax.experimental import multihost_utils
 
-__all__ = ["Checkpoint", "is_writer", "load", "load_metadata", "save", "write_whole"]
+__all__ = [
+    "Checkpoint",
+    "check_writable",
+    "is_writer",
+    "load",
+    "load_metadata",
+    "save",
+    "write_whole",
+]
+
+logger = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
+
+DAMAGED = "its content differs from what was written; copy it again, or make it again"
 
 
 class Checkpoint(NamedTuple):
@@ -30,6 +46,35 @@ class Checkpoint(NamedTuple):
 def is_writer() -> bool:
     """Return True in the process that writes files and prints: the first one, or the only one."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def check_writable(*paths: Path) -> None:
+    """Check that files could be written, before the work whose results they will hold.
+
+    Nothing is written and no folder is made. A disk that fills up later is not foreseen.
+
+    Raises:
+      OSError: naming the first file that cannot be written, such as one in the root folder.
+    """
+    for path in map(Path, paths if is_writer() else ()):
+        try:
+            reason = _reason_against(path.absolute())
+        except OSError as error:  # such as a name that is too long
+            reason = error.strerror
+        if reason:
+            raise OSError(f"cannot write {path}: {reason}; choose another --output folder")
+
+
+def _reason_against(path: Path) -> str | None:
+    """Reason for which a file cannot be written, or None if there is none."""
+    if path.is_dir():
+        return os.strerror(errno.EISDIR)
+    if path.resolve().parent == Path(path.anchor):
+        return "it would be in the root folder"
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    return None if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -75,6 +120,8 @@ def _write_whole(path: Path, content: bytes) -> None:
 def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[str, Any]) -> None:
     """Save nested dicts of arrays, and a mapping of JSON values with them.
 
+    The file also holds a SHA-256 of both, which `load` checks.
+
     Args:
       path: the file; its folder is made if missing.
       tree: nested dicts with arrays as leaves; keys contain no "/".
@@ -89,8 +136,18 @@ def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[st
         jax.tree_util.keystr(keys, simple=True, separator="/"): np.asarray(leaf, order="C")
         for keys, leaf in leaves
     }
-    header = {"snnjax": json.dumps({"kind": kind, **metadata}, sort_keys=True)}
+    text = json.dumps({"kind": kind, **metadata}, sort_keys=True)
+    header = {"snnjax": text, "sha256": _digest(arrays, text)}
     write_whole(path, safetensors.numpy.save(arrays, metadata=header))
+
+
+def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """SHA-256 of arrays with their names, dtypes and shapes, and of a text."""
+    found = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"\0{name} {array.dtype} {array.shape}\0".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def load_metadata(path: Path, *, kind: str) -> dict[str, Any]:
@@ -108,7 +165,7 @@ def load(path: Path, *, kind: str) -> Checkpoint:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if the file is truncated, not from snnjax, or of another kind.
+      ValueError: if the file is truncated or damaged, not from snnjax, or of another kind.
     """
     arrays, metadata = _read(path, kind, arrays=True)
     tree: Tree = {}
@@ -136,7 +193,20 @@ def _read(path: Path, kind: str, *, arrays: bool) -> tuple[dict[str, np.ndarray]
         ) from error
     if "snnjax" not in header:
         raise ValueError(f"{path} was not made by snnjax; want a checkpoint of kind {kind!r}")
-    metadata = json.loads(header["snnjax"])
+    if arrays and "sha256" not in header:
+        _note_missing_checksum(path)
+    elif arrays and header["sha256"] != _digest(found, header["snnjax"]):
+        raise ValueError(f"{path} is damaged: {DAMAGED}")
+    try:
+        metadata = dict(json.loads(header["snnjax"]))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {DAMAGED}") from error
     if metadata.get("kind") != kind:
         raise ValueError(f"{path} is of kind {metadata.get('kind')!r}; want one of kind {kind!r}")
     return found, metadata
+
+
+@cache
+def _note_missing_checksum(path: Path) -> None:
+    """Say once for each file that its content cannot be checked."""
+    logger.info("note: %s was written without a checksum, so damage would not be noticed", path)

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import logging
 import os
+import signal
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from snnjax.runtime.cores import use_cores
+from snnjax.runtime.ranges import check_ranges, whole
 
-__all__ = ["DeviceConfig", "another_process_ended", "check_same", "join", "leave"]
+__all__ = [
+    "LOST",
+    "DeviceConfig",
+    "another_process_ended",
+    "check_same",
+    "join",
+    "leave",
+    "why_no_device",
+]
 
 WAIT = 120
 """Seconds to wait until all processes have joined."""
 HEARTBEAT = 20
 """Seconds without a sign of life after which a process counts as ended."""
+LOST = (
+    "another process of this command has ended, or has the same process_id; see its message, and"
+    " start all processes again"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,20 +47,19 @@ class DeviceConfig:
       ValueError: naming the field that is out of its range.
     """
 
-    devices: int = 0
+    devices: Annotated[int, whole(0, 2**16)] = 0
     """number of devices that share every batch; 0 for all that are visible, and on a CPU for as
     many of its cores as can share a batch evenly"""
     coordinator: str | None = None
     """HOST:PORT of the first process, if the same command runs in several processes
     [default: JAX_COORDINATOR_ADDRESS, or one process alone]"""
-    processes: int | None = None
+    processes: Annotated[int | None, whole(1, 2**16)] = None
     """number of processes that run the command [default: JAX_NUM_PROCESSES]"""
-    process_id: int | None = None
+    process_id: Annotated[int | None, whole(0, 2**16 - 1)] = None
     """number of this process among them, from 0 [default: JAX_PROCESS_ID]"""
 
     def __post_init__(self) -> None:
-        if self.devices < 0:
-            raise ValueError(f"devices is {self.devices}; want at least 0")
+        check_ranges(self)
 
 
 class _Place(NamedTuple):
@@ -63,8 +78,8 @@ def join(config: DeviceConfig, *, wait: float = WAIT) -> None:
 
     Call it before anything is computed.
 
-    Choice: a process that waits in vain ends with one line on stderr and exit code 2, where JAX
-    would abort with a trace.
+    Choice: a process that waits in vain, or loses the others, ends with one line on stderr and
+    exit code 2, where JAX would abort with a trace. With SNNJAX_TRACEBACK set JAX does so.
 
     Args:
       config: address of the first process, number of processes, and number of this one.
@@ -80,6 +95,8 @@ def join(config: DeviceConfig, *, wait: float = WAIT) -> None:
         use_cores()
         return
 
+    if not os.environ.get("SNNJAX_TRACEBACK"):
+        _end_on_abort()
     waiting = threading.Timer(wait, _give_up, (place, wait))
     waiting.daemon = True
     waiting.start()
@@ -141,6 +158,48 @@ def _give_up(place: _Place, wait: float) -> None:
         file=sys.stderr, flush=True,
     )  # fmt: skip
     os._exit(2)
+
+
+def _end_on_abort() -> None:
+    """Make an abort of the JAX runtime end this process with one line and exit code 2.
+
+    The runtime aborts when process 0 is gone or two processes have one number, and Python is not
+    asked before. Its log and its trace go to the file descriptor 2, which is therefore closed to
+    it; Python keeps standard error under another number.
+
+    Source: `jax.distributed.initialize` leaves no choice: the callback that its client could take
+    for this case is not among its arguments, and fails in jaxlib 0.10.
+    """
+    python = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    for handler in logging.getLogger().handlers:
+        if getattr(handler, "stream", None) is sys.stderr:
+            handler.setStream(python)  # type: ignore[attr-defined]
+    sys.stderr = python
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    ctypes.pythonapi.PyOS_setsig(signal.SIGABRT, ctypes.cast(_ABORT, ctypes.c_void_p))
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int)
+def _ABORT(number: int) -> None:
+    """Handle SIGABRT in the thread that aborts, where Python's own handlers come too late."""
+    del number
+    print(f"snnjax: {LOST}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+def why_no_device() -> str | None:
+    """Return why JAX cannot start on its devices, or None if it can.
+
+    JAX_PLATFORMS=cuda on a machine without a GPU is one reason.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # AssertionError where a plugin is missing
+        reason = " ".join(str(error).split()) or "no such device was found"
+        return f"JAX_PLATFORMS is {os.environ.get('JAX_PLATFORMS', '')!r}; {reason}"
+    return None
 
 
 def leave(code: int) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "ENGINES",
     "Simulation",
     "check",
+    "check_shown_steps",
     "count_pre_steps",
     "run_pre_steps",
     "simulate",
@@ -231,11 +232,7 @@ def check(
             " file"
         )
     count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
-    if task.shown_steps < 0 or (task.shown_steps and not task.neuron.settles):
-        raise ValueError(
-            f"shown_steps is {task.shown_steps}; want 0, or at least 1 with the exact-charge"
-            " neuron, whose counts settle when the input has ended"
-        )
+    check_shown_steps(task.neuron, task.shown_steps)
     if task.encoding.needs_key and key is None:
         raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     _check_images(images)
@@ -256,6 +253,19 @@ def _check_images(images: ArrayLike) -> None:
     finite = (jnp if isinstance(images, jax.Array) else np).isfinite(images).all()  # no transfer
     if not isinstance(finite, jax.core.Tracer) and not finite:
         raise ValueError("images hold NaN or Inf; want finite pixels")
+
+
+def check_shown_steps(neuron: NeuronModel, shown_steps: int) -> None:
+    """Check that a neuron can do without input after `shown_steps` timesteps.
+
+    Raises:
+      ValueError: if `shown_steps` is negative, or not 0 for a neuron that does not settle.
+    """
+    if shown_steps < 0 or (shown_steps and not neuron.settles):
+        raise ValueError(
+            f"shown_steps is {shown_steps}; want 0, or at least 1 with the exact-charge neuron,"
+            " whose counts settle when the input has ended"
+        )
 
 
 def count_pre_steps(

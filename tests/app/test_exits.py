@@ -98,9 +98,9 @@ def test_the_command_reports_accuracy_and_mean_timesteps(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"{100 * found['accuracy']:.2f} % after {found['steps']:.2f} timesteps on" in printed
     for options, message in (
-        (["--exit-margin", "-1"], "exit_margin is -1.0; want it finite and at least 0"),
+        (["--exit-margin", "-1"], "exit_margin is -1.0; want it in [0, 1e+09]"),
         (["--exit-margin", "inf"], "exit_margin is inf"),
-        (["--exit-tolerance", "1"], "exit_tolerance is 1.0; want a share in [0, 1)"),
+        (["--exit-tolerance", "1"], "exit_tolerance is 1.0; want it in [0, 1)"),
         (["--exit-tolerance", "0", "--exit-margin", "1"], "leave one out"),
     ):
         assert cli.main([*line, *options]) == 2

@@ -16,7 +16,7 @@ def imported(code):
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-def test_help_and_version_import_no_jax():
+def test_c3_help_and_version_import_no_jax():
     for line in (["--help"], ["nir", "--help"], ["--version"]):
         assert not imported(CALL.format(line)) & HEAVY
 

@@ -378,7 +378,7 @@ def test_what_a_method_may_not_be_asked(tmp_path, capsys):
         ),
         (["convert", ann, "--method", "data_nrom"], 'Did you mean "data_norm"?'),
         (["convert", ann, "--shift"], "for_steps is 0, but this conversion is made for one T"),
-        (["convert", ann, "--output-leak", "0"], "output_leak is 0.0; want it in (0, 1]"),
+        (["convert", ann, "--output-leak", "0"], "output_leak is 0.0; want it in [1e-06, 1]"),
         (["convert", ann, "--method", "cao"], "networks with relu and no biases, and this one was"),
         (
             [

@@ -1,7 +1,9 @@
 """Files are whole, typed, and ours, or there is one clear message."""
 
 import errno
+import json
 import os
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -44,6 +46,50 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, damage, message):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=rf"a\.safetensors.*{message}"):
         checkpoint.load(path, kind="snn")
+
+
+@pytest.mark.parametrize(("place", "bit"), [(-1, 1), (-9, 64), (200, 1)])
+def test_f_a_flipped_bit_is_noticed(tmp_path, place, bit):
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, TREE, kind="snn", metadata={"scale": "1" * 300})
+    content = bytearray(path.read_bytes())
+    content[place] ^= bit
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.safetensors is damaged: its content differs from"):
+        checkpoint.load(path, kind="snn")
+
+
+def test_f_a_file_without_a_checksum_is_read_with_one_note(tmp_path, caplog):
+    path = tmp_path / "a.safetensors"
+    header = {"snnjax": json.dumps({"kind": "snn"})}
+    path.write_bytes(safetensors.numpy.save({"x": np.ones(2)}, metadata=header))
+    caplog.set_level("INFO")
+    for _ in range(2):
+        assert checkpoint.load(path, kind="snn").tree["x"].tolist() == [1, 1]
+    assert caplog.text.count("was written without a checksum") == 1
+
+
+def test_b11_a_file_that_cannot_be_written_is_known_before(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path, reason in (
+        (tmp_path / "file" / "a", "Not a directory"),
+        (tmp_path / "file" / "deep" / "a", "Not a directory"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / ("long" * 100) / "a", "File name too long"),
+        (Path("/a"), "it would be in the root folder"),
+        (tmp_path / (".." + "/.." * 20) / "a", "it would be in the root folder"),
+    ):
+        with pytest.raises(OSError, match=rf"cannot write .*: {reason}; choose another --output"):
+            checkpoint.check_writable(path)
+    checkpoint.check_writable(tmp_path / "new" / "deep" / "a")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_b11_a_folder_without_permission_is_known_before(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="Permission denied"):
+        checkpoint.check_writable(tmp_path / "a")
 
 
 def test_another_kind_and_a_missing_file_are_named(tmp_path):

@@ -90,8 +90,9 @@ def test_a_killed_process_ends_the_other(tmp_path, dies):
         both[dies].send_signal(signal.SIGKILL)
         killed = time.monotonic()
         _, said = both[1 - dies].communicate(timeout=3 * processes.HEARTBEAT)
-        assert both[1 - dies].returncode != 0
-        assert "another process of this command has ended" in said or "another task died" in said
+        assert both[1 - dies].returncode == 2
+        assert said.count("another process of this command has ended") == 1
+        assert "trace" not in said
         assert time.monotonic() - killed < 2 * processes.HEARTBEAT
     finally:
         for process in both:
@@ -117,6 +118,40 @@ ALONE = (
     "join(DeviceConfig(coordinator='127.0.0.1:' + sys.argv[1], processes=2,"
     " process_id=int(sys.argv[2])), wait=3)"
 )
+
+
+JOINED = f"{ALONE.replace('wait=3', 'wait=6')}; import time; print('joined'); time.sleep(60)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["process 0 is killed", "two have one number"])
+def test_f_a_lost_coordinator_or_a_second_process_of_a_number_is_one_line(end):
+    port = str(free_port())
+
+    def start(place):
+        return subprocess.Popen(
+            [sys.executable, "-u", "-c", JOINED, port, place], env=environment(1), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    all_of_them = [start("0"), start("1")]
+    try:
+        for process in all_of_them:
+            while "joined" not in process.stdout.readline():
+                assert process.poll() is None
+        if end == "two have one number":
+            all_of_them.append(start("1"))
+        else:
+            all_of_them[0].kill()
+            all_of_them[0].communicate()
+            del all_of_them[0]
+        for process in all_of_them:
+            _, said = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 2
+            assert said.startswith("snnjax: ") and said.count("\n") == 1
+    finally:
+        for process in all_of_them:
+            process.kill()
 
 
 @pytest.mark.parametrize(("place", "missing"), [(0, "all others"), (1, "process 0")])

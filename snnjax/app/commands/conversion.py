@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from snnjax.app import printing
-from snnjax.app.commands.options import Conversion, Dataset, Output, Simulation
-from snnjax.app.configurations import ConvertConfig, SimulateConfig
+from snnjax.app.commands.options import Conversion, Dataset, Images, Output, Seed, Simulation
+from snnjax.app.configurations import ConvertConfig, SimulateConfig, resolve_simulation
+from snnjax.app.configurations.effects import refuse_unused
+from snnjax.app.configurations.methods import check_calibrated_neuron, with_method
 from snnjax.app.stages import layer_report
 from snnjax.app.stages.conversion import convert as convert_to_file
 
 __all__ = ["convert", "report"]
+
+WITHOUT = ("pre_steps", "readout", "shown_steps", "exit_margin", "exit_tolerance")
+"""Options of a simulation that a report does not use."""
 
 
 def convert(ann: Path, /, *, config: Conversion = ConvertConfig(), output: Output = None) -> None:
@@ -23,6 +28,7 @@ def convert(ann: Path, /, *, config: Conversion = ConvertConfig(), output: Outpu
     output
         folder for the file [default: the folder of the trained parameters]
     """
+    refuse_unused("convert", config)
     printing.print_converted(convert_to_file(ann, config, output or ann.parent))
 
 
@@ -33,8 +39,8 @@ def report(
     conversion: Conversion = ConvertConfig(),
     config: Simulation = SimulateConfig(),
     dataset: Dataset = None,
-    images: int = 256,
-    seed: int = 0,
+    images: Images = 256,
+    seed: Seed = 0,
     output: Output = None,
 ) -> None:
     """Show every layer after conversion, and where and why the spiking network errs.
@@ -54,6 +60,11 @@ def report(
     output
         folder for the files [default: the folder of the trained parameters]
     """
+    refuse_unused(
+        "report", conversion, config, without=WITHOUT, always=("calibration_images",)
+    )  # fmt: skip
+    neuron = resolve_simulation(config, conversion.method).neuron
+    check_calibrated_neuron(with_method(conversion).correct, str(neuron))
     output = output or ann.parent
     found = layer_report.report(
         ann, conversion, config, output, dataset=dataset, images=images, seed=seed

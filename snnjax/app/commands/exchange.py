@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import jax
+import numpy as np
 from cyclopts import Parameter
 
 from snnjax.app import printing, program_export, run_files
 from snnjax.app.commands.options import Output, Simulation
 from snnjax.app.configurations import SimulateConfig
+from snnjax.app.configurations.effects import refuse_unused
+from snnjax.conversion.methods import METHODS
 from snnjax.io import checkpoint, nir_export, nir_import
 
 __all__ = ["export", "export_nir", "import_nir"]
+
+GRAPH_NEURON = "double-threshold"
+"""Neuron of the graphs that nir export writes."""
 
 
 def export(
@@ -34,6 +41,7 @@ def export(
     output
         the file [default: snn.jaxexport in the folder of the converted parameters]
     """
+    refuse_unused("export", config, without=("exit_margin", "exit_tolerance"))
     output = output or snn.with_suffix(".jaxexport")
     program = program_export.export_file(snn, config, output, platforms=platforms)
     printing.print_program(program, output)
@@ -54,10 +62,36 @@ def export_nir(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
     coupled
         write neurons with two thresholds as two populations with feedback
     """
+    checkpoint.check_writable(file)
     network, params, metadata = run_files.load_network(snn)
+    _check_exact(params, metadata, coupled)
     shape = run_files.image_shape(metadata)
     nir_export.write(file, network, params, shape, coupled=coupled, metadata=metadata)
     printing.print_nir_graph(file)
+
+
+def _check_exact(params: dict[str, Any], metadata: dict[str, Any], coupled: bool) -> None:
+    """Refuse a network that is meant for other neurons than those of the graph.
+
+    Raises:
+      ValueError: if it is, or `coupled` has no effect because all neurons are one-sided.
+    """
+    method = metadata["config"]["method"]
+    neuron = METHODS[method].neuron if method else GRAPH_NEURON
+    if neuron != GRAPH_NEURON:
+        raise ValueError(
+            f"method {method} is for {neuron} neurons, and a NIR graph has {GRAPH_NEURON} ones;"
+            " convert with the options of the method instead of --method"
+        )
+    negative = [
+        leaf
+        for keys, leaf in jax.tree_util.tree_leaves_with_path(params["layers"])
+        if keys[-1].key == "negative"
+    ]
+    if coupled and all(np.isinf(leaf).all() for leaf in negative):
+        raise ValueError(
+            "--coupled has no effect: no neuron has a negative threshold; leave it out"
+        )
 
 
 def import_nir(file: Path, /, *, output: Output = None) -> None:
@@ -73,12 +107,13 @@ def import_nir(file: Path, /, *, output: Output = None) -> None:
     output
         folder for snn.safetensors [default: the folder of the NIR file]
     """
+    path = (output or file.parent) / "snn.safetensors"
+    checkpoint.check_writable(path)
     _, params, metadata = nir_import.read(file)
     if "trained" not in metadata:
         raise ValueError(
             f"{file} does not say how its network was trained, which the other commands need; read"
             " it in Python with snnjax.io.nir_import.read"
         )
-    path = (output or file.parent) / "snn.safetensors"
     checkpoint.save(path, params, kind="snn", metadata=metadata)
     printing.print_converted(path)

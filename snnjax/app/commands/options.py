@@ -8,22 +8,27 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
-from snnjax.app.configurations.choices import one_of
+from snnjax.app.configurations.choices import one_of, show_ranges, within
 from snnjax.io import checkpoint
 from snnjax.io.datasets import NAMES
-from snnjax.runtime import processes
+from snnjax.runtime import processes, ranges
 from snnjax.runtime.processes import DeviceConfig
 
 __all__ = [
+    "BatchSize",
     "Conversion",
     "Dataset",
     "Devices",
+    "Images",
     "Output",
     "Readout",
+    "Seed",
     "Simulation",
     "Training",
     "start_devices",
 ]
+
+show_ranges(DeviceConfig)
 
 Training = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=1))]
 Conversion = Annotated[ConvertConfig, Parameter(name="*", group=Group("Conversion", sort_key=2))]
@@ -32,6 +37,9 @@ Readout = Annotated[ReadoutConfig, Parameter(name="*", group=Group("Readout", so
 Devices = Annotated[DeviceConfig, Parameter(name="*", group=Group("Devices", sort_key=5))]
 Output = Annotated[Path | None, Parameter(name="--output")]
 Dataset = Annotated[str | None, one_of(NAMES)]
+Seed = Annotated[int, within(ranges.SEEDS)]
+Images = Annotated[int, within(ranges.IMAGES)]
+BatchSize = Annotated[int, within(ranges.BATCHES)]
 
 
 def start_devices(where: DeviceConfig) -> dict[str, Any]:

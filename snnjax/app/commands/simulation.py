@@ -6,20 +6,27 @@ from pathlib import Path
 
 from snnjax.app import printing
 from snnjax.app.commands.options import (
+    BatchSize,
     Dataset,
     Devices,
+    Images,
     Output,
     Readout,
+    Seed,
     Simulation,
     start_devices,
 )
 from snnjax.app.configurations import ReadoutConfig, SimulateConfig
+from snnjax.app.configurations.effects import refuse_unused
 from snnjax.app.stages import readout_learning, simulation
 from snnjax.app.stages.energy import measure_energy
 from snnjax.io import checkpoint
 from snnjax.runtime.processes import DeviceConfig
 
 __all__ = ["energy", "learn", "simulate"]
+
+EXITS = ("exit_margin", "exit_tolerance")
+"""Options of early exit."""
 
 
 def simulate(
@@ -29,8 +36,8 @@ def simulate(
     config: Simulation = SimulateConfig(),
     where: Devices = DeviceConfig(),
     dataset: Dataset = None,
-    batch_size: int = 128,
-    seed: int = 0,
+    batch_size: BatchSize = 128,
+    seed: Seed = 0,
     output: Output = None,
 ) -> None:
     """Run a spiking network on all test images; writes simulation.json and accuracy.png.
@@ -48,6 +55,7 @@ def simulate(
     output
         folder for the files [default: the folder of the converted parameters]
     """
+    refuse_unused("simulate", config)
     output = output or snn.parent
     record = simulation.simulate(
         snn, config, output, dataset=dataset, batch_size=batch_size, seed=seed,
@@ -63,7 +71,7 @@ def learn(
     *,
     config: Readout = ReadoutConfig(),
     simulation: Simulation = SimulateConfig(),
-    seed: int = 0,
+    seed: Seed = 0,
     output: Output = None,
 ) -> None:
     """Add a leaky readout that learns without labels; rewrites snn.safetensors.
@@ -77,6 +85,9 @@ def learn(
     output
         folder for the file [default: the folder of the converted parameters]
     """
+    refuse_unused(
+        "learn", config, simulation, without=("readout", "num_steps", "shown_steps", *EXITS)
+    )
     output = output or snn.parent
     record = readout_learning.learn(snn, config, output, how=simulation, seed=seed)
     printing.print_readout(record, output / "snn.safetensors")
@@ -88,9 +99,9 @@ def energy(
     *,
     config: Simulation = SimulateConfig(),
     dataset: Dataset = None,
-    images: int = 256,
-    batch_size: int = 64,
-    seed: int = 0,
+    images: Images = 256,
+    batch_size: BatchSize = 64,
+    seed: Seed = 0,
     output: Output = None,
 ) -> None:
     """Count the operations of a spiking network and their energy; writes energy.json.
@@ -110,6 +121,7 @@ def energy(
     output
         folder for the file [default: the folder of the converted parameters]
     """
+    refuse_unused("energy", config, without=EXITS)
     output = output or snn.parent
     record = measure_energy(
         snn, config, output, dataset=dataset, images=images, batch_size=batch_size, seed=seed

@@ -15,6 +15,7 @@ from snnjax.app.commands.options import (
     start_devices,
 )
 from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
+from snnjax.app.configurations.effects import refuse_unused
 from snnjax.io import checkpoint
 from snnjax.runtime.processes import DeviceConfig
 
@@ -40,6 +41,7 @@ def train(
     output
         folder for the files [default: runs/ and a name made from the options]
     """
+    refuse_unused("train", config)
     output = output or pipeline.default_folder(config, start)
     path = pipeline.train(config, output, start=start, **start_devices(where))
     if checkpoint.is_writer():

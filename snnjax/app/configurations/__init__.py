@@ -3,6 +3,7 @@
 from snnjax.app.configurations.conversion import ConvertConfig
 from snnjax.app.configurations.methods import (
     resolve_conversion,
+    resolve_for_network,
     resolve_simulation,
     resolve_training,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "TrainConfig",
     "recorded_training",
     "resolve_conversion",
+    "resolve_for_network",
     "resolve_simulation",
     "resolve_training",
 ]

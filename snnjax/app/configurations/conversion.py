@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from snnjax.app.configurations.choices import one_of
+from snnjax.app.configurations.choices import one_of, show_ranges
 from snnjax.conversion.calibration import CORRECTIONS
 from snnjax.conversion.methods import METHODS
 from snnjax.conversion.threshold_balancing import BALANCING_RULES
 from snnjax.runtime.checks import check_name
+from snnjax.runtime.ranges import IMAGES, LEAKS, SIZES, UP_TO_STEPS, check_ranges, real
 
-__all__ = ["RULES_FOR_STEPS", "ConvertConfig"]
+__all__ = ["MEASURED_SCALES", "RULES_FOR_STEPS", "ConvertConfig"]
+
+MEASURED_SCALES = ("largest", "percentile", "data_norm", "least_error")
+"""Values of `ConvertConfig.scales` that are measured on images."""
 
 RULES_FOR_STEPS = ("least_error",)
 """Values of `ConvertConfig.scales` whose rule also needs the T of the simulation."""
 
 
+@show_ranges
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
     """Everything that decides the converted parameters, apart from the trained network.
@@ -36,17 +40,17 @@ class ConvertConfig:
     correct: Annotated[str, one_of(("nothing", *CORRECTIONS))] = "nothing"
     """calibrate double-threshold neurons: match mean firing rates to the ANN's activations by a
     current for each channel (shift) or by an initial potential for each neuron (potential)"""
-    for_steps: int = 0
+    for_steps: Annotated[int, UP_TO_STEPS] = 0
     """T for which shift, least_error and the calibration are made [run: the simulation's T]"""
-    calibration_images: int = 1000
+    calibration_images: Annotated[int, IMAGES] = 1000
     """training images on which scales are measured and mean rates are calibrated"""
-    output_leak: float = 1.0
-    """share of its membrane potential that the last layer keeps per timestep, in (0, 1]"""
-    gain: float = 1.0
-    """c of eq. 17: input spikes per timestep for a white pixel, above 0"""
-    initial_potential: float = 0.5
+    output_leak: Annotated[float, LEAKS] = 1.0
+    """share of its membrane potential that the last layer keeps per timestep"""
+    gain: Annotated[float, SIZES] = 1.0
+    """c of eq. 17: input spikes per timestep for a white pixel"""
+    initial_potential: Annotated[float, real(-1000, 1000)] = 0.5
     """v(0) as a fraction of the positive threshold; the paper's formulas have 0"""
-    threshold: float = 1.0
+    threshold: Annotated[float, SIZES] = 1.0
     """positive threshold v_p, in units of the membrane potential"""
 
     def __post_init__(self) -> None:
@@ -54,19 +58,7 @@ class ConvertConfig:
             check_name("method", self.method, METHODS)
         check_name("scales", self.scales, ("theta", *BALANCING_RULES))
         check_name("correct", self.correct, ("nothing", *CORRECTIONS))
-        for name in ("gain", "threshold"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; want it finite and above 0")
-        if self.calibration_images < 1:
-            raise ValueError(
-                f"calibration_images is {self.calibration_images}; want at least 1 image"
-            )
-        if not math.isfinite(self.initial_potential):
-            raise ValueError(f"initial_potential is {self.initial_potential}; want it finite")
-        if self.for_steps < 0:
-            raise ValueError(f"for_steps is {self.for_steps}; want at least 1 timestep")
-        if not 0 < self.output_leak <= 1:
-            raise ValueError(f"output_leak is {self.output_leak}; want it in (0, 1]")
+        check_ranges(self)
 
     @property
     def needs_steps(self) -> bool:

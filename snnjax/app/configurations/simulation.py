@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from snnjax.app.configurations.choices import one_of
+from snnjax.app.configurations.choices import one_of, show_ranges
 from snnjax.runtime.checks import check_name
+from snnjax.runtime.ranges import SHARES, STEPS, UP_TO_STEPS, check_ranges, real
 from snnjax.snn.encoding import ENCODINGS
 from snnjax.snn.neurons import NEURONS
 from snnjax.snn.readout import READOUTS
@@ -18,6 +18,7 @@ DEFAULT_NEURON = "exact-charge"
 DEFAULT_ENCODING = "constant"
 
 
+@show_ranges
 @dataclass(frozen=True, kw_only=True)
 class SimulateConfig:
     """Neuron, input encoding, readout and length of a simulation.
@@ -35,35 +36,26 @@ class SimulateConfig:
     """output: accumulated input current of the last layer (membrane); its spike counts, as in the
     paper (count); or spike counts of a leaky layer behind it, with identity weights (leaky) or
     with weights learnt by STDP (stdp)"""
-    num_steps: int = 16
+    num_steps: Annotated[int, STEPS] = 16
     """timesteps T, including pre-steps; accuracy is reported after each"""
-    pre_steps: int | None = None
+    pre_steps: Annotated[int | None, UP_TO_STEPS] = None
     """timesteps before the first output, after which neurons that support it correct their initial
     state [default: the method's, or 0]"""
-    shown_steps: int = 0
+    shown_steps: Annotated[int, UP_TO_STEPS] = 0
     """timesteps for which the input is presented; exact-charge neurons then settle to the counts
     of the ANN quantised to that many levels; 0 for all"""
-    exit_margin: float | None = None
+    exit_margin: Annotated[float | None, real(0, 1e9)] = None
     """also evaluate early exit: an image stops when its largest output exceeds the second by this
     margin"""
-    exit_tolerance: float | None = None
+    exit_tolerance: Annotated[float | None, SHARES] = None
     """also evaluate early exit, with the smallest margin that loses at most this share of the
     validation images, such as 0.001"""
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps is {self.num_steps}; want at least 1 timestep")
+        check_ranges(self)
         if self.encoding is not None:
             check_name("encoding", self.encoding, ENCODINGS)
-        if self.pre_steps is not None and self.pre_steps < 0:
-            raise ValueError(f"pre_steps is {self.pre_steps}; want at least 0")
-        if self.shown_steps < 0:
-            raise ValueError(f"shown_steps is {self.shown_steps}; want at least 0")
         check_name("readout", self.readout, READOUTS)
-        if self.exit_margin is not None and not 0 <= self.exit_margin < math.inf:
-            raise ValueError(f"exit_margin is {self.exit_margin}; want it finite and at least 0")
-        if self.exit_tolerance is not None and not 0 <= self.exit_tolerance < 1:
-            raise ValueError(f"exit_tolerance is {self.exit_tolerance}; want a share in [0, 1)")
         if self.exit_margin is not None and self.exit_tolerance is not None:
             raise ValueError(
                 f"exit_margin is {self.exit_margin} and exit_tolerance {self.exit_tolerance}, which"

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from snnjax.app.configurations.choices import one_of
+from snnjax.app.configurations.choices import one_of, show_ranges
 from snnjax.io import datasets
 from snnjax.networks import architecture, known_networks, serialisation
 from snnjax.networks.known_networks import NETWORKS
+from snnjax.runtime.ranges import AMOUNTS, SHARES, SIZES, UP_TO_IMAGES, real, whole
 from snnjax.training.training_config import TrainingConfig
 
 __all__ = ["ImportedConfig", "TrainConfig", "recorded_training"]
@@ -17,6 +18,7 @@ __all__ = ["ImportedConfig", "TrainConfig", "recorded_training"]
 UNBOUNDED = ("leaky_relu", "relu", "step_relu")
 
 
+@show_ranges
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(TrainingConfig):
     """Everything that decides the trained parameters.
@@ -27,9 +29,9 @@ class TrainConfig(TrainingConfig):
 
     dataset: Annotated[str, one_of(datasets.NAMES)] = "mnist5k"
     """images to train on"""
-    max_images: int = 0
+    max_images: Annotated[int, UP_TO_IMAGES] = 0
     """train on this many of the training images only; 0 for all"""
-    max_test_images: int = 0
+    max_test_images: Annotated[int, UP_TO_IMAGES] = 0
     """test on this many of the test images only, in all stages, for a trial run; 0 for all"""
     network: Annotated[str, one_of(NETWORKS)] = "net2"
     """architecture"""
@@ -41,43 +43,25 @@ class TrainConfig(TrainingConfig):
     was seen (rate_norm); the leaky ones have a slope below zero"""
     bias_free: bool = False
     """train without biases"""
-    alpha: float = 0.1
-    """slope of the activation below zero, in (0, 1]"""
-    theta: float = 1.0
+    alpha: Annotated[float, real(1e-6, 1)] = 0.1
+    """slope of the activation below zero"""
+    theta: Annotated[float, SIZES] = 1.0
     """upper bound of the activation; its initial value if it is learnt"""
     learn_theta: Literal["nothing", "layer", "channel"] = "nothing"
     """learn one theta per layer or per channel"""
-    step: float = 0.05
+    step: Annotated[float, SIZES] = 0.05
     """height of one step of step_relu"""
-    rate_inference_epochs: int = 1
+    rate_inference_epochs: Annotated[int, whole(0, 10**6)] = 1
     """passes over the training images for the second stage of rate_norm"""
-    rate_inference_weight: float = 0.1
+    rate_inference_weight: Annotated[float, AMOUNTS] = 0.1
     """lambda of the loss of that stage: a larger one lowers both latency and accuracy"""
-    dropout: float = 0.25
+    dropout: Annotated[float, SHARES] = 0.25
     """probability of dropping an input of a Dense layer other than the first layer"""
-    validation: float = 0.1
+    validation: Annotated[float, real(0, 1, "()")] = 0.1
     """share of the training images held out to choose the epoch"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_images", "max_test_images"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; want at least 0")
-        if not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha is {self.alpha}; want a slope in (0, 1], such as 0.1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; want it in [0, 1)")
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation is {self.validation}; want a share in (0, 1)")
-        if not 0 < self.theta < math.inf:
-            raise ValueError(f"theta is {self.theta}; want a finite bound above 0")
-        if not 0 < self.step < math.inf:
-            raise ValueError(f"step is {self.step}; want it finite and above 0")
-        if self.rate_inference_epochs < 0 or not self.rate_inference_weight >= 0:
-            raise ValueError(
-                f"rate_inference_epochs is {self.rate_inference_epochs} and rate_inference_weight"
-                f" {self.rate_inference_weight}; want at least 0 of each"
-            )
         if self.levels and self.activation in UNBOUNDED:
             raise ValueError(
                 f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"

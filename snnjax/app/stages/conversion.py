@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from snnjax.app.configurations import ConvertConfig, recorded_training, resolve_conversion
-from snnjax.app.configurations.conversion import RULES_FOR_STEPS
+from snnjax.app.configurations.conversion import MEASURED_SCALES, RULES_FOR_STEPS
 from snnjax.app.run_files import load_trained
 from snnjax.conversion import calibration, conversion, threshold_balancing
 from snnjax.io import checkpoint, datasets
@@ -18,9 +18,11 @@ from snnjax.networks import architecture
 __all__ = [
     "Converted",
     "balanced_scales",
+    "check_calibration_images",
     "convert",
     "convert_file",
     "convert_with_scales",
+    "needs_images",
 ]
 
 
@@ -51,8 +53,9 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
       ValueError: if it is no trained network, or holds NaN or Inf.
       OSError: if `output` cannot be written.
     """
-    found = convert_file(ann, config)
     path = output / "snn.safetensors"
+    checkpoint.check_writable(path)
+    found = convert_file(ann, config)
     metadata = {"trained": found.trained, "config": asdict(found.config)}
     checkpoint.save(path, found.params, kind="snn", metadata=metadata)
     return path
@@ -69,8 +72,8 @@ def convert_file(ann: Path, config: ConvertConfig) -> Converted:
     network, variables, trained = load_trained(ann)
     config = resolve_conversion(config, recorded_training(trained))
     images = np.zeros(0)
-    if config.scales != "theta" or config.correct != "nothing":
-        images = _calibration_images(trained["dataset"]["name"], config.calibration_images)
+    if needs_images(config):
+        images = _calibration_images(trained["dataset"]["name"], config)
     scales = balanced_scales(network, variables, images, config)
     found = Converted(network, variables, trained, config, scales, {})
     return found._replace(params=convert_with_scales(found, images))
@@ -119,15 +122,30 @@ def convert_with_scales(found: Converted, images: np.ndarray) -> dict[str, Any]:
     return params
 
 
-def _calibration_images(dataset: str, count: int) -> np.ndarray:
-    """First `count` training images, floats in [0, 1].
+def needs_images(config: ConvertConfig) -> bool:
+    """Return True if a conversion measures on training images."""
+    return config.scales in MEASURED_SCALES or config.correct != "nothing"
+
+
+def check_calibration_images(config: ConvertConfig, dataset: str, available: int) -> None:
+    """Check that a data set has the training images that a conversion measures on.
+
+    Raises:
+      ValueError: if it has fewer.
+    """
+    if config.calibration_images > available:
+        raise ValueError(
+            f"calibration_images is {config.calibration_images}, but {dataset} has {available}"
+            " training images"
+        )
+
+
+def _calibration_images(dataset: str, config: ConvertConfig) -> np.ndarray:
+    """First training images, floats in [0, 1].
 
     Raises:
       ValueError: if the data set has fewer.
     """
     images = datasets.load(dataset).train.images
-    if count > len(images):
-        raise ValueError(
-            f"calibration_images is {count}, but {dataset} has {len(images)} training images"
-        )
-    return images[:count].astype(np.float32) / 255
+    check_calibration_images(config, dataset, len(images))
+    return images[: config.calibration_images].astype(np.float32) / 255

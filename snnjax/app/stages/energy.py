@@ -15,11 +15,13 @@ import numpy as np
 from snnjax.analysis import energy, metrics
 from snnjax.analysis.synapses import Synapses, find_synapses
 from snnjax.analysis.synaptic_operations import Operations, count_operations, make_observer
-from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig, resolve_simulation
+from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig, resolve_for_network
 from snnjax.app.run_files import describe_dataset, load_network
 from snnjax.app.stages.readout_learning import with_readout
 from snnjax.io import datasets, records
+from snnjax.io.checkpoint import check_writable
 from snnjax.networks import architecture as arch
+from snnjax.runtime.ranges import BATCHES, IMAGES, SEEDS
 from snnjax.snn.simulation import simulate
 
 __all__ = ["measure_energy"]
@@ -56,15 +58,16 @@ def measure_energy(
       ValueError: if an option is out of range, or the images do not fit the network.
       OSError: if `output` cannot be written.
     """
+    SEEDS.check("seed", seed)
+    BATCHES.check("batch_size", batch_size)
+    IMAGES.check("images", images)
+    check_writable(output / "energy.json")
     network, params, metadata = load_network(snn)
-    config = resolve_simulation(config, metadata["config"]["method"])
+    config = resolve_for_network(config, metadata)
     params = with_readout(params, metadata, config, snn)
     data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
-    if not 1 <= images <= len(data.test.images) or batch_size < 1:
-        raise ValueError(
-            f"images is {images} and batch_size {batch_size}; want 1 to {len(data.test.images)}"
-            " images, and at least 1 in a batch"
-        )
+    if images > len(data.test.images):
+        raise ValueError(f"images is {images}; want at most the {len(data.test.images)} there are")
     begun = time.perf_counter()
     split = datasets.first(data.test, images)
     found = find_synapses(network, params, split.images.shape[1:])

@@ -22,7 +22,8 @@ from snnjax.app.stages.conversion import (
     convert_with_scales,
 )
 from snnjax.io import datasets, records
-from snnjax.io.checkpoint import write_whole
+from snnjax.io.checkpoint import check_writable, write_whole
+from snnjax.runtime.ranges import IMAGES, SEEDS
 
 __all__ = ["Report", "report"]
 
@@ -73,13 +74,16 @@ def report(
         balance, which the analysis needs.
       OSError: if `output` cannot be written.
     """
+    SEEDS.check("seed", seed)
+    IMAGES.check("images", images)
+    check_writable(output / "report.json", output / "report.html")
     config = resolve_simulation(config, convert.method)
     asked = convert
     convert = replace(convert, for_steps=convert.for_steps or config.num_steps)
     found = convert_file(ann, convert)
     data = datasets.load(dataset or found.trained["dataset"]["name"])
-    if not 1 <= images <= len(data.test.images):
-        raise ValueError(f"images is {images}; want 1 to {len(data.test.images)}")
+    if images > len(data.test.images):
+        raise ValueError(f"images is {images}; want at most the {len(data.test.images)} there are")
     test = datasets.first(data.test, images)
     shown = test.images.astype(np.float32) / 255
     rows = layer_tables.describe_layers(

@@ -44,6 +44,7 @@ def import_network(
       FileNotFoundError: if the data set is not prepared.
       OSError: if `output` cannot be written.
     """
+    checkpoint.check_writable(Path(output) / "ann.safetensors")
     data = datasets.load(dataset)
     images = data.train.images[:MEASURED].astype(np.float32) / 255
     network = _with_channels_last(network)

@@ -14,11 +14,13 @@ from snnjax.app.configurations import (
     ReadoutConfig,
     SimulateConfig,
     recorded_training,
-    resolve_simulation,
+    resolve_for_network,
 )
 from snnjax.app.run_files import hold_out_validation, load_network
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
+from snnjax.runtime.ranges import SEEDS
+from snnjax.snn import simulation
 from snnjax.snn.answers import classify
 from snnjax.snn.readout import COUNT, LEAKY, leaky_layer, read
 from snnjax.training import readout_learning
@@ -26,12 +28,15 @@ from snnjax.training.class_assignment import with_assigned_classes
 from snnjax.training.output_recording import RecordingSettings, record_output_currents
 from snnjax.training.plasticity_rules import LEARNING_RULES, make_plasticity
 
-__all__ = ["learn", "with_readout"]
+__all__ = ["count_images", "learn", "with_readout"]
 
 logger = logging.getLogger(__name__)
 
 MOST = 10_000
 """Training images to learn from where the user does not say how many."""
+
+LABELLED = 1_000
+"""Images whose labels assign neurons to classes where the user does not say how many."""
 
 
 def learn(
@@ -59,15 +64,15 @@ def learn(
         ends without a neuron, or the options do not fit the network.
       OSError: if `output` cannot be written.
     """
+    SEEDS.check("seed", seed)
+    checkpoint.check_writable(output / "snn.safetensors")
     network, params, metadata = load_network(snn)
     trained = recorded_training(metadata["trained"])
-    training, validation = hold_out_validation(trained, datasets.load(trained.dataset))
-    count = _count_images(config, len(training.images))
-    how = resolve_simulation(how, metadata["config"]["method"])
-    names = ("neuron", "encoding", "pre_steps")
-    recording = RecordingSettings(
-        config.readout_steps, **{name: how.arguments[name] for name in names}
-    )
+    data = datasets.load(trained.dataset)
+    training, validation = hold_out_validation(trained, data)
+    count = count_images(config, len(training.images), data.classes)
+    how = resolve_for_network(how, metadata)
+    recording = _recording_settings(network, config.readout_steps, how)
     initial_key, learning_key, validation_key = jax.random.split(jax.random.key(seed), 3)
     currents = record_output_currents(network, params, validation.images, validation_key, recording)
     initial = learnt = _initial_layer(config, initial_key, classes=currents.shape[-1])
@@ -108,17 +113,43 @@ class _Simulated(NamedTuple):
     recording: RecordingSettings
 
 
-def _count_images(config: ReadoutConfig, available: int) -> int:
-    """Number of training images to learn from.
+def _recording_settings(
+    network: architecture.Network, num_steps: int, how: SimulateConfig
+) -> RecordingSettings:
+    """Settings of the simulations whose outputs the layer learns from.
 
     Raises:
-      ValueError: if there are fewer, or more labels than images are asked for.
+      ValueError: if the neuron has no pre-steps, or no timestep is left after them.
+    """
+    names = ("neuron", "encoding", "pre_steps")
+    recording = RecordingSettings(num_steps, **{name: how.arguments[name] for name in names})
+    simulation.count_pre_steps(network, recording.neuron, recording.pre_steps, num_steps)
+    return recording
+
+
+def count_images(config: ReadoutConfig, available: int, classes: int) -> int:
+    """Number of training images to learn from.
+
+    Args:
+      config: how the readout learns.
+      available: number of training images.
+      classes: number of classes.
+
+    Raises:
+      ValueError: if there are fewer images, more labels than images are asked for, or there are
+        fewer neurons than classes.
     """
     count = config.readout_images or min(MOST, available)
-    if not config.readout_labels <= count <= available:
+    if not (config.readout_labels or 1) <= count <= available:
+        labels = f" and readout_labels {config.readout_labels}" if config.readout_labels else ""
         raise ValueError(
-            f"readout_images is {count} and readout_labels {config.readout_labels}; want at most"
-            f" the {available} training images, and labels for some of those learnt from"
+            f"readout_images is {count}{labels}; want at most the {available} training images, and"
+            " labels for some of those learnt from"
+        )
+    if 0 < config.readout_neurons < classes:
+        raise ValueError(
+            f"readout_neurons is {config.readout_neurons}; want at least one for each of"
+            f" {classes} classes"
         )
     return count
 
@@ -149,7 +180,7 @@ def _learnt_layer(
         epochs=config.epochs,
     )  # fmt: skip
     if config.readout_start == "random":
-        few = config.readout_labels
+        few = config.readout_labels or min(LABELLED, len(shown.labels))
         learnt = with_assigned_classes(
             simulated.params, learnt, currents[:, :few], shown.labels[:few]
         )

@@ -14,13 +14,15 @@ from snnjax.app.configurations import (
     SimulateConfig,
     TrainConfig,
     recorded_training,
-    resolve_simulation,
+    resolve_for_network,
 )
 from snnjax.app.evaluation import evaluate, evaluate_exits
 from snnjax.app.run_files import describe_dataset, digest, hold_out_validation, load_network
 from snnjax.app.stages.readout_learning import with_readout
 from snnjax.io import datasets, records
+from snnjax.io.checkpoint import check_writable
 from snnjax.runtime import processes, sharding
+from snnjax.runtime.ranges import BATCHES, SEEDS
 
 __all__ = ["simulate"]
 
@@ -56,10 +58,11 @@ def simulate(
       ValueError: if an option is out of range, or the images do not fit the network.
       OSError: if `output` cannot be written.
     """
+    SEEDS.check("seed", seed)
+    BATCHES.check("batch_size", batch_size)
+    check_writable(output / "simulation.json", output / "accuracy.png")
     network, params, metadata = load_network(snn)
-    config = resolve_simulation(config, metadata["config"]["method"])
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; want at least 1")
+    config = resolve_for_network(config, metadata)
     params = with_readout(params, metadata, config, snn)
     processes.check_same(f"options and {snn}", config, dataset, batch_size, seed, digest(snn))
     how: dict[str, Any] = {
@@ -71,9 +74,9 @@ def simulate(
     data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
     start, trained = time.perf_counter(), recorded_training(metadata["trained"])
     test = datasets.first(data.test, trained.max_test_images)
+    held = _validation_images(trained, config)  # missing data are noticed before the simulation
     scores = evaluate(network, params, test, config, levels=trained.finest_levels, **how)
     if config.exits_early:
-        held = _validation_images(trained, config)
         scores["exit"] = evaluate_exits(network, params, test, held, config, **how)
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},

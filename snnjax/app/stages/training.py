@@ -20,6 +20,7 @@ from snnjax.app.run_files import describe_dataset, digest, hold_out_validation
 from snnjax.app.stages.starting_network import check_validation_unseen, describe_start, load_start
 from snnjax.conversion import threshold_balancing
 from snnjax.io import checkpoint, datasets, records
+from snnjax.io.folder_lock import lock_folder
 from snnjax.networks.ann import ANN
 from snnjax.runtime import processes, sharding
 from snnjax.training import fitting, rate_norm, resuming
@@ -69,8 +70,9 @@ def train(
       The path of `ann.safetensors`.
 
     Raises:
-      ValueError: if an option is out of range, `output` holds another run, `start` is of
-        another network, or it has learnt from images that would choose the epoch.
+      ValueError: if an option is out of range, `output` holds another run or another process
+        trains there, `start` is of another network, or it has learnt from images that would choose
+        the epoch.
       OSError: if data or `start` are missing or `output` cannot be written.
     """
     path, resume = output / "ann.safetensors", output / "training.safetensors"
@@ -84,19 +86,37 @@ def train(
     if _is_finished(path, config, origin):
         logger.info("%s is trained already; delete it to train again", path)
         return path
-    if resume.is_file():
-        resuming.check_resumable(resume, config)
-        logger.info("continuing the training in %s", resume)
     if start:
         check_validation_unseen(config, start)
     sharding.check_divides(config.batch_size, mesh)
-    records.write_json(output / "config.json", asdict(config))  # an unwritable folder fails here
-    begun = time.perf_counter()
+    checkpoint.check_writable(output / "config.json")
     data = datasets.load(config.dataset)
+    with lock_folder(output):
+        if not _is_finished(path, config, origin):  # by a process that has just ended
+            _train_in(output, config, data, start=start, progress=progress, mesh=mesh)
+    return path
+
+
+def _train_in(
+    output: Path,
+    config: TrainConfig,
+    data: datasets.Dataset,
+    *,
+    start: Path | None,
+    progress: bool,
+    mesh: Mesh,
+) -> None:
+    """Train in a folder in which no other process trains; see `train`."""
+    resume = output / "training.safetensors"
+    if resume.is_file():
+        resuming.check_resumable(resume, config)
+        logger.info("continuing the training in %s", resume)
+    records.write_json(output / "config.json", asdict(config))
+    begun = time.perf_counter()
     trained = _train(config, data, start=start, resume=resume, progress=progress, mesh=mesh)
     record = {
         "config": asdict(config),
-        "start": origin,
+        "start": describe_start(start),
         "dataset": describe_dataset(data),
         **trained.record,
     }
@@ -104,10 +124,9 @@ def train(
     records.write_json(
         output / "train.json", {**record, "seconds": seconds, **records.provenance()}
     )
-    checkpoint.save(path, trained.variables, kind="ann", metadata=record)
+    checkpoint.save(output / "ann.safetensors", trained.variables, kind="ann", metadata=record)
     if checkpoint.is_writer():
         resume.unlink(missing_ok=True)
-    return path
 
 
 def _is_finished(path: Path, config: TrainConfig, origin: dict[str, str] | None) -> bool:
