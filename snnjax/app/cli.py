@@ -26,11 +26,14 @@ RARE = (RuntimeError, MemoryError, AssertionError)
 
 
 def _convert_strictly(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Convert like cyclopts, but refuse 1.5 for a whole number and an empty text for a path."""
+    """Convert like cyclopts, but refuse 1.5 for a whole number, and texts that are empty."""
     if int in (kind, *get_args(kind)) and "." in tokens[0].value:
         raise ValueError(f"{tokens[0].value} is no whole number.")
-    if Path in (kind, *get_args(kind)) and not tokens[0].value.strip():
-        raise ValueError("it is empty; give a path, such as . for the current folder.")
+    if tokens and not tokens[0].value.strip():
+        path = Path in (kind, *get_args(kind))
+        raise ValueError(
+            f"it is empty{'; want a path, such as . for this folder' if path else ''}."
+        )
     return cyclopts.convert(kind, tokens)
 
 
@@ -128,7 +131,9 @@ def _explain(error: Exception) -> str | None:
     """Return one line about an error, or None for an error in the program."""
     text = " ".join(str(error).split())
     if isinstance(error, cyclopts.CycloptsError):
-        return f"{text.rstrip('.')}. See snnjax --help."
+        return (
+            f"{text.rstrip('.')}{'' if text.rstrip('.').endswith('?') else '.'} See snnjax --help."
+        )
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return f"out of memory ({text[:200]}); use a smaller --batch-size, or fewer images or steps"
     if "jax" in sys.modules:

@@ -6,6 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from snnjax.app.configurations import TrainConfig, recorded_training
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
@@ -27,9 +30,19 @@ SPLIT_SEED = 0
 def hold_out_validation(
     config: TrainConfig, data: datasets.Dataset
 ) -> tuple[datasets.Split, datasets.Split]:
-    """Split the training images into those to learn from and those held out for validation."""
+    """Split the training images into those to learn from and those held out for validation.
+
+    Raises:
+      ValueError: if one of the two parts would be empty.
+    """
     images = datasets.first(data.train, config.max_images)
     held = round(config.validation * len(images.images))
+    if not 0 < held < len(images.images):
+        raise ValueError(
+            f"validation is {config.validation:g}, which holds out {held} of"
+            f" {len(images.images)} training images; want some held out and some to learn from:"
+            " change --validation or --max-images"
+        )
     return datasets.hold_out(images, held, seed=SPLIT_SEED)
 
 
@@ -41,6 +54,7 @@ def load_trained(ann: Path) -> tuple[architecture.Network, dict[str, Any], dict[
       ValueError: if it is no trained network.
     """
     variables, metadata = checkpoint.load(ann, kind="ann")
+    _check_entries(ann, metadata, ("config", "dataset", "output_scale"))
     return recorded_training(metadata).architecture(), variables, metadata
 
 
@@ -52,8 +66,27 @@ def load_network(snn: Path) -> tuple[architecture.Network, dict[str, Any], dict[
       ValueError: if it is no converted network.
     """
     params, metadata = checkpoint.load(snn, kind="snn")
+    _check_entries(snn, params, ("gain", "layers", "output_leak"))
+    _check_entries(snn, metadata, ("config", "trained"))
+    _check_entries(snn, metadata["config"], ("method",))
+    _check_entries(snn, metadata["trained"], ("config", "dataset"))
+    if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(params)):
+        raise ValueError(f"{snn} holds NaN; want finite numbers, so convert the network again")
     params = {**params, "layers": with_leaks(params["layers"])}
     return recorded_training(metadata["trained"]).architecture(), params, metadata
+
+
+def _check_entries(path: Path, found: Any, wanted: tuple[str, ...]) -> None:
+    """Check that a mapping in a file has entries.
+
+    Raises:
+      ValueError: naming the first that is missing.
+    """
+    for name in wanted:
+        if not isinstance(found, dict) or name not in found:
+            raise ValueError(
+                f"{path} has no entry {name!r}, which snnjax writes; want a file that it wrote"
+            )
 
 
 def describe_dataset(data: datasets.Dataset) -> dict[str, Any]:

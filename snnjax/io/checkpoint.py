@@ -198,9 +198,11 @@ def _read(path: Path, kind: str, *, arrays: bool) -> tuple[dict[str, np.ndarray]
     elif arrays and header["sha256"] != _digest(found, header["snnjax"]):
         raise ValueError(f"{path} is damaged: {DAMAGED}")
     try:
-        metadata = dict(json.loads(header["snnjax"]))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {DAMAGED}") from error
+        metadata = json.loads(header["snnjax"])
+    except ValueError:
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{path} is damaged: {DAMAGED}")
     if metadata.get("kind") != kind:
         raise ValueError(f"{path} is of kind {metadata.get('kind')!r}; want one of kind {kind!r}")
     return found, metadata

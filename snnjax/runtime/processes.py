@@ -125,7 +125,7 @@ def _read_place(config: DeviceConfig) -> _Place | None:
     count = _read_number("processes", config.processes, "JAX_NUM_PROCESSES")
     number = _read_number("process_id", config.process_id, "JAX_PROCESS_ID")
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ValueError(f"coordinator is {address!r}; want HOST:PORT, such as 10.0.0.1:4711")
     if not 0 <= number < count:
         raise ValueError(
@@ -141,7 +141,7 @@ def _read_place(config: DeviceConfig) -> _Place | None:
 
 def _read_number(name: str, value: int | None, variable: str) -> int:
     found = os.environ.get(variable, "") if value is None else str(value)
-    if not found.isdigit():
+    if not found.isdecimal():
         raise ValueError(
             f"{name} is {found or 'not given'}; want a whole number of at least 0, by"
             f" --{name.replace('_', '-')} or {variable}"

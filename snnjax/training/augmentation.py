@@ -8,7 +8,7 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 
-__all__ = ["augment", "colour", "cutout", "flip", "shift"]
+__all__ = ["augment", "check_colour", "colour", "cutout", "flip", "shift"]
 
 GREY = 0.5
 
@@ -68,6 +68,19 @@ def flip(key: jax.Array, images: jax.Array) -> jax.Array:
     return jax.vmap(dm_pix.random_flip_left_right)(jax.random.split(key, len(images)), images)
 
 
+def check_colour(strength: float, shape: tuple[int, ...]) -> None:
+    """Check that images of a shape have colours to change; a strength of 0 changes none.
+
+    Raises:
+      ValueError: if they do not have three channels.
+    """
+    if strength and shape[-1] != 3:
+        raise ValueError(
+            f"colour is {strength}, but the images have {shape[-1]} channels; want 0, or images"
+            " with 3 channels"
+        )
+
+
 def colour(key: jax.Array, images: jax.Array, *, strength: float) -> jax.Array:
     """Change the brightness, contrast and saturation of each image by its own random amounts.
 
@@ -79,11 +92,7 @@ def colour(key: jax.Array, images: jax.Array, *, strength: float) -> jax.Array:
     Raises:
       ValueError: if the images do not have three channels.
     """
-    if images.shape[-1] != 3:
-        raise ValueError(
-            f"colour is {strength}, but the images have {images.shape[-1]} channels; want 0, or"
-            " images with 3 channels"
-        )
+    check_colour(strength, images.shape)
     low, high = 1 - strength, 1 + strength
     changes = (
         partial(dm_pix.random_brightness, max_delta=strength),

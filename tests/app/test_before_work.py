@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from examples import random_variables
 
 from snnjax.app import cli, pipeline
@@ -64,6 +65,22 @@ def test_f_nothing_is_trained_that_is_refused_afterwards(
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--max-images 3", "validation is 0.1, which holds out 0 of 3 training images"),
+        ("--validation 0.9999 --max-images 200", "holds out 200 of 200 training images"),
+        ("--max-images 100", "batch_size is 128; want at most the 90 training images"),
+        ("--colour 0.3", "colour is 0.3, but the images have 1 channels"),
+        ("--max-shift 28", "max_shift is 28; want at most 27 for images of 28 x 28 pixels"),
+        ("--cutout 29", "cutout is 29; want at most 28 for images of 28 x 28 pixels"),
+    ],
+)
+def test_f_options_that_do_not_fit_the_images_are_refused_first(line, message, tmp_path, capsys):
+    assert message in refused(["train", *line.split()], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("line", "file"),
     [
         ("train", "config.json"), ("convert ann", "snn.safetensors"), ("report ann", "report.json"),
@@ -79,7 +96,7 @@ def test_b11_an_output_that_cannot_be_written_is_known_before_any_file_is_read(
     said = refused([*line.split(), "--output", "taken"], capsys)
     assert f"cannot write taken/{file}: Not a directory; choose another --output folder" in said
     empty = refused([*line.split(), "--output", ""], capsys)
-    assert "--output: it is empty; give a path, such as . for the current folder." in empty
+    assert "--output: it is empty; want a path, such as . for this folder." in empty
     assert (tmp_path / "taken").read_text() == "mine"
 
 
@@ -160,6 +177,36 @@ def test_f_a_flipped_bit_in_a_network_is_one_line(converted, tmp_path, capsys):
     (tmp_path / "snn").write_bytes(content)
     for command in ("simulate", "energy", "learn", "export"):
         assert "snn is damaged: its content differs" in refused([command, "snn"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("[1, 2]", "foreign is damaged"),
+        ('{"kind": "ann"', "foreign is damaged"),
+        ('{"kind": "snn"}', "foreign has no entry 'gain', which snnjax writes"),
+        ('{"kind": "ann"}', "foreign has no entry 'config', which snnjax writes"),
+    ],
+)
+def test_f_foreign_files_are_one_line(entries, message, tmp_path, caplog, capsys):
+    content = safetensors.numpy.save({"x": np.ones(2)}, metadata={"snnjax": entries})
+    (tmp_path / "foreign").write_bytes(content)
+    caplog.set_level("ERROR")  # a note says that there is no checksum
+    for command in ["convert", "report"] if "ann" in entries else ["simulate", "energy", "export"]:
+        assert message in refused([command, "foreign"], capsys)
+
+
+def test_f_a_network_of_nan_is_refused(converted, tmp_path, capsys):
+    tree, metadata = checkpoint.load(converted / "opi", kind="snn")
+    tree["gain"] = np.float32(np.nan)
+    checkpoint.save(tmp_path / "snn", tree, kind="snn", metadata=metadata)
+    assert "snn holds NaN; want finite numbers" in refused(["simulate", "snn"], capsys)
+
+
+def test_f_an_empty_text_is_refused(capsys):
+    assert "Invalid value for --coordinator: it is empty." in refused(
+        ["train", "--coordinator", ""], capsys
+    )
 
 
 def test_f_memory_that_is_not_there_is_one_line(monkeypatch, capsys):

@@ -42,7 +42,7 @@ def export(
         the file [default: snn.jaxexport in the folder of the converted parameters]
     """
     refuse_unused("export", config, without=("exit_margin", "exit_tolerance"))
-    output = output or snn.with_suffix(".jaxexport")
+    output = output or snn.parent / f"{snn.stem}.jaxexport"
     program = program_export.export_file(snn, config, output, platforms=platforms)
     printing.print_program(program, output)
 

@@ -104,8 +104,10 @@ def recorded_training(metadata: dict[str, Any]) -> TrainConfig:
     """Training configuration recorded in the metadata of a trained network's file.
 
     Raises:
-      ValueError: if its fields are not those of this version of snnjax.
+      ValueError: if it has none, or its fields are not those of this version of snnjax.
     """
+    if not isinstance(metadata.get("config"), dict):
+        raise ValueError("the file does not say how its network was trained; make it again")
     try:
         imported = "blueprint" in metadata["config"]
         return (ImportedConfig if imported else TrainConfig)(**metadata["config"])

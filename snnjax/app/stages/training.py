@@ -23,7 +23,7 @@ from snnjax.io import checkpoint, datasets, records
 from snnjax.io.folder_lock import lock_folder
 from snnjax.networks.ann import ANN
 from snnjax.runtime import processes, sharding
-from snnjax.training import fitting, rate_norm, resuming
+from snnjax.training import augmentation, fitting, rate_norm, resuming
 from snnjax.training.ann_accuracy import count_correct
 
 __all__ = ["default_folder", "train"]
@@ -91,10 +91,32 @@ def train(
     sharding.check_divides(config.batch_size, mesh)
     checkpoint.check_writable(output / "config.json")
     data = datasets.load(config.dataset)
+    _check_images(config, data)
     with lock_folder(output):
         if not _is_finished(path, config, origin):  # by a process that has just ended
             _train_in(output, config, data, start=start, progress=progress, mesh=mesh)
     return path
+
+
+def _check_images(config: TrainConfig, data: datasets.Dataset) -> None:
+    """Check that options fit the number and the size of the training images.
+
+    Raises:
+      ValueError: naming the option that does not.
+    """
+    learnt_from, _ = hold_out_validation(config, data)
+    count, height, width, _ = learnt_from.images.shape
+    if config.batch_size > count:
+        raise ValueError(
+            f"batch_size is {config.batch_size}; want at most the {count} training images"
+        )
+    for name, most in (("max_shift", min(height, width) - 1), ("cutout", min(height, width))):
+        if getattr(config, name) > most:
+            raise ValueError(
+                f"{name} is {getattr(config, name)}; want at most {most} for images of"
+                f" {height} x {width} pixels"
+            )
+    augmentation.check_colour(config.colour, learnt_from.images.shape)
 
 
 def _train_in(
