@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.axes import Axes
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 
 from snnjax.analysis.conversion_error import ErrorReport
 from snnjax.analysis.error_decomposition import ERROR_PARTS
-from snnjax.analysis.figures import COLOURS, MARKERS, NotebookFigure, make_panels
+from snnjax.analysis.figures import (
+    COLOURS,
+    STYLES,
+    NotebookFigure,
+    label_rows,
+    legend_beside,
+    line_styles,
+    make_panels,
+)
 
 __all__ = [
     "error_parts",
@@ -25,6 +36,9 @@ POINTS = 2000
 """Choice: at most this many points of a layer in a scatter plot, since more hide each other."""
 
 GREY = "#444444"
+
+POINT_MARKERS = ".sD^vPX*<>phHd8+x1234"
+"""Markers of points, the next one when all colours are in use."""
 
 
 def membrane_traces(
@@ -68,7 +82,7 @@ def membrane_traces(
         ax.set_title(name, loc="left", fontsize=10)
         ax.set_xlabel("timestep")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set_ylabel("potential (membrane units)")
+    label_rows(axes, "potential (membrane units)")
     figure.legend(
         *axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3
     )
@@ -93,7 +107,7 @@ def error_parts(report: ErrorReport, *, title: str) -> NotebookFigure:
         raise ValueError("the report has no layer to draw; want a network with neurons")
     figure, (axes,) = make_panels(1, (max(6.4, 0.5 * len(report.layers) + 2), 4.0))
     names, bottom = list(report.layers), np.zeros(len(report.layers))
-    for part, colour in zip(ERROR_PARTS, COLOURS, strict=False):
+    for part, colour in zip(ERROR_PARTS, cycle(COLOURS), strict=False):
         heights = np.array([layer.parts[part][0] for layer in report.layers.values()])
         axes.bar(names, heights, 0.7, bottom, color=colour, label=part.replace("_", " "))
         bottom += heights
@@ -122,12 +136,13 @@ def rates_against_activations(
       title: above the plot.
 
     Raises:
-      ValueError: if there are no layers, more layers than colours, or a layer without rates of
+      ValueError: if there are no layers, more than there are styles, or a layer without rates of
         the shape of its activations.
     """
-    _check_count("layers", activations)
-    figure, (axes,) = make_panels(1, (6.4, 4.6))
-    for (name, ann), colour in zip(activations.items(), COLOURS, strict=False):
+    styles = _styles("layers", activations)
+    figure, axes = _one_plot(len(activations), 4.6)
+    for place, (name, ann) in enumerate(activations.items()):
+        colour, marker = styles[name]["color"], POINT_MARKERS[place // len(COLOURS)]
         if name not in rates or np.shape(rates[name]) != np.shape(ann):
             has = np.shape(rates[name]) if name in rates else "nothing"
             raise ValueError(
@@ -138,13 +153,16 @@ def rates_against_activations(
         varies = np.ptp(x) > 0 and np.ptp(y) > 0
         agrees = f"r = {np.corrcoef(x, y)[0, 1]:.3f}" if varies else "constant"
         some = slice(None, None, -(-len(x) // POINTS))
-        axes.plot(x[some], y[some], ".", color=colour, alpha=0.4, label=f"{name}: {agrees}")
+        axes.plot(
+            x[some], y[some], marker, color=colour, alpha=0.4, label=f"{name}: {agrees}",
+            markersize=None if marker == "." else 3,
+        )  # fmt: skip
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
     axes.set_xlabel("ANN activation (spikes per timestep)")
     axes.set_ylabel("SNN rate (spikes per timestep)")
     axes.set_title(title, loc="left")
     axes.grid(alpha=0.25)
-    for mark in axes.legend(frameon=False).legend_handles:
+    for mark in _legend(figure, axes, len(activations)).legend_handles:
         mark.set(alpha=1)  # type: ignore[union-attr]
     return figure
 
@@ -158,24 +176,28 @@ def histograms(values: Mapping[str, ArrayLike], *, quantity: str, title: str) ->
       title: above the plot.
 
     Raises:
-      ValueError: if there are no layers, more layers than colours, or a layer without values or
+      ValueError: if there are no layers, more than there are styles, or a layer without values or
         with values that are not finite.
     """
-    _check_count("layers", values)
+    styles = _styles("layers", values)
     flat = {name: np.ravel(np.asarray(numbers)) for name, numbers in values.items()}
     for name, numbers in flat.items():
         if not len(numbers) or not np.isfinite(numbers).all():
             raise ValueError(f"layer {name} has {len(numbers)} numbers; want some, all finite")
     bins = np.histogram_bin_edges(np.concatenate(list(flat.values())), 40).tolist()
-    figure, (axes,) = make_panels(1, (6.4, 4.0))
-    for (name, numbers), colour in zip(flat.items(), COLOURS, strict=False):
+    figure, axes = _one_plot(len(flat), 4.0)
+    for place, (name, numbers) in enumerate(flat.items()):
         share = np.full(len(numbers), 100 / len(numbers))
-        axes.hist(numbers, bins, weights=share, histtype="step", color=colour, label=name)
+        axes.hist(
+            numbers, bins, weights=share, histtype="step", label=name,
+            color=styles[name]["color"], linestyle=styles[name]["linestyle"],
+            linewidth=1 + place // (len(COLOURS) * len(STYLES)),
+        )  # fmt: skip
     axes.set_xlabel(quantity)
     axes.set_ylabel("share of the layer (%)")
     axes.set_title(title, loc="left")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    _legend(figure, axes, len(flat))
     return figure
 
 
@@ -187,21 +209,21 @@ def largest_outputs(largest: Mapping[str, Sequence[float]], *, title: str) -> No
       title: above the plot.
 
     Raises:
-      ValueError: if there are no networks, more networks than colours, or a magnitude that is
+      ValueError: if there are no networks, more than there are styles, or a magnitude that is
         not above 0.
     """
-    _check_count("networks", largest)
-    figure, (axes,) = make_panels(1, (6.4, 4.0))
-    for (name, values), colour, marker in zip(largest.items(), COLOURS, MARKERS, strict=False):
+    styles = _styles("networks", largest)
+    figure, axes = _one_plot(len(largest), 4.0)
+    for name, values in largest.items():
         if not min(values) > 0:
             raise ValueError(f"{name} has an output of {min(values)}; want magnitudes above 0")
-        axes.plot(range(1, len(values) + 1), values, color=colour, marker=marker, label=name)
+        axes.plot(range(1, len(values) + 1), values, label=name, **styles[name])
     _number_layers(axes)
     axes.set_ylabel("largest output (magnitude)")
     axes.set_yscale("log")
     axes.set_title(title, loc="left")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    _legend(figure, axes, len(largest))
     return figure
 
 
@@ -211,9 +233,20 @@ def _number_layers(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _check_count(what: str, given: Mapping[str, object]) -> None:
-    """Raise ValueError unless there is a colour for each of the given items."""
-    if not 0 < len(given) <= len(COLOURS):
-        raise ValueError(
-            f"there are {len(given)} {what} to draw; want 1 to {len(COLOURS)}, each in its colour"
-        )
+def _styles(what: str, given: Mapping[str, object]) -> dict[str, dict[str, Any]]:
+    """Return `line_styles` of the given items; raise ValueError where there are none."""
+    if not given:
+        raise ValueError(f"there are 0 {what} to draw; want at least one")
+    return line_styles(given)
+
+
+def _one_plot(count: int, height: float) -> tuple[NotebookFigure, Axes]:
+    """Return a figure of one plot, with room for the legend beside it where `_legend` puts it."""
+    size = (8.0, 5.0) if count > len(COLOURS) else (6.4, height)
+    figure, (axes,) = make_panels(1, size)
+    return figure, axes
+
+
+def _legend(figure: NotebookFigure, axes: Axes, count: int) -> Legend:
+    """Draw a legend of `count` labels inside the plot, or beside it if it would cover the plot."""
+    return legend_beside(figure, axes) if count > len(COLOURS) else axes.legend(frameon=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, product
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -10,7 +11,9 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from snnjax.analysis.figures import (
     COLOURS,
     NotebookFigure,
+    label_rows,
     legend_below,
+    legend_beside,
     line_styles,
     make_panels,
 )
@@ -23,6 +26,9 @@ __all__ = [
     "stdp_window",
     "values_against_time",
 ]
+
+ANN_LINES = tuple(product(("#444444", "#999999"), ("--", ":", "-.", (0, (1, 3)))))
+"""Shade and dashes of each ANN's line; more than eight use them again."""
 
 
 def accuracy_against_time(
@@ -60,8 +66,8 @@ def accuracy_against_time(
         if bands and label in bands:
             low, high = np.subtract(curve, bands[label]), np.add(curve, bands[label])
             axes.fill_between(at, low, high, color=styles[label]["color"], alpha=0.2, linewidth=0)
-    for (label, level), dashes in zip(ann.items(), ("--", ":", "-.", (0, (1, 3))), strict=False):
-        axes.axhline(level, color="#444444", linestyle=dashes, linewidth=1, label=label)
+    for (label, level), (shade, dashes) in zip(ann.items(), cycle(ANN_LINES), strict=False):
+        axes.axhline(level, color=shade, linestyle=dashes, linewidth=1, label=label)
     if lowest is not None:
         axes.set_ylim(bottom=lowest, top=100 if lowest < 95 else 100 - (100 - lowest) * 0.05)
     axes.set_xlabel("timesteps T")
@@ -74,7 +80,7 @@ def accuracy_against_time(
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.grid(alpha=0.25)
     if many:
-        figure.legend(frameon=False, loc="outside right upper", fontsize=9)
+        legend_beside(figure, axes)
     else:
         axes.legend(frameon=False, loc="lower right")
     return figure
@@ -86,7 +92,7 @@ def accuracy_under_noise(
     densities: Sequence[float],
     title: str,
 ) -> NotebookFigure:
-    """Plot accuracy in % against the share of noisy pixels, one panel beside the other.
+    """Plot accuracy in % against the share of noisy pixels, in one panel or several.
 
     A band around each curve shows one standard deviation.
 
@@ -109,7 +115,7 @@ def accuracy_under_noise(
         ax.set_title(name, loc="left", fontsize=10)
         ax.set_xlabel("noisy pixels (%)")
         ax.grid(alpha=0.25)
-    axes[0].set_ylabel("test accuracy (%)")
+    label_rows(axes, "test accuracy (%)")
     figure.suptitle(title, x=0.01, ha="left")
     legend_below(figure, axes)
     return figure
@@ -118,7 +124,7 @@ def accuracy_under_noise(
 def values_against_time(
     panels: Mapping[str, Mapping[str, Mapping[int, float]]], *, label: str, title: str
 ) -> NotebookFigure:
-    """Plot positive values against T, one panel beside the other, on logarithmic axes.
+    """Plot positive values against T on logarithmic axes, in one panel or several.
 
     Args:
       panels: by title of a panel and label of a curve, the value at each T.
@@ -140,7 +146,7 @@ def values_against_time(
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.set_yscale("log")
         ax.grid(alpha=0.25)
-    axes[0].set_ylabel(label)
+    label_rows(axes, label)
     figure.suptitle(title, x=0.01, ha="left")
     legend_below(figure, axes)
     return figure
@@ -149,7 +155,7 @@ def values_against_time(
 def spike_raster(
     trains: Mapping[str, np.ndarray], *, title: str, order: str = "neuron"
 ) -> NotebookFigure:
-    """Plot the spikes of populations against time, one panel beside the other.
+    """Plot the spikes of populations against time, one population a panel.
 
     Args:
       trains: by title of a panel, spikes `[T, N]`: negative ones are black, 0 is no spike.
@@ -160,7 +166,7 @@ def spike_raster(
       ValueError: if there are no panels.
     """
     figure, axes = make_panels(len(trains), (4.2 * len(trains), 4.2), sharey=True)
-    for ax, (name, spikes), colour in zip(axes, trains.items(), COLOURS, strict=False):
+    for ax, (name, spikes), colour in zip(axes, trains.items(), cycle(COLOURS), strict=False):
         counts = []
         for sent, sign_colour in ((np.greater(spikes, 0), colour), (np.less(spikes, 0), "black")):
             times, neurons = np.nonzero(sent)
@@ -170,7 +176,7 @@ def spike_raster(
         ax.set_title(f"{name}: {sum(counts):,} spikes{negative}", loc="left", fontsize=10)
         ax.set_xlim(0.5, len(spikes) + 0.5)
         ax.set_xlabel("timestep")
-    axes[0].set_ylabel(order)
+    label_rows(axes, order)
     axes[0].set_ylim(max(np.shape(spikes)[1] for spikes in trains.values()) - 0.5, -0.5)
     axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title, x=0.01, ha="left")
