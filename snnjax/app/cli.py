@@ -113,10 +113,9 @@ def _run(arguments: Sequence[str]) -> int:
             enable_compilation_cache()
         command(*bound.args, **bound.kwargs)
     except KeyboardInterrupt:
-        print(
-            "stopped; the same command resumes the training after its last complete epoch",
-            file=sys.stderr,
-        )
+        trains = arguments[0] in ("train", "run")
+        more = "; the same command resumes the training after its last complete epoch"
+        print(f"stopped{more if trains else ''}", file=sys.stderr)
         return 130
     except (cyclopts.CycloptsError, ValueError, OSError, ImportError, *RARE) as error:
         message = _explain(error)

@@ -67,9 +67,16 @@ def _inside(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def check_positive(name: str, value: ArrayLike) -> None:
-    """Check that a number is finite and above 0, unless it is traced.
+    """Check that a number is above 0, and finite in float32 like its inverse, unless it is traced.
 
     Raises:
       ValueError: if it is not; the message names the number.
     """
-    check_value(name, value, lambda x: np.isfinite(x) & (x > 0), "it finite and above 0")
+    wanted = "it finite and above 0, also as a float32, and its inverse finite too"
+    check_value(name, value, _is_invertible, wanted)
+
+
+def _is_invertible(value: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        single = value.astype(np.float32)
+        return np.isfinite(single) & (single > 0) & np.isfinite(1 / single)

@@ -10,8 +10,10 @@ from examples import dense_network, random_images, random_variables
 from snnjax.app import cli, evaluation
 from snnjax.app.configurations import SimulateConfig, TrainConfig
 from snnjax.app.evaluation import early_exits
+from snnjax.app.evaluation.batches import batches
 from snnjax.conversion.conversion import convert
 from snnjax.io import checkpoint, datasets
+from snnjax.runtime import sharding
 from snnjax.snn import early_exit
 from snnjax.snn.encoding import RATE
 from snnjax.snn.simulation import simulate
@@ -28,6 +30,11 @@ def params():
 def split(count, seed):
     images = (random_images(count, SHAPE, seed) * 255).astype(np.uint8)
     return datasets.Split(images, np.random.default_rng(seed).integers(0, 3, count))
+
+
+def test_f_a_batch_takes_no_more_memory_than_its_images_need():
+    found = list(batches(split(5, 0), 10**6, sharding.make_mesh(1), name="", progress=False))
+    assert [(b.images.shape, b.first, b.valid) for b in found] == [((5, *SHAPE), 0, 5)]
 
 
 @pytest.mark.parametrize("batch_size", [7, 64])

@@ -242,6 +242,10 @@ def broken(change):
     [
         ({"gain": 0.0}, "gain is 0.0; want it finite and above 0"),
         ({"threshold": -1.0}, "threshold is -1.0; want it finite and above 0"),
+        pytest.param(
+            {"gain": 1e-45}, "gain is 1e-45; want it finite and above 0, also", id="f-small"
+        ),
+        pytest.param({"threshold": 1e39}, "threshold is 1e\\+39; want it finite", id="f-large"),
         ({"alpha": 2.0}, r"alpha is 2.0; want it in \(0, 1\]"),
         ({"leak": 1.5}, r"leak is 1.5; want it in \(0, 1\]"),
         ({"output_scale": float("nan")}, "output_scale is nan; want it finite"),

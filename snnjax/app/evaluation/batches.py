@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ def batches(
 
     Args:
       split: the images.
-      size: images per batch, on all devices of `mesh` together.
+      size: images per batch, on all devices of `mesh` together; a batch that would be larger than
+        the split has as many images as the split, and devices to share them.
       mesh: the devices.
       name: text of the progress bar.
       progress: show it.
@@ -49,6 +51,7 @@ def batches(
     images, labels = split
     if not len(images):
         raise ValueError("there are no images to score; want at least one")
+    size = min(size, math.ceil(len(images) / mesh.size) * mesh.size)
     starts = range(0, len(images), size)
     for first in tqdm(starts, name, unit="batch", mininterval=1, disable=not progress):
         places = np.minimum(np.arange(first, first + size), len(images) - 1)
