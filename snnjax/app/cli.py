@@ -30,10 +30,10 @@ def _convert_strictly(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     if int in (kind, *get_args(kind)) and "." in tokens[0].value:
         raise ValueError(f"{tokens[0].value} is no whole number.")
     if tokens and not tokens[0].value.strip():
-        path = Path in (kind, *get_args(kind))
-        raise ValueError(
-            f"it is empty{'; want a path, such as . for this folder' if path else ''}."
+        wanted = (
+            "; want a path, such as . for this folder" if Path in (kind, *get_args(kind)) else ""
         )
+        raise ValueError(f"an empty text{wanted}.")
     return cyclopts.convert(kind, tokens)
 
 
@@ -130,9 +130,8 @@ def _explain(error: Exception) -> str | None:
     """Return one line about an error, or None for an error in the program."""
     text = " ".join(str(error).split())
     if isinstance(error, cyclopts.CycloptsError):
-        return (
-            f"{text.rstrip('.')}{'' if text.rstrip('.').endswith('?') else '.'} See snnjax --help."
-        )
+        text = text.removesuffix(".") if text.endswith("?.") else text
+        return f"{text}{'' if text.endswith(('.', '?')) else '.'} See snnjax --help."
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return f"out of memory ({text[:200]}); use a smaller --batch-size, or fewer images or steps"
     if "jax" in sys.modules:

@@ -96,7 +96,7 @@ def test_b11_an_output_that_cannot_be_written_is_known_before_any_file_is_read(
     said = refused([*line.split(), "--output", "taken"], capsys)
     assert f"cannot write taken/{file}: Not a directory; choose another --output folder" in said
     empty = refused([*line.split(), "--output", ""], capsys)
-    assert "--output: it is empty; want a path, such as . for this folder." in empty
+    assert "--output: an empty text; want a path, such as . for this folder. See" in empty
     assert (tmp_path / "taken").read_text() == "mine"
 
 
@@ -204,7 +204,7 @@ def test_f_a_network_of_nan_is_refused(converted, tmp_path, capsys):
 
 
 def test_f_an_empty_text_is_refused(capsys):
-    assert "Invalid value for --coordinator: it is empty." in refused(
+    assert "Invalid value for --coordinator: an empty text. See" in refused(
         ["train", "--coordinator", ""], capsys
     )
 
