@@ -17,6 +17,8 @@ __all__ = ["ActivationFit", "fit"]
 
 NEAR, FAR = 2.0**-20, 2.0**20
 """Sizes of the pre-activations that tell the slopes at 0 and the bounds."""
+JUMP = 1e-3
+"""Smallest difference between values on both sides of 0 that is a jump and no slope."""
 TOLERANCE = 1e-4
 """Largest relative difference between two values that are taken for equal."""
 
@@ -42,10 +44,17 @@ def fit(function: Callable[[float], np.ndarray]) -> ActivationFit:
       ValueError: if the function is none; the message is the end of a sentence that begins with
         "the function".
     """
+    below, just_above, twice = function(-NEAR), function(NEAR), function(2 * NEAR)
+    if np.any((just_above == twice) & (np.abs(just_above - below) > JUMP)):
+        raise ValueError(
+            f"jumps at 0 from {_range(below)} to {_range(just_above)}, so it is a step; want a"
+            " slope there: train with a ReLU or a clip in its place, and leave quantisation to the"
+            " spiking network"
+        )
     at_zero = function(0.0)
     if np.any(np.abs(at_zero) > NEAR):
         raise ValueError(f"is not 0 at 0 but {_range(at_zero)}; want an activation through 0")
-    gain = function(NEAR) / NEAR
+    gain = just_above / NEAR
     if np.any(gain == 0):
         raise ValueError("is flat just above 0; want a slope there, as ReLU has one")
     alpha = _one_slope(function(-NEAR) / -NEAR / gain)
@@ -55,10 +64,7 @@ def fit(function: Callable[[float], np.ndarray]) -> ActivationFit:
         raise ValueError("is bounded in some channels only; want a bound in all or none")
     theta = upper if np.all(bounded) else np.full_like(upper, np.inf)
     if not np.allclose(lower, np.minimum(alpha * FAR, theta), rtol=TOLERANCE):
-        raise ValueError(
-            f"is bounded by {_range(upper)} above and {_range(-lower)} below; want the same bound"
-            " on both sides, or 0 below"
-        )
+        raise ValueError(_unequal_bounds(upper, lower))
     for z in _test_points(theta, alpha):
         wanted = gain * np.asarray(sth_leaky_relu(np.float32(z), theta=theta, alpha=alpha))
         if not np.allclose(function(z), wanted, rtol=TOLERANCE):
@@ -68,6 +74,18 @@ def fit(function: Callable[[float], np.ndarray]) -> ActivationFit:
             )
     equal = np.allclose(theta, theta[0], rtol=1e-6)
     return ActivationFit(alpha, float(theta[0]) if equal else theta, gain)
+
+
+def _unequal_bounds(upper: np.ndarray, lower: np.ndarray) -> str:
+    """Return the reason to refuse a function by its bounds above and below, both magnitudes."""
+    above, below = (
+        _range(sign * bound) if np.all(bound < FAR / 2) else "nothing"
+        for sign, bound in ((1, upper), (-1, lower))
+    )
+    return (
+        f"is bounded by {above} above and {below} below; want no bound, the same on both"
+        " sides, or 0 below"
+    )
 
 
 def _one_slope(slopes: np.ndarray) -> float:

@@ -27,7 +27,7 @@ from snnjax.networks import architecture as arch
 __all__: list[str] = []
 
 
-@rule("copy", "copy_p", "optimization_barrier", "name")
+@rule("copy", "copy_p", "optimization_barrier", "name", "stop_gradient")
 def identity(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> list[Value]:
     """Return the operands."""
     del operation, equation
@@ -84,15 +84,25 @@ def divided(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> 
 
 @rule("convert_element_type")
 def converted(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> Value:
-    """Keep a signal of floats; a truth value as a number is part of an activation."""
+    """Keep a signal of floats; a truth value as a number is part of an activation.
+
+    Whole numbers are refused unless an activation is made of them.
+    """
     (value,) = operands
     if isinstance(value, Signal) and jnp.issubdtype(equation.params["new_dtype"], jnp.floating):
         return value
-    return _elementwise(operation, equation, operands)
+    whole = jnp.issubdtype(equation.params["new_dtype"], jnp.integer)
+    return _elementwise(operation, equation, operands, obstacle=WHOLE if whole else "")
+
+
+@rule("sign")
+def sign_of(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> Value:
+    """Return a function that is refused unless its values are those of an activation."""
+    return _elementwise(operation, equation, operands, obstacle=STEP)
 
 
 @rule(
-    "abs", "sign", "max", "min", "clamp", "select_n", "eq", "ne", "ge", "gt", "le", "lt", "and",
+    "abs", "max", "min", "clamp", "select_n", "eq", "ne", "ge", "gt", "le", "lt", "and",
     "or", "not", "xor",
 )  # fmt: skip
 def piecewise_linear(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> Value:
@@ -103,7 +113,7 @@ def piecewise_linear(operation: Operation, equation: JaxprEqn, operands: list[Va
 @rule(
     "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv", "sqrt",
     "rsqrt", "cbrt", "pow", "integer_pow", "square", "sin", "cos", "tan", "atan", "sinh", "cosh",
-    "asinh", "acosh", "atanh", "rem", "is_finite", "stop_gradient",
+    "asinh", "acosh", "atanh", "rem", "is_finite",
 )  # fmt: skip
 def curved(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> Value:
     """Return a function that is refused unless its values are those of an activation."""
@@ -116,7 +126,19 @@ def rounded(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> 
     return _elementwise(operation, equation, operands, obstacle=ROUNDED)
 
 
-PRODUCT = "it multiplies two activations; want one operand made of parameters"
+PRODUCT = (
+    "it multiplies two activations, as a gate does; want one operand made of parameters, so leave"
+    " the gate out, or use a ReLU of one product in its place, and train again"
+)
+STEP = (
+    "it is a step, as of a binary network with a straight-through gradient; neurons follow"
+    " sthLeakyReLU, LeakyReLU, ReLU and clip only; train with one of these, such as the clip that"
+    " the gradient passes through"
+)
+WHOLE = (
+    "it makes whole numbers of activations, which no sum of spikes does; want floats throughout,"
+    " and for a table of tokens the function of the embedded tokens"
+)
 DIVISION = "it divides by an activation; want a divisor made of parameters"
 BROADCAST = "it broadcasts an activation; want operands that broadcast to its shape"
 CURVED = "neurons follow sthLeakyReLU, LeakyReLU, ReLU and clip only; train with one of these"

@@ -6,6 +6,7 @@ The walk knows no layers. Values are `Known`, or whatever the rule makes of its 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -16,7 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from snnjax.conversion.tracing.advice import reason_for
+
 __all__ = [
+    "RANDOM",
     "Known",
     "Operation",
     "coarsest_epsilon",
@@ -27,16 +31,23 @@ __all__ = [
 ]
 
 
+UNKNOWN = "an unknown line"
+RANDOM = "random numbers"
+"""Source of all numbers that a program draws."""
+
+
 class Operation(NamedTuple):
     """An operation of the user's program.
 
     primitive: its name in JAX; function: the public function of JAX or Flax that the user called
-      for it, "" if none is known; line: file and line of the user's program.
+      for it, "" if none is known; line: file and line of the user's program; module: path of
+      the user's module that it belongs to, as JAX's name stack has it, "" if there is none.
     """
 
     primitive: str
     function: str = ""
-    line: str = "an unknown line"
+    line: str = UNKNOWN
+    module: str = ""
 
 
 class Known(NamedTuple):
@@ -67,7 +78,7 @@ def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]
     Raises:
       Exception: what `rule` raises.
     """
-    return _walk(closed.jaxpr, closed.consts, arguments, rule, None)
+    return _walk(closed.jaxpr, closed.consts, arguments, rule, Operation(""))
 
 
 def compute(equation: JaxprEqn, values: Sequence[Any]) -> list[Any]:
@@ -113,16 +124,25 @@ def sources_of(operands: Sequence[Any]) -> frozenset[str]:
     return frozenset().union(*(x.sources for x in operands if isinstance(x, Known)))
 
 
-def refuse(operation: Operation, reason: str) -> NoReturn:
+def refuse(operation: Operation, reason: str, *, by_name: bool = True) -> NoReturn:
     """Raise the error for an operation that has no spiking counterpart.
 
+    Args:
+      operation: of the user's program.
+      reason: to refuse it, with the cure.
+      by_name: give the reason of `advice` instead, where it has one for the library's function.
+
     Raises:
-      ValueError: always, with the operation, the user's line and the reason.
+      ValueError: always, with the operation, the user's module and line, and the reason.
     """
-    function = f", in {operation.function}," if operation.function else ""
-    raise ValueError(
-        f"{operation.primitive}{function} at {operation.line} cannot be converted: {reason}"
-    )
+    function, module, line = operation.function, operation.module, operation.line
+    where = f", in {function}" if function else ""
+    where += f"{' of' if function else ', in'} module {module}" if module else ""
+    if line != UNKNOWN or not module:
+        where += f"{',' if where else ''} at {line}"
+    if by_name:
+        reason = reason_for(function or operation.primitive, module) or reason
+    raise ValueError(f"{operation.primitive}{where} cannot be converted: {reason}")
 
 
 def _walk(
@@ -130,9 +150,13 @@ def _walk(
     constants: Sequence[Any],
     arguments: Sequence[Any],
     rule: Rule,
-    caller: Operation | None,
+    caller: Operation,
 ) -> list[Any]:
-    """Walk one jaxpr; `caller` is the call of the library function that it belongs to."""
+    """Walk one jaxpr.
+
+    caller: the call that it belongs to. With a primitive it is the call of a library's function,
+      to which all operations inside belong; without one only its module is known.
+    """
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(Known, constants), strict=True))
     values |= dict(zip(jaxpr.invars, arguments, strict=True))
 
@@ -145,23 +169,29 @@ def _walk(
         if callee is not None:
             inner, inner_constants = callee
             inner_caller = caller
-            if caller is None and _written_in_library(inner):
-                inner_caller = _operation(equation, called=True)
+            if not caller.primitive:
+                inner_caller = _operation(equation, caller.module, called=True)
+                if not _written_in_library(inner):
+                    inner_caller = Operation("", module=inner_caller.module)
             passed = operands[len(operands) - len(inner.invars) :]
             outputs = _walk(inner, inner_constants, passed, rule, inner_caller)
         elif all(isinstance(operand, Known) for operand in operands):
             sources = sources_of(operands)
+            if equation.primitive.name in DRAWS:
+                sources |= {RANDOM}
             computed = compute(equation, [operand.value for operand in operands])
             outputs = [Known(value, sources) for value in computed]
-        elif caller is not None:
+        elif caller.primitive:
             operation = caller._replace(primitive=equation.primitive.name)
             outputs = rule(operation, equation, operands)
         else:
-            outputs = rule(_operation(equation), equation, operands)
+            outputs = rule(_operation(equation, caller.module), equation, operands)
         values |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 
 
+DRAWS = {"random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator"}
+"""Primitives that draw random numbers."""
 OWN_DTYPE = {"bitcast_convert_type", "reduce_precision"}
 """Primitives whose result is about the bits of their operand."""
 Inner = (ClosedJaxpr, Jaxpr)
@@ -202,6 +232,8 @@ PUBLIC = ("/nn/", "/numpy/", "/linen/", "/lax/")
 """Folders of the libraries with functions that users call by name."""
 PLUMBING = ("<", str(Path(__file__).parents[2]), str(Path(functools.__file__).parent))
 """Start of file names that are not the user's: compiled text, this package, Python itself."""
+CARRIERS = ("<locals>", "ufunc.", "Sequential.", "Module.")
+"""Parts of names of functions that only carry another function."""
 
 
 def _written_in_library(jaxpr: Jaxpr) -> bool:
@@ -214,19 +246,33 @@ def _written_in_library(jaxpr: Jaxpr) -> bool:
     return any(library in made for library in LIBRARIES) or " at " not in made
 
 
-def _operation(equation: JaxprEqn, *, called: bool = False) -> Operation:
+def _operation(equation: JaxprEqn, module: str, *, called: bool = False) -> Operation:
     """Return an equation's primitive, the library function around it and the user's line.
 
-    called: take the name of the function that the equation calls.
+    Args:
+      equation: of a jaxpr.
+      module: in which the jaxpr is called.
+      called: take the name of the function that the equation calls.
     """
     primitive, function = equation.primitive.name, ""
     name = (equation.params.get("name") if called else None) or ""
+    name = "" if name.startswith(("_", "<")) else name
+    module = _module(f"{module}/{getattr(equation.source_info, 'name_stack', '')}")
     traceback = getattr(equation.source_info, "traceback", None)
     for frame in traceback.frames if traceback else ():
         if frame.file_name.startswith(LIBRARIES):
-            if any(part in frame.file_name for part in PUBLIC) and frame.function_name[0] != "_":
-                function = frame.function_name
+            public = any(part in frame.file_name for part in PUBLIC)
+            own = frame.function_name.removesuffix(".__call__")
+            carries = any(part in frame.function_name for part in CARRIERS)
+            if public and not own.rpartition(".")[2].startswith("_") and not carries:
+                function = own
         elif not frame.file_name.startswith(PLUMBING) and "site-packages" not in frame.file_name:
             line = f"{frame.file_name}:{frame.line_num}"
-            return Operation(primitive, name or function, line)
-    return Operation(primitive, name or function)
+            return Operation(primitive, name or function, line, module)
+    return Operation(primitive, name or function, module=module)
+
+
+def _module(stack: str) -> str:
+    """Return a name stack without the transformations of JAX, such as `vmap(...)`."""
+    names = (re.sub(r"\w+\(|\)", "", name) for name in stack.split("/"))
+    return "/".join(filter(None, names))

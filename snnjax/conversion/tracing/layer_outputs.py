@@ -77,8 +77,7 @@ def _with_scale(signal: Signal) -> Signal:
         if np.squeeze(signal.indices).ndim > 2:
             refuse(
                 operation,
-                "its numbers differ from pixel to pixel; want one for each channel, and dropout"
-                " turned off",
+                "its numbers differ from pixel to pixel; want one for each channel",
             )
         node = flattened(node)
     scale, bias = (_by_channel(_in_layer_order(signal, x, node.shape)) for x in (scale, bias))

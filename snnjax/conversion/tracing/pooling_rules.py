@@ -65,13 +65,17 @@ def axis_sum(
     summed = {roles[axis] for axis in axes} - {None} if roles else set()
     _tell_pixels(operation, signal.node, summed)
     if roles is None or not summed <= {ROWS, COLUMNS}:
-        refuse(operation, "it sums over channels or images; only pixels can be pooled")
+        refuse(operation, NOT_SUMMED)
     rows, columns, _ = signal.node.shape
     size = (rows if ROWS in summed else 1, columns if COLUMNS in summed else 1)
     kept = tuple(role for axis, role in enumerate(roles) if axis not in axes)
     return _summed(operation, equation, signal, Window(size, size), kept)
 
 
+NOT_SUMMED = (
+    "it sums over channels or images; only pixels can be pooled. A sum over channels is a product,"
+    " such as x @ jnp.ones((channels, 1)); a normalisation by sums has no spiking counterpart"
+)
 NOT_PIXELS = "its window is not over the pixels of images; want windows of rows and columns"
 
 

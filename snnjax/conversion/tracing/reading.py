@@ -120,7 +120,10 @@ def _checked(example: ArrayLike) -> np.ndarray:
     """Return the example as an array, after a check of its type, shape and values."""
     images = np.asarray(example)
     if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"example is {images.dtype}; want floats in [0, 1], so divide by 255")
+        cure = "divide bytes by 255"
+        if images.dtype != np.uint8 or images.ndim < 3:
+            cure += "; for tokens and labels, trace the function of what a table gives for them"
+        raise ValueError(f"example is {images.dtype}; want floats, as images in [0, 1]: {cure}")
     if images.ndim not in (2, 4) or not images.size:
         raise ValueError(
             f"example has shape {images.shape}; want [B, H, W, C], [B, C, H, W] or [B, N] with"
@@ -148,6 +151,7 @@ def _jaxpr(apply: Any, params: Any, images: np.ndarray) -> tuple[ClosedJaxpr, in
     except Exception as error:
         raise ValueError(
             f"apply fails on images of shape {shape.shape}: {(str(error).splitlines() or [''])[0]}"
+            + "; turn dropout off, such as by deterministic=True" * ("PRNG" in str(error))
         ) from error
     outputs = [v.aval.shape for v in closed.jaxpr.outvars]  # type: ignore[attr-defined]
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][0] != batch:
@@ -204,7 +208,8 @@ def _layers(start: Node, output: Value) -> Nested:
     if isinstance(output, Known):
         raise ValueError("apply returns what does not depend on the images; want logits")
     if isinstance(output, Elementwise):
-        refuse(output.operations[-1], "it is behind the last weights; return the logits before it")
+        reason = "it is behind the last weights; return the logits before it"
+        refuse(output.operations[-1], reason, by_name=False)
     signal = layer_output(output)
     node = flattened(signal.node)
     if not np.array_equal(signal.indices, indices_of(node.shape, len(signal.indices))):
@@ -248,5 +253,5 @@ def _compare(traced: Traced, images: np.ndarray, wanted: jax.Array, tolerance: f
     if not difference <= tolerance * max(float(jnp.max(jnp.abs(wanted))), 1e-6):
         raise ValueError(
             f"the traced network's logits differ from the function's by up to {difference:.3g};"
-            " want a function of the images and parameters alone: turn dropout off"
+            " want a function of the images and parameters alone"
         )

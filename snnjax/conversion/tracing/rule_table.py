@@ -10,7 +10,7 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from snnjax.conversion.tracing.jaxpr_walk import Operation, refuse
+from snnjax.conversion.tracing.jaxpr_walk import RANDOM, Operation, refuse, sources_of
 from snnjax.conversion.tracing.signals import Value
 
 __all__ = ["REFUSED", "RULES", "output_shape", "rule", "translate"]
@@ -24,11 +24,27 @@ REFUSED = {
     "reduce_window_max": "a maximum of spikes is no sum of them; use average pooling, and train"
     " again",
     "reduce_max": "a maximum of spikes is no sum of them; use a mean, and train again",
-    "while": "a loop that depends on the images has no fixed layers; write the layers out",
+    "debug_callback": "it looks at activations while the network runs; leave it out",
+    "debug_print": "it prints activations while the network runs; leave it out",
+    "argmax": "it is the answer; return the logits before it",
+    "sort": "no spiking layer does that: it looks at all activations to move them; leave it"
+    " out, and train again",
+    "top_k": "no spiking layer does that: it looks at all activations to choose some; leave it"
+    " out, and train again",
+    "while": "its length depends on the images, so it has no fixed layers; loop a fixed number of"
+    " times, or write the layers out",
     "scan": "a loop over activations has no fixed layers; write the layers out",
     "cond": "a choice that depends on the images has no fixed layers; compute one branch only",
 }
 """Reasons for the primitives without a rule that users meet most."""
+
+
+PRODUCTS = ("dot_general", "conv_general_dilated")
+"""Primitives for which fixed random numbers are weights like others."""
+DROPOUT = (
+    "it takes random numbers, as dropout and noise do when they are left on; turn them off: pass"
+    " deterministic=True or train=False, in NNX call model.eval(), in Equinox eqx.nn.inference_mode"
+)
 
 
 def rule(*primitives: str) -> Callable[[PrimitiveRule], PrimitiveRule]:
@@ -57,6 +73,8 @@ def translate(operation: Operation, equation: JaxprEqn, operands: list[Value]) -
     Raises:
       ValueError: naming an operation that has no spiking counterpart, and its line.
     """
+    if operation.primitive not in PRODUCTS and RANDOM in sources_of(operands):
+        refuse(operation, DROPOUT)
     found = RULES.get(operation.primitive)
     if found is None:
         refuse(

@@ -62,9 +62,11 @@ def test_b2_numbers_of_64_bits_are_read_too(dtype, kept):
 
 
 def test_b2_the_rounding_of_16_bits_hides_no_wrong_network():
+    calls = []
+
     def apply(p, x):
-        noise = jax.random.normal(jax.random.key(int(x.shape[0] > 4)), (len(x), 6), jnp.bfloat16)
-        return half(jnp.bfloat16)(p, x) + 0.1 * noise
+        calls.append(x)  # the function that is compared is another than the one that is read
+        return half(jnp.bfloat16)(p, x) * len(calls)
 
     with pytest.raises(ValueError, match=r"differ"):
         trace(apply, weights(), images(6))

@@ -40,9 +40,9 @@ def test_an_activation_is_known_by_what_it_does(function, alpha, theta):
         assert {(a.alpha, a.theta) for a in found.values()} == {(0.0, np.inf)}
 
 
-def dropout(p, x):
+def masked(mask, p, x):
     h = jax.nn.relu(jax.lax.conv(x.transpose(0, 3, 1, 2), p["kernel"], (1, 1), "SAME"))
-    h = h * jax.random.bernoulli(KEY, 0.5, h.shape)
+    h = h * mask(h.shape)
     return last(p, jax.lax.conv(h, p["back"], (1, 1), "SAME"))
 
 
@@ -60,7 +60,14 @@ def dropout(p, x):
             lambda p, x: last(p, jnp.maximum(dense(p, x), dense(p, 2 * x))),
             "combines two activations",
         ),
-        (dropout, "mul.*differ from pixel to pixel"),
+        (
+            partial(masked, lambda shape: jnp.arange(float(np.prod(shape))).reshape(shape) + 1),
+            "mul.*differ from pixel to pixel",
+        ),
+        (
+            partial(masked, lambda shape: jax.random.bernoulli(KEY, 0.5, shape)),
+            "mul.*takes random numbers, as dropout",
+        ),
         (lambda p, x: last(p, jnp.floor(dense(p, x))), "floor.*without levels"),
         (
             lambda p, x: last(p, jnp.clip(dense(p, x), -0.5, 1)),
