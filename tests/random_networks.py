@@ -139,7 +139,19 @@ def draw_activation(draw, signal):
         step = one_of(draw, 0.0, 0.5) if alpha == 0 else 0.0
         return arch.Activation(alpha, float("inf"), step=step)
     learn = one_of(draw, "nothing", "nothing", "layer", "channel", "rate")
+    if learn == "channel" and flattened_currents(signal.layers):
+        learn = "layer"  # conversion refuses one theta for each pixel
     return arch.Activation(alpha, theta, learn)
+
+
+def flattened_currents(layers):
+    """True if a Flatten lies behind the last neurons, or inside the block that ends there."""
+    for layer in reversed(layers):
+        if isinstance(layer, arch.Activation | arch.Dense):
+            return False
+        if "Flatten" in kinds((layer,)):
+            return True
+    return False
 
 
 def draw_residual(draw, signal):

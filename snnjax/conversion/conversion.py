@@ -18,7 +18,15 @@ from snnjax.conversion.folding import fold
 from snnjax.conversion.units import Unit, check_positive, find_units
 from snnjax.networks import architecture as arch
 from snnjax.networks.architecture import unknown_layer
-from snnjax.networks.layers import Activation, Block, FixedSynapse, Folded, Layer, Weights
+from snnjax.networks.layers import (
+    Activation,
+    Block,
+    FixedSynapse,
+    Flatten,
+    Folded,
+    Layer,
+    Weights,
+)
 from snnjax.runtime.checks import check_value
 from snnjax.snn.neurons import make_params
 
@@ -72,8 +80,9 @@ def convert(
 
     Raises:
       ValueError: if a value is out of its range, an activation has no scale, a scale names no
-        activation, parameters are missing, unknown, NaN or Inf, or a layer of neurons or the
-        output has no weights before it.
+        activation, parameters are missing, unknown, NaN or Inf, a layer of neurons or the
+        output has no weights before it, or neurons behind a Flatten have a theta or scale for each
+        pixel.
     """
     params = _checked(network, variables)
     check_positive("gain", gain)
@@ -145,10 +154,13 @@ def _convert_stack(
         match layer:
             case Weights():
                 goal = _scale_after(layers, place, end, path, plan)
+                _check_channels(path + name, goal, getattr(layer, "features", None))
                 result[name] = layer.rescale(params[name], scale, goal)
                 scale, weighted = goal, True
             case Block():
                 goal = _scale_after(layers, place, end, path, plan)
+                if _is_flattened(layers, place):
+                    _check_channels(path + name, goal, 0)
                 result[name] = _convert_block(
                     layer, params[name], scale, goal, f"{path}{name}/", plan
                 )
@@ -209,6 +221,30 @@ def _scale_after(
         if isinstance(layer, Activation):
             return plan.units[path + name].charge / plan.threshold
     return end
+
+
+def _is_flattened(layers: tuple[Layer, ...], place: int) -> bool:
+    """True if a Flatten lies between the layer at `place` and the next layer of neurons."""
+    for layer in layers[place + 1 :]:
+        if isinstance(layer, Activation | Weights | Block):
+            return False
+        if isinstance(layer, Flatten):
+            return True
+    return False
+
+
+def _check_channels(path: str, goal: jax.Array, channels: int | None) -> None:
+    """Refuse neurons behind a Flatten whose numbers differ from pixel to pixel.
+
+    Raises:
+      ValueError: if `goal` has one number for other than `channels` channels.
+    """
+    if goal.ndim and channels not in (None, goal.shape[0]):
+        raise ValueError(
+            f"{path} cannot take up the {goal.shape[0]} thetas or scales of the neurons behind its"
+            " Flatten, one for each entry; put the Flatten behind the neurons, or give them one"
+            " number"
+        )
 
 
 def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:

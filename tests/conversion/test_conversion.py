@@ -280,6 +280,9 @@ def test_parameters_that_do_not_belong_are_named():
         convert(network, variables)
 
 
+CHANNEL = arch.Activation(0.5, 1.0, "channel")
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
@@ -297,6 +300,16 @@ def test_parameters_that_do_not_belong_are_named():
             (arch.Conv(4, (3, 3)), arch.AvgPool((2, 2)), arch.BatchNorm(), arch.Flatten()),
             "02_norm does not follow a Dense or Conv",
             id="batch-norm-behind-a-pool",
+        ),
+        pytest.param(
+            (arch.Conv(2, (1, 1)), arch.Flatten(), CHANNEL, arch.Dense(2)),
+            "00_conv cannot take up the 32 thetas",
+            id="a-theta-for-each-pixel",
+        ),
+        pytest.param(
+            (arch.Concat(((), (arch.Conv(2, (1, 1)),))), arch.Flatten(), CHANNEL, arch.Dense(2)),
+            "00_concat cannot take up the 48 thetas",
+            id="a-theta-for-each-pixel-of-joined-branches",
         ),
     ],
 )
