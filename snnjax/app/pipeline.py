@@ -19,6 +19,7 @@ from snnjax.app.configurations.methods import with_method
 from snnjax.app.run_checks import check_before_training
 from snnjax.app.run_files import (
     describe_dataset,
+    fit_to_data,
     hold_out_validation,
     load_network,
     load_trained,
@@ -35,6 +36,7 @@ __all__ = [
     "convert",
     "default_folder",
     "describe_dataset",
+    "fit_to_data",
     "hold_out_validation",
     "import_network",
     "learn",
@@ -74,6 +76,7 @@ def run(
     train_config = resolve_training(train_config, method)
     used = (train_config, with_method(convert_config), resolve_simulation(simulate_config, method))
     refuse_unused("run", *given, used=(*used, readout_config))
+    train_config = fit_to_data(train_config)
     steps = convert_config.for_steps or simulate_config.num_steps
     convert_config = replace(convert_config, for_steps=steps)
     if simulate_config.readout == "leaky":
@@ -87,6 +90,6 @@ def run(
         learn(snn, readout_config, results, how=simulate_config, seed=train_config.seed)
     return results, simulate(
         snn, simulate_config, results,
-        dataset=train_config.dataset, batch_size=train_config.batch_size,
+        batch_size=train_config.batch_size,
         seed=train_config.seed, progress=progress, device_count=device_count,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,81 @@ from snnjax.snn.engine import with_leaks
 
 __all__ = [
     "describe_dataset",
+    "describe_own",
     "digest",
+    "fit_to_data",
     "hold_out_validation",
     "image_shape",
+    "load_data",
     "load_network",
     "load_trained",
 ]
 
 SPLIT_SEED = 0
 """All seeds of a training share one validation split, so that they can be compared."""
+
+
+def fit_to_data(config: TrainConfig) -> TrainConfig:
+    """Fill in what a user's own data decide, and check that the network is for the images.
+
+    Raises:
+      FileNotFoundError: if there are no data at the path.
+      ValueError: as `datasets.load` and `TrainConfig.architecture`.
+    """
+    if datasets.is_path(config.dataset) and not config.data_sha256:
+        config = replace(config, **describe_own(config.dataset, datasets.load(config.dataset)))
+    elif not config.data_sha256:
+        datasets.check_name(config.dataset, more=datasets.OR_PATH)
+    config.architecture()
+    return config
+
+
+def describe_own(path: str, data: datasets.Dataset) -> dict[str, Any]:
+    """Fields of `TrainConfig` that a user's own data decide, the path made absolute."""
+    return {
+        "dataset": str(Path(path).expanduser().resolve()),
+        "image_shape": tuple(data.train.images.shape[1:]),
+        "classes": data.classes,
+        "data_sha256": data.sha256,
+    }
+
+
+def load_data(trained: dict[str, Any], dataset: str | None = None) -> datasets.Dataset:
+    """Data set for a trained network: `dataset`, or else the one that it was trained on.
+
+    Args:
+      trained: metadata of the trained network.
+      dataset: name or path.
+
+    Raises:
+      FileNotFoundError: if the data are not there.
+      ValueError: if the data that it was trained on have changed, or `dataset` has another
+        number of classes.
+    """
+    config = recorded_training(trained)
+    if dataset is not None:
+        data = datasets.load(dataset)
+        if data.classes != config.classes:
+            raise ValueError(
+                f"{dataset} has {data.classes} classes, and the network was trained on"
+                f" {config.classes}; want as many"
+            )
+        return data
+    try:
+        data = datasets.load(config.dataset)
+    except datasets.DatasetNotPrepared:
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"no data at {config.dataset}, on which the network was trained; give --dataset PATH"
+        ) from error
+    if data.sha256 != config.data_sha256:
+        raise ValueError(
+            f"{config.dataset} has changed since the network was trained on it: SHA-256 is"
+            f" {data.sha256[:12]} and was {config.data_sha256[:12]}; put the old data back, or give"
+            " --dataset to use the new ones"
+        )
+    return data
 
 
 def hold_out_validation(
@@ -90,13 +157,24 @@ def _check_entries(path: Path, found: Any, wanted: tuple[str, ...]) -> None:
 
 
 def describe_dataset(data: datasets.Dataset) -> dict[str, Any]:
-    """Return the entry "dataset" of a record: name, version, and if pixels are exact."""
-    return {"name": data.name, "version": data.version, "exact_pixels": data.exact}
+    """Return the entry "dataset" of a record: name, version, and if pixels are exact.
+
+    A user's own data have their SHA-256, the numbers of images and the names of classes too.
+    """
+    known = {"name": data.name, "version": data.version, "exact_pixels": data.exact}
+    if not data.sha256:
+        return known
+    counts = {"train": len(data.train.images), "test": len(data.test.images)}
+    return {
+        **known, "sha256": data.sha256, "images": counts, "class_names": list(data.class_names),
+        "image_shape": list(data.train.images.shape[1:]),
+    }  # fmt: skip
 
 
-def image_shape(metadata: dict[str, Any]) -> tuple[int, int, int]:
+def image_shape(metadata: dict[str, Any]) -> tuple[int, ...]:
     """`(H, W, C)` of the images of a converted network with this metadata."""
-    return datasets.SHAPES[metadata["trained"]["dataset"]["name"]]
+    data = metadata["trained"]["dataset"]
+    return tuple(data["image_shape"]) if "image_shape" in data else datasets.SHAPES[data["name"]]
 
 
 def digest(path: Path) -> str | None:

@@ -39,6 +39,9 @@ SHAPES = {
 
 NAMES = tuple(SHAPES)
 
+OR_PATH = "; or give the path of an .npz file or of a folder of images"
+"""What else names a data set, for the message about an unknown one."""
+
 _MNIST5K_TEST = 1000  # test images, 100 of each class; the other 4,000 are for training
 _MNIST5K_SEED = 0  # part of the definition of "mnist5k": another seed is another data set
 
@@ -95,10 +98,7 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     """
     if is_path(name):
         return _load_own(Path(name).expanduser())
-    if (
-        check_name(name, more="; or give the path of an .npz file or of a folder of images")
-        == "mnist5k"
-    ):
+    if check_name(name, more=OR_PATH) == "mnist5k":
         return _load_mnist5k()
     builder = tfds_records.find_builder(name, data_dir)
     if not tfds_records.is_readable(builder):
@@ -141,8 +141,10 @@ def check_name(name: str, *, more: str = "") -> str:
 
 def is_path(name: str) -> bool:
     """Return True if a name is the path of a user's own data rather than one of `NAMES`."""
+    if name in NAMES or not isinstance(name, str):
+        return False
     looks_so = os.sep in name or name.endswith(".npz")
-    return name not in NAMES and (looks_so or Path(name).expanduser().exists())
+    return looks_so or Path(name).expanduser().exists()
 
 
 def _load_own(path: Path) -> Dataset:

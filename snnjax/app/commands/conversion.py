@@ -18,18 +18,28 @@ WITHOUT = ("pre_steps", "readout", "shown_steps", "exit_margin", "exit_tolerance
 """Options of a simulation that a report does not use."""
 
 
-def convert(ann: Path, /, *, config: Conversion = ConvertConfig(), output: Output = None) -> None:
+def convert(
+    ann: Path,
+    /,
+    *,
+    config: Conversion = ConvertConfig(),
+    dataset: Dataset = None,
+    output: Output = None,
+) -> None:
     """Convert trained parameters to those of a spiking network; writes snn.safetensors.
 
     Parameters
     ----------
     ann
         ann.safetensors of a training
+    dataset
+        whose training images to measure on [default: the data set the network was trained on]
     output
         folder for the file [default: the folder of the trained parameters]
     """
     refuse_unused("convert", config)
-    printing.print_converted(convert_to_file(ann, config, output or ann.parent))
+    path = convert_to_file(ann, config, output or ann.parent, dataset=dataset)
+    printing.print_converted(path)
 
 
 def report(

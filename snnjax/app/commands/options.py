@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
-from snnjax.app.configurations.choices import one_of, show_ranges, within
+from snnjax.app.configurations.choices import show_ranges, within
 from snnjax.io import checkpoint
-from snnjax.io.datasets import NAMES
 from snnjax.runtime import processes, ranges
 from snnjax.runtime.processes import DeviceConfig
 
@@ -36,7 +35,7 @@ Simulation = Annotated[SimulateConfig, Parameter(name="*", group=Group("Simulati
 Readout = Annotated[ReadoutConfig, Parameter(name="*", group=Group("Readout", sort_key=4))]
 Devices = Annotated[DeviceConfig, Parameter(name="*", group=Group("Devices", sort_key=5))]
 Output = Annotated[Path | None, Parameter(name="--output")]
-Dataset = Annotated[str | None, one_of(NAMES)]
+Dataset = str | None
 Seed = Annotated[int, within(ranges.SEEDS)]
 Images = Annotated[int, within(ranges.IMAGES)]
 BatchSize = Annotated[int, within(ranges.BATCHES)]

@@ -71,6 +71,7 @@ def learn(
     *,
     config: Readout = ReadoutConfig(),
     simulation: Simulation = SimulateConfig(),
+    dataset: Dataset = None,
     seed: Seed = 0,
     output: Output = None,
 ) -> None:
@@ -80,6 +81,8 @@ def learn(
     ----------
     snn
         snn.safetensors of a conversion
+    dataset
+        whose training images to learn from [default: the data set the network was trained on]
     seed
         of random weights, the order of images and random spikes
     output
@@ -89,7 +92,7 @@ def learn(
         "learn", config, simulation, without=("readout", "num_steps", "shown_steps", *EXITS)
     )
     output = output or snn.parent
-    record = readout_learning.learn(snn, config, output, how=simulation, seed=seed)
+    record = readout_learning.learn(snn, config, output, how=simulation, dataset=dataset, seed=seed)
     printing.print_readout(record, output / "snn.safetensors")
 
 

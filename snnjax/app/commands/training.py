@@ -42,6 +42,7 @@ def train(
         folder for the files [default: runs/ and a name made from the options]
     """
     refuse_unused("train", config)
+    config = pipeline.fit_to_data(config)
     output = output or pipeline.default_folder(config, start)
     path = pipeline.train(config, output, start=start, **start_devices(where))
     if checkpoint.is_writer():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import Parameter
 
 from snnjax.app.configurations.choices import one_of, show_ranges
 from snnjax.io import datasets
@@ -14,6 +16,11 @@ from snnjax.runtime.ranges import AMOUNTS, SHARES, SIZES, UP_TO_IMAGES, real, wh
 from snnjax.training.training_config import TrainingConfig
 
 __all__ = ["ImportedConfig", "TrainConfig", "recorded_training"]
+
+Value = TypeVar("Value")
+
+FromData = Annotated[Value, Parameter(parse=False)]
+"""Field that the data decide and no option of the command line."""
 
 UNBOUNDED = ("leaky_relu", "relu", "step_relu")
 
@@ -27,8 +34,10 @@ class TrainConfig(TrainingConfig):
       ValueError: naming the field that is out of its range.
     """
 
-    dataset: Annotated[str, one_of(datasets.NAMES)] = "mnist5k"
-    """images to train on"""
+    dataset: str = "mnist5k"
+    """images to train on: mnist5k, mnist, fashion_mnist, cifar10, or the path of your own: an .npz
+    file with x_train, y_train, x_test and y_test, or a folder with train/CLASS/*.png and
+    test/CLASS/*.png"""
     max_images: Annotated[int, UP_TO_IMAGES] = 0
     """train on this many of the training images only; 0 for all"""
     max_test_images: Annotated[int, UP_TO_IMAGES] = 0
@@ -59,9 +68,16 @@ class TrainConfig(TrainingConfig):
     """probability of dropping an input of a Dense layer other than the first layer"""
     validation: Annotated[float, real(0, 1, "()")] = 0.1
     """share of the training images held out to choose the epoch"""
+    image_shape: FromData[tuple[int, ...]] = ()
+    """(H, W, C) of a user's own images; () for those of a known data set"""
+    classes: FromData[int] = 10
+    """number of classes of the data"""
+    data_sha256: FromData[str] = ""
+    """SHA-256 of a user's own data"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "image_shape", tuple(self.image_shape))  # JSON has lists
         if self.levels and self.activation in UNBOUNDED:
             raise ValueError(
                 f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
@@ -69,14 +85,24 @@ class TrainConfig(TrainingConfig):
         known_networks.find(self.network)
 
     def architecture(self) -> architecture.Network:
-        """Architecture with the activation of this configuration."""
+        """Architecture for the images of this configuration, with its activation.
+
+        Raises:
+          ValueError: if the network is not for images of that shape.
+        """
         activation = architecture.Activation(
             alpha=self.alpha if self.activation in ("sth_leaky_relu", "leaky_relu") else 0.0,
             theta=math.inf if self.activation in UNBOUNDED else self.theta,
             learn="rate" if self.activation == "rate_norm" else self.learn_theta,
             step=self.step if self.activation == "step_relu" else 0.0,
         )
-        network = architecture.with_activation(known_networks.find(self.network), activation)
+        shape = self.image_shape or datasets.SHAPES.get(self.dataset)
+        network = (
+            known_networks.build(self.network, shape, self.classes)
+            if shape
+            else known_networks.find(self.network)
+        )
+        network = architecture.with_activation(network, activation)
         return architecture.without_biases(network) if self.bias_free else network
 
 
@@ -93,6 +119,7 @@ class ImportedConfig(TrainConfig):
     """the architecture as JSON, as `networks.serialisation.write` returns it"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "image_shape", tuple(self.image_shape))
         self.architecture()
 
     def architecture(self) -> architecture.Network:

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnjax.app.configurations import ConvertConfig, recorded_training, resolve_conversion
 from snnjax.app.configurations.conversion import MEASURED_SCALES, RULES_FOR_STEPS
-from snnjax.app.run_files import load_trained
+from snnjax.app.run_files import load_data, load_trained
 from snnjax.conversion import calibration, conversion, threshold_balancing
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
@@ -42,8 +42,14 @@ class Converted(NamedTuple):
     params: dict[str, Any]
 
 
-def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
+def convert(ann: Path, config: ConvertConfig, output: Path, *, dataset: str | None = None) -> Path:
     """Convert the network in the file `ann`, and write `snn.safetensors`.
+
+    Args:
+      ann: the file of a training.
+      config: how to convert.
+      output: folder for the file.
+      dataset: whose training images to measure on; None for the data set of the training.
 
     Returns:
       The path of `snn.safetensors`.
@@ -55,14 +61,14 @@ def convert(ann: Path, config: ConvertConfig, output: Path) -> Path:
     """
     path = output / "snn.safetensors"
     checkpoint.check_writable(path)
-    found = convert_file(ann, config)
+    found = convert_file(ann, config, dataset)
     metadata = {"trained": found.trained, "config": asdict(found.config)}
     checkpoint.save(path, found.params, kind="snn", metadata=metadata)
     return path
 
 
-def convert_file(ann: Path, config: ConvertConfig) -> Converted:
-    """Convert the network in the file `ann`.
+def convert_file(ann: Path, config: ConvertConfig, dataset: str | None = None) -> Converted:
+    """Convert the network in the file `ann`, measured on `dataset` or that of its training.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -73,7 +79,7 @@ def convert_file(ann: Path, config: ConvertConfig) -> Converted:
     config = resolve_conversion(config, recorded_training(trained))
     images = np.zeros(0)
     if needs_images(config):
-        images = _calibration_images(trained["dataset"]["name"], config)
+        images = _calibration_images(load_data(trained, dataset), config)
     scales = balanced_scales(network, variables, images, config)
     found = Converted(network, variables, trained, config, scales, {})
     return found._replace(params=convert_with_scales(found, images))
@@ -140,12 +146,12 @@ def check_calibration_images(config: ConvertConfig, dataset: str, available: int
         )
 
 
-def _calibration_images(dataset: str, config: ConvertConfig) -> np.ndarray:
+def _calibration_images(data: datasets.Dataset, config: ConvertConfig) -> np.ndarray:
     """First training images, floats in [0, 1].
 
     Raises:
       ValueError: if the data set has fewer.
     """
-    images = datasets.load(dataset).train.images
-    check_calibration_images(config, dataset, len(images))
+    images = data.train.images
+    check_calibration_images(config, data.name, len(images))
     return images[: config.calibration_images].astype(np.float32) / 255

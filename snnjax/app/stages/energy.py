@@ -16,7 +16,7 @@ from snnjax.analysis import energy, metrics
 from snnjax.analysis.synapses import Synapses, find_synapses
 from snnjax.analysis.synaptic_operations import Operations, count_operations, make_observer
 from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig, resolve_for_network
-from snnjax.app.run_files import describe_dataset, load_network
+from snnjax.app.run_files import describe_dataset, load_data, load_network
 from snnjax.app.stages.readout_learning import with_readout
 from snnjax.io import datasets, records
 from snnjax.io.checkpoint import check_writable
@@ -65,7 +65,7 @@ def measure_energy(
     network, params, metadata = load_network(snn)
     config = resolve_for_network(config, metadata)
     params = with_readout(params, metadata, config, snn)
-    data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
+    data = load_data(metadata["trained"], dataset)
     if images > len(data.test.images):
         raise ValueError(f"images is {images}; want at most the {len(data.test.images)} there are")
     begun = time.perf_counter()

@@ -14,7 +14,7 @@ from snnjax.analysis.conversion_error import ErrorReport, measure_conversion_err
 from snnjax.analysis.remedies import Remedies, Setting, try_remedies
 from snnjax.app import printing
 from snnjax.app.configurations import ConvertConfig, SimulateConfig, resolve_simulation
-from snnjax.app.run_files import describe_dataset
+from snnjax.app.run_files import describe_dataset, load_data
 from snnjax.app.stages.conversion import (
     Converted,
     balanced_scales,
@@ -80,8 +80,9 @@ def report(
     config = resolve_simulation(config, convert.method)
     asked = convert
     convert = replace(convert, for_steps=convert.for_steps or config.num_steps)
-    found = convert_file(ann, convert)
-    data = datasets.load(dataset or found.trained["dataset"]["name"])
+    own = dataset if dataset and datasets.is_path(dataset) else None
+    found = convert_file(ann, convert, own)
+    data = load_data(found.trained, dataset)
     if images > len(data.test.images):
         raise ValueError(f"images is {images}; want at most the {len(data.test.images)} there are")
     test = datasets.first(data.test, images)

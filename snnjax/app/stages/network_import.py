@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from snnjax.app.run_files import describe_dataset
+from snnjax.app.run_files import describe_dataset, describe_own
 from snnjax.app.stages.training import MEASURED
 from snnjax.conversion import threshold_balancing
 from snnjax.io import checkpoint, datasets
@@ -32,8 +32,8 @@ def import_network(
       network: the architecture.
       variables: its parameters.
       output: folder for the file.
-      dataset: name of the data set whose images, divided by 255, the network takes; the later
-        stages load it.
+      dataset: name or path of the data set whose images, divided by 255, the network takes; the
+        later stages load it.
 
     Returns:
       The path of the file.
@@ -64,7 +64,7 @@ def import_network(
     layers = [layer for _, layer in arch.walk(network.layers)]
     metadata = {
         "config": {
-            "dataset": dataset,
+            **(describe_own(dataset, data) if data.sha256 else {"dataset": dataset}),
             "network": network.name,
             "activation": _activation(network),
             "bias_free": not any(getattr(layer, "use_bias", False) for layer in layers),

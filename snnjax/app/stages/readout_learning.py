@@ -16,7 +16,7 @@ from snnjax.app.configurations import (
     recorded_training,
     resolve_for_network,
 )
-from snnjax.app.run_files import hold_out_validation, load_network
+from snnjax.app.run_files import hold_out_validation, load_data, load_network
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
 from snnjax.runtime.ranges import SEEDS
@@ -40,7 +40,13 @@ LABELLED = 1_000
 
 
 def learn(
-    snn: Path, config: ReadoutConfig, output: Path, *, how: SimulateConfig, seed: int = 0
+    snn: Path,
+    config: ReadoutConfig,
+    output: Path,
+    *,
+    how: SimulateConfig,
+    dataset: str | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Add a leaky layer that has learnt to the network in the file `snn`.
 
@@ -53,6 +59,7 @@ def learn(
       config: the layer and how it learns.
       output: folder for the file.
       how: neuron, encoding and pre-steps; its other options are ignored.
+      dataset: whose training images to learn from; None for the data set of the training.
       seed: of random weights, the order of images and random spikes.
 
     Returns:
@@ -68,7 +75,7 @@ def learn(
     checkpoint.check_writable(output / "snn.safetensors")
     network, params, metadata = load_network(snn)
     trained = recorded_training(metadata["trained"])
-    data = datasets.load(trained.dataset)
+    data = load_data(metadata["trained"], dataset)
     training, validation = hold_out_validation(trained, data)
     count = count_images(config, len(training.images), data.classes)
     how = resolve_for_network(how, metadata)

@@ -12,12 +12,17 @@ from matplotlib.figure import Figure
 from snnjax.analysis import figures, plots
 from snnjax.app.configurations import (
     SimulateConfig,
-    TrainConfig,
     recorded_training,
     resolve_for_network,
 )
 from snnjax.app.evaluation import evaluate, evaluate_exits
-from snnjax.app.run_files import describe_dataset, digest, hold_out_validation, load_network
+from snnjax.app.run_files import (
+    describe_dataset,
+    digest,
+    hold_out_validation,
+    load_data,
+    load_network,
+)
 from snnjax.app.stages.readout_learning import with_readout
 from snnjax.io import datasets, records
 from snnjax.io.checkpoint import check_writable
@@ -71,10 +76,12 @@ def simulate(
         "progress": progress,
         "mesh": sharding.make_mesh(device_count),
     }
-    data = datasets.load(dataset or metadata["trained"]["config"]["dataset"])
+    data = load_data(metadata["trained"], dataset)
     start, trained = time.perf_counter(), recorded_training(metadata["trained"])
     test = datasets.first(data.test, trained.max_test_images)
-    held = _validation_images(trained, config)  # missing data are noticed before the simulation
+    held = _validation_images(
+        metadata, config, data
+    )  # missing data are noticed before the simulation
     scores = evaluate(network, params, test, config, levels=trained.finest_levels, **how)
     if config.exits_early:
         scores["exit"] = evaluate_exits(network, params, test, held, config, **how)
@@ -94,11 +101,15 @@ def simulate(
     return record
 
 
-def _validation_images(trained: TrainConfig, config: SimulateConfig) -> datasets.Split | None:
+def _validation_images(
+    metadata: dict[str, Any], config: SimulateConfig, data: datasets.Dataset
+) -> datasets.Split | None:
     """Validation images of the training if the exit margin is calibrated on them, or else None."""
     if config.exit_tolerance is None:
         return None
-    return hold_out_validation(trained, datasets.load(trained.dataset))[1]
+    trained = recorded_training(metadata["trained"])
+    moved = data.sha256 and data.sha256 == trained.data_sha256  # or not moved
+    return hold_out_validation(trained, data if moved else load_data(metadata["trained"]))[1]
 
 
 def _figure(record: dict[str, Any]) -> Figure:

@@ -37,7 +37,8 @@ def check_validation_unseen(config: TrainConfig, start: Path) -> None:
     before = recorded_training(checkpoint.load_metadata(start, kind="ann"))
     if config.keep == "last" or isinstance(before, ImportedConfig):
         return
-    if before.dataset != config.dataset:
+    names = [x.data_sha256 or x.dataset for x in (before, config)]
+    if names[0] != names[1]:
         return
     # The images held out for a smaller share are among those held out for a larger one.
     unseen = before.validation if before.max_images == config.max_images else 0.0

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from snnjax.app.configurations import TrainConfig, recorded_training
-from snnjax.app.run_files import describe_dataset, digest, hold_out_validation
+from snnjax.app.run_files import describe_dataset, digest, fit_to_data, hold_out_validation
 from snnjax.app.stages.starting_network import check_validation_unseen, describe_start, load_start
 from snnjax.conversion import threshold_balancing
 from snnjax.io import checkpoint, datasets, records
@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 0.002
 """Share of the validation images that the second stage of rate_norm may lose."""
 
+OF_OWN_DATA = ("image_shape", "classes", "data_sha256")
+"""Options that only a user's own data set; folders of other runs do not depend on them."""
+
 MEASURED = 10_000
 """Training images on which the largest logit is measured."""
 
@@ -44,8 +47,10 @@ def default_folder(config: TrainConfig, start: Path | None = None) -> Path:
       FileNotFoundError: if there is no file `start`.
     """
     options = {**asdict(config), **({"start": describe_start(start)} if start else {})}
+    if not config.data_sha256:
+        options = {k: v for k, v in options.items() if k not in OF_OWN_DATA}
     name = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-    return Path("runs") / f"{config.dataset}-{config.network}-{name[:8]}"
+    return Path("runs") / f"{Path(config.dataset).stem}-{config.network}-{name[:8]}"
 
 
 def train(
@@ -75,6 +80,7 @@ def train(
         the epoch.
       OSError: if data or `start` are missing or `output` cannot be written.
     """
+    config = fit_to_data(config)
     path, resume = output / "ann.safetensors", output / "training.safetensors"
     origin, mesh = (
         describe_start(start),
