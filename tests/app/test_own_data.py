@@ -20,7 +20,7 @@ from snnjax.networks.ann import ANN
 from snnjax.training import fitting
 
 SHAPE = (4, 6, 1)
-SMALL = ["--network", "net1", "--epochs", "2", "--batch-size", "16"]
+SMALL = ["--network", "net1", "--epochs", "4", "--batch-size", "16", "--max-shift", "0"]
 
 
 def stripes(count):
@@ -191,8 +191,7 @@ def test_own_data_in_a_folder_is_trained_on_and_named(elsewhere, capsys):
             folder = Path("pets", part, ("cat", "dog", "owl")[label])
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[..., 0]).save(folder / f"{place}.png")
-    options = ["--network", "net1", "--epochs", "2", "--batch-size", "16", "--num-steps", "2"]
-    assert cli.main(["run", "--dataset", "pets", *options]) == 0
+    assert cli.main(["run", "--dataset", "pets", *SMALL, "--num-steps", "2"]) == 0
     (folder,) = Path("runs").iterdir()
     assert folder.name.startswith("pets-net1-")
     record = read(folder / "simulation.json")

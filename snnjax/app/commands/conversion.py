@@ -33,7 +33,8 @@ def convert(
     ann
         ann.safetensors of a training
     dataset
-        whose training images to measure on [default: the data set the network was trained on]
+        name or path of the data whose training images to measure on [default: those
+        the network was trained on]
     output
         folder for the file [default: the folder of the trained parameters]
     """
@@ -62,7 +63,8 @@ def report(
     ann
         ann.safetensors of a training
     dataset
-        whose test images to use [default: the data set the network was trained on]
+        name or path of the data whose test images to use [default: those
+        the network was trained on]
     images
         number of test images, from the first
     seed

@@ -47,7 +47,8 @@ def simulate(
     snn
         snn.safetensors of a conversion
     dataset
-        whose test images to use [default: the data set the network was trained on]
+        name or path of the data whose test images to use [default: those
+        the network was trained on]
     batch_size
         images at a time on each device
     seed
@@ -82,7 +83,8 @@ def learn(
     snn
         snn.safetensors of a conversion
     dataset
-        whose training images to learn from [default: the data set the network was trained on]
+        name or path of the data whose training images to learn from [default: those
+        the network was trained on]
     seed
         of random weights, the order of images and random spikes
     output
@@ -114,7 +116,8 @@ def energy(
     snn
         snn.safetensors of a conversion
     dataset
-        whose test images to use [default: the data set the network was trained on]
+        name or path of the data whose test images to use [default: those
+        the network was trained on]
     images
         number of test images, from the first
     batch_size

@@ -36,8 +36,8 @@ class TrainConfig(TrainingConfig):
 
     dataset: str = "mnist5k"
     """images to train on: mnist5k, mnist, fashion_mnist, cifar10, or the path of your own: an .npz
-    file with x_train, y_train, x_test and y_test, or a folder with train/CLASS/*.png and
-    test/CLASS/*.png"""
+    file with x_train, y_train, x_test and y_test, or a folder with images in train/CLASS and
+    test/CLASS"""
     max_images: Annotated[int, UP_TO_IMAGES] = 0
     """train on this many of the training images only; 0 for all"""
     max_test_images: Annotated[int, UP_TO_IMAGES] = 0
