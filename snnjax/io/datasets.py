@@ -139,7 +139,7 @@ def check_name(name: str, *, more: str = "") -> str:
         raise ValueError(f"{error}{more}") from None
 
 
-def is_path(name: str) -> bool:
+def is_path(name: str | None) -> bool:
     """Return True if a name is the path of a user's own data rather than one of `NAMES`."""
     if name in NAMES or not isinstance(name, str):
         return False

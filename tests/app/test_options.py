@@ -27,7 +27,10 @@ def commands(app=None, before=()):
             yield from commands(inner, (*before, name))
         else:
             found = inner.assemble_argument_collection()
-            yield (*before, name), {a.name: a for a in found if not a.children}
+            yield (
+                (*before, name),
+                {a.name: a for a in found if not a.children and a.parameter.parse is not False},
+            )
 
 
 COMMANDS = dict(commands())
@@ -145,7 +148,7 @@ VALUES = {
     "--activation": "th_relu", "--method": "opi", "--scales": "percentile", "--neuron": "offset",
     "--readout-neurons": "20", "--readout-start": "random", "--readout-rule": "literal",
     "--shown-steps": "5", "--pre-steps": "1", "--correct": "shift", "--platforms": "tpu",
-    "--coupled": None, "--readout": "stdp", "--num-steps": "9",
+    "--coupled": None, "--readout": "stdp", "--num-steps": "9", "--dataset": "mnist",
 }  # fmt: skip
 """Values other than the default, where the parser does not give one that fits."""
 

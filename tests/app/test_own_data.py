@@ -106,6 +106,9 @@ def test_own_data_that_moved_or_changed_is_noticed(trained, mine, elsewhere, cap
     assert "10 classes, and the network was trained on 3" in refused(
         capsys, "convert", ann, *options
     )
+    assert "not measured on images; leave it out" in refused(
+        capsys, "convert", ann, "--dataset", mine
+    )
     message = refused(capsys, "train", "--dataset", moved, *SMALL, "--output", trained)
     assert "was trained otherwise" in message
 

@@ -18,6 +18,7 @@ from snnjax.training.training_config import TrainingConfig
 __all__ = ["ImportedConfig", "TrainConfig", "recorded_training"]
 
 Value = TypeVar("Value")
+Shape = tuple[int, ...]
 
 FromData = Annotated[Value, Parameter(parse=False)]
 """Field that the data decide and no option of the command line."""
@@ -68,9 +69,9 @@ class TrainConfig(TrainingConfig):
     """probability of dropping an input of a Dense layer other than the first layer"""
     validation: Annotated[float, real(0, 1, "()")] = 0.1
     """share of the training images held out to choose the epoch"""
-    image_shape: FromData[tuple[int, ...]] = ()
+    image_shape: FromData[Shape] = ()
     """(H, W, C) of a user's own images; () for those of a known data set"""
-    classes: FromData[int] = 10
+    classes: FromData[Annotated[int, whole(1, 10**6)]] = 10
     """number of classes of the data"""
     data_sha256: FromData[str] = ""
     """SHA-256 of a user's own data"""

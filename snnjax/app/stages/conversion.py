@@ -62,6 +62,11 @@ def convert(ann: Path, config: ConvertConfig, output: Path, *, dataset: str | No
     path = output / "snn.safetensors"
     checkpoint.check_writable(path)
     found = convert_file(ann, config, dataset)
+    if dataset is not None and not needs_images(found.config):
+        raise ValueError(
+            f"dataset is {dataset}, but scales {found.config.scales} are not measured on images;"
+            " leave it out"
+        )
     metadata = {"trained": found.trained, "config": asdict(found.config)}
     checkpoint.save(path, found.params, kind="snn", metadata=metadata)
     return path

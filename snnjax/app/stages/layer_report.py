@@ -80,8 +80,7 @@ def report(
     config = resolve_simulation(config, convert.method)
     asked = convert
     convert = replace(convert, for_steps=convert.for_steps or config.num_steps)
-    own = dataset if dataset and datasets.is_path(dataset) else None
-    found = convert_file(ann, convert, own)
+    found = convert_file(ann, convert, dataset if datasets.is_path(dataset) else None)
     data = load_data(found.trained, dataset)
     if images > len(data.test.images):
         raise ValueError(f"images is {images}; want at most the {len(data.test.images)} there are")
