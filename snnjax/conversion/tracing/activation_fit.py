@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from snnjax.networks.activations import sth_leaky_relu
-
 __all__ = ["ActivationFit", "fit"]
 
 NEAR, FAR = 2.0**-20, 2.0**20
@@ -34,42 +32,48 @@ class ActivationFit(NamedTuple):
     gain: np.ndarray
 
 
-def fit(function: Callable[[float], np.ndarray]) -> ActivationFit:
+def fit(function: Callable[[np.ndarray], np.ndarray]) -> ActivationFit:
     """Return the member of the sthLeakyReLU family that a function is.
 
     Args:
-      function: from a pre-activation to the outputs of all channels, `[C]`.
+      function: from pre-activations `[Z]` to the outputs of all channels, `[Z, C]`.
 
     Raises:
       ValueError: if the function is none; the message is the end of a sentence that begins with
         "the function".
     """
-    below, just_above, twice = function(-NEAR), function(NEAR), function(2 * NEAR)
-    if np.any((just_above == twice) & (np.abs(just_above - below) > JUMP)):
+    with np.errstate(all="ignore"):  # a function that is none may overflow
+        return _fit(function)
+
+
+def _fit(function: Callable[[np.ndarray], np.ndarray]) -> ActivationFit:
+    points = np.array([0.0, NEAR, 2 * NEAR, -NEAR, FAR, -FAR])
+    at_zero, near, twice, below, far, far_below = function(points)
+    if np.any((near == twice) & (np.abs(near - below) > JUMP)):
         raise ValueError(
-            f"jumps at 0 from {_range(below)} to {_range(just_above)}, so it is a step; want a"
+            f"jumps at 0 from {_range(below)} to {_range(near)}, so it is a step; want a"
             " slope there: train with a ReLU or a clip in its place, and leave quantisation to the"
             " spiking network"
         )
-    at_zero = function(0.0)
     if np.any(np.abs(at_zero) > NEAR):
         raise ValueError(f"is not 0 at 0 but {_range(at_zero)}; want an activation through 0")
-    gain = just_above / NEAR
+    gain = near / NEAR
     if np.any(gain == 0):
         raise ValueError("is flat just above 0; want a slope there, as ReLU has one")
-    alpha = _one_slope(function(-NEAR) / -NEAR / gain)
-    upper, lower = function(FAR) / gain, -function(-FAR) / gain
+    alpha = _one_slope(below / -NEAR / gain)
+    upper, lower = far / gain, -far_below / gain
     bounded = upper < FAR / 2
     if np.any(bounded) and not np.all(bounded):
         raise ValueError("is bounded in some channels only; want a bound in all or none")
     theta = upper if np.all(bounded) else np.full_like(upper, np.inf)
     if not np.allclose(lower, np.minimum(alpha * FAR, theta), rtol=TOLERANCE):
         raise ValueError(_unequal_bounds(upper, lower))
-    for z in _test_points(theta, alpha):
-        wanted = gain * np.asarray(sth_leaky_relu(np.float32(z), theta=theta, alpha=alpha))
-        if not np.allclose(function(z), wanted, rtol=TOLERANCE):
+    points = np.array(_test_points(theta, alpha))
+    for z, found in zip(points, function(points), strict=True):
+        wanted = gain * np.clip(z if z > 0 else alpha * z, -theta, theta)  # eq. 13
+        if not np.allclose(found, wanted, rtol=TOLERANCE):
             raise ValueError(
-                f"is {_range(function(z))} at {z:.4g}; want a sthLeakyReLU, LeakyReLU, ReLU or"
+                f"is {_range(found)} at {z:.4g}; want a sthLeakyReLU, LeakyReLU, ReLU or"
                 f" clip, which would be {_range(wanted)} there"
             )
     equal = np.allclose(theta, theta[0], rtol=1e-6)

@@ -10,15 +10,23 @@ from jax.extend.core import JaxprEqn
 from snnjax.conversion.tracing.graph import weighted
 from snnjax.conversion.tracing.image_layout import tell_layout
 from snnjax.conversion.tracing.indices import (
-    axis_roles,
+    Array,
     channel_order,
+    cut,
     indices_of,
+    varied_roles,
     without_padding,
 )
 from snnjax.conversion.tracing.jaxpr_walk import Operation, refuse
 from snnjax.conversion.tracing.layer_outputs import signal_and_weights
-from snnjax.conversion.tracing.rule_table import output_shape, rule
+from snnjax.conversion.tracing.rule_table import rule
+from snnjax.conversion.tracing.selections import find_whole
 from snnjax.conversion.tracing.signals import Signal, Value
+from snnjax.conversion.tracing.window_products import (
+    Product,
+    block_diagonal,
+    product_with_windows,
+)
 from snnjax.networks import architecture as arch
 from snnjax.runtime.windows import Pads, Window
 
@@ -34,22 +42,46 @@ def convolution(operation: Operation, equation: JaxprEqn, operands: list[Value])
     batch, channels, *pixels = axes.lhs_spec
     output, input_, *taps = axes.rhs_spec
     kernel = np.asarray(weights.value).transpose(*taps, input_, output)
-    images, zeros = without_padding(operation, signal.indices.transpose(batch, *pixels, channels))
-    roles = axis_roles(images, signal.node.shape)
+    images = signal.indices.transpose(batch, *pixels, channels)
+    roles = varied_roles(images, signal.node.shape)
     if roles is not None:
         tell_layout(operation, signal.node, roles[1:])
-    order = channel_order(operation, images, signal.node.shape)
+    made = _of_images(operation, Signal(signal.node, images), params, kernel, weights.sources)
+    made = made or _of_windows(
+        operation, Signal(signal.node, images), params, kernel, weights.sources
+    )
+    if made is None:  # zeros around a part, where the whole has something else
+        part = find_whole(Signal(signal.node, images, operation=operation))
+        if part is not None:
+            made = _of_windows(operation, part, params, kernel, weights.sources)
+    if made is None:
+        refuse(operation, ELSEWHERE)
+    batch_out, channels_out, *pixels_out = axes.out_spec
+    indices = made.indices.transpose(np.argsort((batch_out, *pixels_out, channels_out)))
+    return Signal(made.node, indices, operation=operation)
+
+
+def _of_images(
+    operation: Operation,
+    signal: Signal,
+    params: dict[str, Any],
+    kernel: Array,
+    sources: frozenset[str],
+) -> Product | None:
+    """Return a convolution of a layer's output, perhaps with zeros around it, or None."""
+    images, zeros = without_padding(signal.indices)
+    order = channel_order(images, signal.node.shape)
     groups = params["feature_group_count"]
-    if groups == 1:
-        kernel = kernel[:, :, np.argsort(order)]
-    elif np.any(np.diff(order) != 1):
-        refuse(
-            operation, "it has groups of channels in another order; want that of its input's layer"
-        )
+    if order is None or (groups > 1 and np.any(np.diff(order) != 1)):
+        return None
     (above, below), (left, right) = zeros
     (more_above, more_below), (more_left, more_right) = params["padding"]
     pads = ((above + more_above, below + more_below), (left + more_left, right + more_right))
-    window = _window(operation, params, kernel.shape[:2], pads, images.shape[1:3])
+    if np.min(pads) < 0:
+        return None
+    if groups == 1:
+        kernel = kernel[:, :, np.argsort(order)]
+    window = _window(params, kernel.shape[:2], pads, images.shape[1:3])
     layer = arch.Conv(
         kernel.shape[-1],
         window.size,
@@ -60,11 +92,47 @@ def convolution(operation: Operation, equation: JaxprEqn, operands: list[Value])
         window.dilation,
     )
     shape = (*window.outputs(images.shape[1:3]), kernel.shape[-1])
-    node = weighted(signal.node, layer, kernel, shape, weights.sources, operation.line)
-    batch_out, channels_out, *pixels_out = axes.out_spec
-    image = indices_of(shape, output_shape(equation)[batch_out])
-    indices = image.transpose(np.argsort((batch_out, *pixels_out, channels_out)))
-    return Signal(node, indices, operation=operation)
+    node = weighted(signal.node, layer, kernel, shape, sources, operation.line)
+    return Product(node, indices_of(shape, len(images)))
+
+
+def _of_windows(
+    operation: Operation,
+    signal: Signal,
+    params: dict[str, Any],
+    kernel: Array,
+    sources: frozenset[str],
+) -> Product | None:
+    """Return a convolution of a part of a layer's output, in any order; None if there is none."""
+    groups, strides, dilation = (
+        params[name] for name in ("feature_group_count", "window_strides", "rhs_dilation")
+    )
+    size = Window(kernel.shape[:2], (1, 1), "VALID", tuple(dilation)).reach
+    pads = ((0, 0), *params["padding"], (0, 0))
+    windows = cut(signal.indices, (1, *size, 1), (1, *strides, 1), pads)
+    taps = windows[..., 0, :: dilation[0], :: dilation[1], 0]
+    rows = taps.transpose(0, 1, 2, 4, 5, 3)
+    shape = rows.shape[:3]
+    blocks = kernel.reshape(*kernel.shape[:3], groups, -1).transpose(3, 0, 1, 2, 4)
+    taps_first = block_diagonal(blocks.reshape(groups, -1, blocks.shape[-1]))
+    if taps_first is None:
+        return None
+    taps_first = taps_first.reshape(groups, *kernel.shape[:3], -1).transpose(1, 2, 0, 3, 4)
+    made = product_with_windows(
+        signal.node,
+        rows.reshape(int(np.prod(shape)), -1),
+        taps_first.reshape(-1, kernel.shape[-1]),
+        groups,
+        sources,
+        operation.line,
+    )
+    return made and Product(made.node, made.indices.reshape(*shape, -1))
+
+
+ELSEWHERE = (
+    "its input is padded inside the image, or has a layer's output in another shape or order; want"
+    " images, with zeros around them only"
+)
 
 
 def _check(operation: Operation, params: dict[str, Any], weights_first: bool) -> None:
@@ -75,12 +143,8 @@ def _check(operation: Operation, params: dict[str, Any], weights_first: bool) ->
         refuse(operation, f"it has {len(params['window_strides'])} axes of space; want 2")
 
 
-def _window(
-    operation: Operation, params: dict[str, Any], size: Any, pads: Pads, pixels: tuple[int, ...]
-) -> Window:
+def _window(params: dict[str, Any], size: Any, pads: Pads, pixels: tuple[int, ...]) -> Window:
     """Return the window of a convolution, its padding by name where it has one."""
-    if np.min(pads) < 0:
-        refuse(operation, f"it cuts off pixels, padding {pads}; want no number below 0")
     strides, dilation = tuple(params["window_strides"]), tuple(params["rhs_dilation"])
     for name in ("VALID", "SAME"):
         window = Window(size, strides, name, dilation)  # type: ignore[arg-type]

@@ -10,16 +10,17 @@ import numpy as np
 from jax.extend.core import JaxprEqn
 
 from snnjax.conversion.tracing.graph import Node, flattened
-from snnjax.conversion.tracing.indices import Array
-from snnjax.conversion.tracing.jaxpr_walk import Known, Operation, compute, refuse, sources_of
+from snnjax.conversion.tracing.indices import Array, in_layer_order, is_everything
+from snnjax.conversion.tracing.jaxpr_walk import Known, Operation, refuse, sources_of
 from snnjax.conversion.tracing.layer_outputs import is_activation, layer_output
+from snnjax.conversion.tracing.numpy_operations import compute
 from snnjax.conversion.tracing.rule_table import output_shape, rule
+from snnjax.conversion.tracing.selections import in_own_order, whole
 from snnjax.conversion.tracing.signals import (
     Elementwise,
     Obstacle,
     Signal,
     Value,
-    affine_from,
     common_ancestor,
 )
 from snnjax.networks import architecture as arch
@@ -193,17 +194,36 @@ def _join(
     if sign < 0:
         right = layer_output(right).scaled(-1.0, 0.0, frozenset(), operation)
     a, b = layer_output(left), layer_output(right)
+    for one, other in ((a, b), (b, a)):
+        nodes = _alike(one, other, operation)
+        if nodes is not None:
+            node = Node(arch.Residual, list(nodes), nodes[0].shape, line=operation.line)
+            return Signal(node, one.indices, operation=operation)
+    if a.indices.shape == b.indices.shape and not is_everything(a.indices, a.node.shape):
+        return _join(operation, whole(a), b, 1.0)
+    refuse(
+        operation,
+        "it adds arrays whose entries are in different orders, or are not all there; want both"
+        " branches whole and in one order",
+    )
+
+
+def _alike(a: Signal, b: Signal, operation: Operation) -> list[Node] | None:
+    """Return layers whose outputs have the entries of two arrays in the order of `a`, or None."""
+    if a.indices.shape != b.indices.shape:
+        return None
     nodes = [a.node, b.node]
-    if a.node.shape != b.node.shape:
-        nodes = [flattened(a.node), flattened(b.node)]
-    if nodes[0].shape != nodes[1].shape or not np.array_equal(a.indices, b.indices):
-        refuse(
-            operation,
-            "it adds arrays whose entries are in different orders, or are not all there; want both"
-            " branches whole and in one order",
-        )
-    node = Node(arch.Residual, nodes, nodes[0].shape, line=operation.line)
-    return Signal(node, a.indices, operation=operation)
+    if not np.array_equal(a.indices, b.indices):
+        if not is_everything(a.indices, a.node.shape):
+            return None
+        entries = in_layer_order(a.indices, b.indices, a.node.shape)
+        other = in_own_order(Signal(b.node, entries, operation=operation))
+        if other is None:
+            return None
+        nodes = [a.node, other]
+    if nodes[0].shape != nodes[1].shape:
+        nodes = [flattened(node) for node in nodes]
+    return nodes if nodes[0].shape == nodes[1].shape else None
 
 
 def _elementwise(
@@ -233,8 +253,8 @@ def _elementwise(
     if output_shape(equation) != base.indices.shape:
         refuse(operation, BROADCAST)
 
-    def function(z: Array) -> Any:
-        return compute(equation, [_value_at(operand, base, z) for operand in operands])[0]
+    def function(*values: Any) -> Any:
+        return compute(equation, values)[0]
 
     earlier = [operand for operand in followed if isinstance(operand, Elementwise)]
     operations = tuple(op for operand in earlier for op in operand.operations)
@@ -242,17 +262,10 @@ def _elementwise(
     obstacles += [Obstacle(operation, obstacle)] if obstacle else []
     sources = sources_of(operands).union(*(x.sources for x in followed)) - base.sources
     first = obstacles[0] if obstacles else None
-    return Elementwise(base, function, (*operations, operation), first, sources)
+    return Elementwise(
+        base, function, (*operations, operation), first, sources, operands=tuple(operands)
+    )
 
 
 def _base(value: Signal | Elementwise) -> Signal:
     return value.base if isinstance(value, Elementwise) else value
-
-
-def _value_at(operand: Value, base: Signal, z: Array) -> Any:
-    """Return the value of an operand where the base has the values z."""
-    if isinstance(operand, Known):
-        return operand.value
-    scale, bias = affine_from(base, _base(operand))
-    values = np.asarray(z * scale + bias, np.float32)
-    return operand.function(values) if isinstance(operand, Elementwise) else values

@@ -11,7 +11,16 @@ import numpy as np
 from snnjax.conversion.tracing.indices import Array
 from snnjax.networks import architecture as arch
 
-__all__ = ["Node", "flattened", "is_layer", "scaled", "topological", "users_of", "weighted"]
+__all__ = [
+    "Node",
+    "Users",
+    "flattened",
+    "is_layer",
+    "scaled",
+    "topological",
+    "users_of_all",
+    "weighted",
+]
 
 
 @dataclass(eq=False)
@@ -33,6 +42,10 @@ class Node:
     params: dict[str, Array] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     line: str = ""
+
+
+Users = dict[Node, list[Node]]
+"""For each node, the nodes that take its output."""
 
 
 def is_layer(node: Node, kind: Any) -> bool:
@@ -88,6 +101,11 @@ def topological(output: Node) -> Iterator[Node]:
             todo += [(before, False) for before in node.inputs]
 
 
-def users_of(node: Node, output: Node) -> list[Node]:
-    """Return the nodes that take a node's output, once for each time that they take it."""
-    return [user for user in topological(output) for before in user.inputs if before is node]
+def users_of_all(output: Node) -> Users:
+    """Return for each node those that take its output, once for each time that they take it."""
+    users: Users = {}
+    for user in topological(output):
+        users[user] = []
+        for before in user.inputs:
+            users[before].append(user)
+    return users

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnjax.conversion.tracing.graph import Node, is_layer
+from snnjax.conversion.tracing.graph import Node, flattened, is_layer
 from snnjax.conversion.tracing.indices import (
     CHANNELS,
     COLUMNS,
@@ -80,7 +80,10 @@ def input_signal(shape: tuple[int, ...], batch: int, axes: Axes) -> tuple[Node, 
       batch: number of images.
       axes: of one image that are its rows, columns and channels.
     """
-    start = node = Node(None, [], shape if len(shape) == 3 else (1, 1, *shape))
+    if len(shape) == 1:
+        start = Node(None, [], (1, 1, *shape))
+        return start, Signal(flattened(start), indices_of(shape, batch))
+    start = node = Node(None, [], shape)
     if axes != IN_ORDER:
         node = Node(arch.Transpose(axes), [start], tuple(shape[axis] for axis in axes))
     roles = (0, *(axis + 1 for axis in np.argsort(axes).tolist()))

@@ -18,17 +18,10 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from snnjax.conversion.tracing.advice import reason_for
+from snnjax.conversion.tracing.numpy_operations import Inner, compute, leaves_of
+from snnjax.conversion.tracing.unrolling import unrolled_scan
 
-__all__ = [
-    "RANDOM",
-    "Known",
-    "Operation",
-    "coarsest_epsilon",
-    "compute",
-    "refuse",
-    "sources_of",
-    "walk",
-]
+__all__ = ["RANDOM", "Known", "Operation", "coarsest_epsilon", "refuse", "sources_of", "walk"]
 
 
 UNKNOWN = "an unknown line"
@@ -68,7 +61,8 @@ def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]
     """Return the outputs of a jaxpr.
 
     Operations on `Known` operands are computed. Calls (`jit`, `remat`, `custom_jvp_call` and the
-    like) are entered. Every other operation goes to `rule`.
+    like) are entered, and so is a branch that is known; loops are written out if it is known how
+    often they run. Every other operation goes to `rule`.
 
     Args:
       closed: the jaxpr with its constants.
@@ -81,34 +75,11 @@ def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]
     return _walk(closed.jaxpr, closed.consts, arguments, rule, Operation(""))
 
 
-def compute(equation: JaxprEqn, values: Sequence[Any]) -> list[Any]:
-    """Return the outputs of an operation on arrays.
-
-    Floats are computed in the operation's own dtype, but 16-bit ones in float32: a network has
-    32-bit numbers, and an activation is the same function in both.
-    """
-    params, widen = dict(equation.params), equation.primitive.name not in OWN_DTYPE
-    widen = widen and not any(isinstance(value, Inner) for value in _leaves(params))
-    for name in ("new_dtype", "preferred_element_type", "dtype"):
-        if widen and name in params:
-            params[name] = _wide(params[name])
-    avals = [variable.aval for variable in equation.invars]
-    values = [
-        jnp.asarray(value, _wide(aval.dtype) if widen else aval.dtype)  # type: ignore[attr-defined]
-        if jnp.issubdtype(jnp.result_type(value), jnp.floating)
-        and jnp.issubdtype(aval.dtype, jnp.floating)  # type: ignore[attr-defined]
-        else value
-        for aval, value in zip(avals, values, strict=True)
-    ]
-    outputs = equation.primitive.bind(*values, **params)
-    return list(outputs) if equation.primitive.multiple_results else [outputs]
-
-
 def coarsest_epsilon(jaxpr: Jaxpr) -> float:
     """Return the largest rounding error of all floats in a jaxpr, relative to them."""
     found = 0.0
     for equation in jaxpr.eqns:
-        for inner in _leaves(equation.params):
+        for inner in leaves_of(equation.params):
             if isinstance(inner, Inner):
                 inside = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
                 found = max(found, coarsest_epsilon(inside))
@@ -163,7 +134,7 @@ def _walk(
     def read(variable: Any) -> Any:
         return Known(variable.val) if isinstance(variable, Literal) else values[variable]
 
-    for equation in jaxpr.eqns:
+    for equation in _used(jaxpr):
         operands = [read(variable) for variable in equation.invars]
         callee = _callee(equation)
         if callee is not None:
@@ -175,6 +146,8 @@ def _walk(
                     inner_caller = Operation("", module=inner_caller.module)
             passed = operands[len(operands) - len(inner.invars) :]
             outputs = _walk(inner, inner_constants, passed, rule, inner_caller)
+        elif (found := _loop_or_branch(equation, operands, rule, caller)) is not None:
+            outputs = found
         elif all(isinstance(operand, Known) for operand in operands):
             sources = sources_of(operands)
             if equation.primitive.name in DRAWS:
@@ -192,25 +165,69 @@ def _walk(
 
 DRAWS = {"random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator"}
 """Primitives that draw random numbers."""
-OWN_DTYPE = {"bitcast_convert_type", "reduce_precision"}
-"""Primitives whose result is about the bits of their operand."""
-Inner = (ClosedJaxpr, Jaxpr)
 
 
-def _leaves(params: Any) -> list[Any]:
-    """Return the values in an equation's parameters, also those in tuples."""
-    return jax.tree.leaves(params, is_leaf=lambda value: isinstance(value, Inner))
+def _used(jaxpr: Jaxpr) -> list[JaxprEqn]:
+    """Return the equations of a jaxpr that its outputs depend on."""
+    needed, used = set(map(id, jaxpr.outvars)), []
+    for equation in reversed(jaxpr.eqns):
+        if any(id(variable) in needed for variable in equation.outvars):
+            needed |= set(map(id, equation.invars))
+            used.append(equation)
+    return used[::-1]
 
 
-def _wide(dtype: Any) -> Any:
-    """Return float32 for a float of 16 bits or less, and any other dtype as it is."""
-    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-        return dtype
-    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+def _loop_or_branch(
+    equation: JaxprEqn, operands: list[Any], rule: Rule, caller: Operation
+) -> list[Any] | None:
+    """Return the outputs of a loop that runs as often as is known, or of a branch that is known.
+
+    None for any other operation.
+    """
+    name, params = equation.primitive.name, equation.params
+    known = [isinstance(operand, Known) for operand in operands]
+    if all(known):
+        return None
+    if name == "scan":
+        inner, line = unrolled_scan(equation), _operation(equation, caller.module).line
+
+        def rule_in_loop(operation: Operation, inside: JaxprEqn, values: list[Any]) -> list[Any]:
+            if operation.line == UNKNOWN:
+                operation = operation._replace(line=line)
+            return rule(operation, inside, values)
+
+        return _walk(inner.jaxpr, inner.consts, operands, rule_in_loop, caller)
+    if name == "cond" and known[0]:
+        branch = params["branches"][int(operands[0].value)]
+        return _walk(branch.jaxpr, branch.consts, operands[1:], rule, caller)
+    if name == "while":
+        return _while(equation, operands, rule, caller)
+    return None
+
+
+def _while(
+    equation: JaxprEqn, operands: list[Any], rule: Rule, caller: Operation
+) -> list[Any] | None:
+    """Return the outputs of a loop, or None if it depends on the images how often it runs."""
+    params = equation.params
+    condition, body = params["cond_jaxpr"], params["body_jaxpr"]
+    first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    carry = operands[second:]
+    while True:
+        arguments = [*operands[:first], *carry]
+        try:
+            (going,) = _walk(condition.jaxpr, condition.consts, arguments, rule, caller)
+        except ValueError:
+            return None
+        if not isinstance(going, Known):
+            return None
+        if not going.value:
+            return carry
+        carry = _walk(body.jaxpr, body.consts, [*operands[first:second], *carry], rule, caller)
 
 
 CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_lin"} | {
-    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "remat2",
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "remat2", "composite",
 }  # fmt: skip
 """Primitives that call one function once, unchanged."""
 

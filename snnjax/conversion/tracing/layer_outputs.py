@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from snnjax.conversion.tracing.activation_fit import fit
+from snnjax.conversion.tracing.entry_values import differs_between_pixels, values_of_channels
 from snnjax.conversion.tracing.graph import Node, flattened, scaled
 from snnjax.conversion.tracing.image_layout import tell_layout
-from snnjax.conversion.tracing.indices import Array, in_layer_order
+from snnjax.conversion.tracing.indices import (
+    Array,
+    channel_places,
+    in_layer_order,
+    same_for_all_pixels,
+)
 from snnjax.conversion.tracing.jaxpr_walk import Known, Operation, refuse
+from snnjax.conversion.tracing.selections import whole
 from snnjax.conversion.tracing.signals import Elementwise, Signal, Value, affine_from
 from snnjax.networks import architecture as arch
 
@@ -24,6 +31,8 @@ def layer_output(value: Signal | Elementwise) -> Signal:
     Raises:
       ValueError: if a function is no activation, or scales differ between pixels.
     """
+    if isinstance(value, Elementwise) and value.failure is not None:
+        raise value.failure
     if value.output is None:
         value.output = (
             _with_activation(value) if isinstance(value, Elementwise) else _with_scale(value)
@@ -35,7 +44,8 @@ def is_activation(function: Elementwise) -> bool:
     """Return True if a function can be the output of a layer as it is."""
     try:
         layer_output(function)
-    except ValueError:
+    except ValueError as error:
+        function.failure = error
         return False
     return True
 
@@ -58,6 +68,9 @@ def signal_and_weights(operation: Operation, operands: list[Value]) -> tuple[Sig
     )
 
 
+ALIKE = "want one for each channel"
+
+
 def _with_scale(signal: Signal) -> Signal:
     """Add a Scale behind the layer of a scaled signal."""
     root = signal
@@ -65,53 +78,54 @@ def _with_scale(signal: Signal) -> Signal:
         root = root.parent
     if signal is root:
         return signal
-    operation, node = signal.operation, root.node
-    scale, bias = (
-        np.broadcast_to(np.asarray(x, np.float64), signal.indices.shape)
-        for x in affine_from(root, signal)
-    )
-    if len(node.shape) == 3 and not all(
-        _same_for_all_pixels(_in_layer_order(signal, x)) for x in (scale, bias)
-    ):
-        _tell_channels(signal, scale, bias)
+    operation = signal.operation
+    base = whole(Signal(root.node, root.indices, operation=operation))
+    node = base.node
+    scale, bias = (np.asarray(x, np.float64) for x in affine_from(root, signal))
+    if not all(same_for_all_pixels(x, base.indices, node.shape) for x in (scale, bias)):
+        if len(node.shape) == 3:
+            _tell_channels(base, scale, bias, operation)
         if np.squeeze(signal.indices).ndim > 2:
-            refuse(
-                operation,
-                "its numbers differ from pixel to pixel; want one for each channel",
-            )
+            refuse(operation, f"its numbers differ from pixel to pixel; {ALIKE}")
         node = flattened(node)
-    scale, bias = (_by_channel(_in_layer_order(signal, x, node.shape)) for x in (scale, bias))
+        if not all(same_for_all_pixels(x, base.indices, node.shape) for x in (scale, bias)):
+            refuse(operation, f"its numbers differ from image to image; {ALIKE}")
+    scale, bias = (_by_channel(x, base.indices, node.shape) for x in (scale, bias))
     made = scaled(node, scale, bias, signal.sources, operation.line)
-    return Signal(made, signal.indices, operation=operation)
+    return Signal(made, base.indices, operation=operation)
 
 
-def _tell_channels(signal: Signal, scale: Array, bias: Array) -> None:
+def _tell_channels(base: Signal, scale: Array, bias: Array, operation: Operation) -> None:
     """Tell the layout of the images by the only axis along which a scale of them differs.
 
     Raises:
       LayoutTold: if there is one.
     """
-    numbers = np.stack([_in_layer_order(signal, x) for x in (scale, bias)])
+    numbers = [np.broadcast_to(x, base.indices.shape) for x in (scale, bias)]
+    ordered = np.stack([in_layer_order(base.indices, x, base.node.shape) for x in numbers])
     differs = [
-        axis for axis in range(1, 5) if np.any(numbers != np.take(numbers, [0], axis))
+        axis for axis in range(1, 5) if np.any(ordered != np.take(ordered, [0], axis))
     ]  # 1 is the batch
     if len(differs) == 1 and differs != [1]:
-        tell_layout(signal.operation, signal.node, (None, None, differs[0] - 1))
+        tell_layout(operation, base.node, (None, None, differs[0] - 1))
+
+
+def _by_channel(values: Array, indices: Array, shape: tuple[int, ...]) -> Array:
+    """Return one number for each channel of a layer's output, `[C]`."""
+    places = channel_places(indices, shape)
+    return np.broadcast_to(values, indices.shape)[places]
 
 
 def _with_activation(function: Elementwise) -> Signal:
     """Add an Activation, or the alternative of a function that is none."""
-    base = layer_output(function.base)
-    _in_layer_order(base, base.indices)  # refuses a part of an output before any function of it
+    base = whole(layer_output(function.base))
 
-    def outputs(z: float) -> Array:
-        values = function.function(np.full(base.indices.shape, z, np.float32))
-        ordered = _in_layer_order(base, np.asarray(values, np.float64))
-        if not _same_for_all_pixels(ordered):
-            raise ValueError("differs from pixel to pixel; want one for each channel")
-        return _by_channel(ordered)
+    def outputs(z: Array) -> Array:
+        return values_of_channels(function, base, z)
 
     try:
+        if differs_between_pixels(function, base):
+            raise ValueError("differs from pixel to pixel; want one for each channel")
         found = fit(outputs)
     except ValueError as error:
         if function.alternative is not None:
@@ -130,19 +144,4 @@ def _with_activation(function: Elementwise) -> Signal:
     node = Node(layer, [synapse], base.node.shape, params, function.sources, operation.line)
     if np.any(found.gain != 1):
         node = scaled(node, found.gain, line=operation.line)
-    return Signal(node, base.indices, operation=operation)
-
-
-def _in_layer_order(signal: Signal, values: Array, shape: tuple[int, ...] = ()) -> Array:
-    """Return the values of a signal's entries as its layer orders them, `[B, *shape]`."""
-    return in_layer_order(signal.operation, signal.indices, values, shape or signal.node.shape)
-
-
-def _same_for_all_pixels(values: Array) -> bool:
-    pixels = values.reshape(-1, values.shape[-1])
-    return bool(np.all(pixels == pixels[0]))
-
-
-def _by_channel(values: Array) -> Array:
-    """Return the numbers of the first image's first pixel, `[C]`."""
-    return values.reshape(-1, values.shape[-1])[0]
+    return Signal(node, base.indices, operation=operation, origin=function)

@@ -33,8 +33,11 @@ class Part(NamedTuple):
 def nested(start: Node, output: Node) -> Nested:
     """Return the layers from the input to the output, branches as nested blocks.
 
+    Weights that several such blocks use stand in each of them.
+
     Raises:
-      ValueError: if branches do not meet again as nested blocks do, or a join is no known block.
+      ValueError: if branches of neurons do not meet again as nested blocks do, or a join is no
+        known block.
     """
     dominators = _dominators(output)
     seen: set[Node] = set()
@@ -43,10 +46,11 @@ def nested(start: Node, output: Node) -> Nested:
         """Return the layers behind `begin` up to and including `end`."""
         parts: list[Part] = []
         while end is not begin:
-            if end in seen:
+            if end in seen and isinstance(end.layer, arch.Activation):
                 raise ValueError(
-                    f"the output of {end.line or 'a layer'} is used by branches that do not meet in"
-                    " one sum; want every branch to end where the next begins"
+                    f"activation at {end.line or 'an unknown line'} cannot be converted: it is used"
+                    " by branches that do not meet in one sum; want every branch to end where the"
+                    " next begins"
                 )
             seen.add(end)
             if isinstance(end.layer, type):

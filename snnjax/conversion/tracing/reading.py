@@ -33,12 +33,12 @@ from snnjax.conversion.tracing.image_layout import (
     layout_axes,
     layout_name,
 )
-from snnjax.conversion.tracing.indices import indices_of
 from snnjax.conversion.tracing.jaxpr_walk import Known, coarsest_epsilon, refuse, walk
 from snnjax.conversion.tracing.layer_outputs import layer_output
 from snnjax.conversion.tracing.nesting import Nested, nested
 from snnjax.conversion.tracing.rule_table import translate
 from snnjax.conversion.tracing.scale_folding import simplify
+from snnjax.conversion.tracing.selections import in_own_order
 from snnjax.conversion.tracing.signals import Elementwise, Value
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
@@ -47,6 +47,8 @@ __all__ = ["Traced", "trace"]
 
 LARGEST_DIFFERENCE = 1e-3
 """Largest difference from the user's logits, as a share of the largest logit."""
+FEWEST_IMAGES = 2
+"""Number of images that a function is read for, however many the example holds."""
 ROUNDINGS = 16
 """Largest difference of logits that are computed in 16 bits, in rounding errors of these."""
 
@@ -85,8 +87,8 @@ def trace(
       apply: `apply(params, images) -> logits [B, K]`, such as `module.apply` of Flax in
         inference mode; vectorise a function of one image with `jax.vmap`.
       params: its parameters, any pytree.
-      example: images as `apply` takes them, floats `[B, ...]`, at least one. The network takes
-        images in the same order of axes.
+      example: images as `apply` takes them, floats `[B, ...]`, at least one; two are looked
+        at. The network takes images in the same order of axes.
       layout: order of the example's axes, such as "NHWC" or "NCHW"; None for what the function's
         first convolution, pooling or scale by channel says. Without one the axes stay as
         they are.
@@ -101,6 +103,7 @@ def trace(
     images = _checked(example)
     given = layout_axes(layout, images.ndim)
     closed, batch = _jaxpr(apply, params, images)
+    images = images[:batch]
     known: list[Value] = [
         Known(leaf, frozenset({jax.tree_util.keystr(keys, simple=True, separator="/")}))
         for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
@@ -112,7 +115,7 @@ def trace(
         {"params": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), numbers)},
         {path: tuple(sorted(paths)) for path, paths in sources.items()},
     )
-    _check_logits(traced, images, apply(params, jnp.asarray(images)), closed, known)
+    _check_logits(traced, images, _run(apply, params, images), closed, known)
     return traced
 
 
@@ -137,9 +140,23 @@ def _checked(example: ArrayLike) -> np.ndarray:
 def _jaxpr(apply: Any, params: Any, images: np.ndarray) -> tuple[ClosedJaxpr, int]:
     """Return the function's jaxpr, and its number of images.
 
-    Choice: two images or more, since with one an operation that mixes images looks like others.
+    Choice: two images, since with one an operation that mixes images looks like others, and more
+    tell nothing; or all of the example, if the function is written for their number.
     """
-    batch = max(2, len(images))
+    try:
+        return _jaxpr_for(apply, params, images, FEWEST_IMAGES), FEWEST_IMAGES
+    except ValueError:
+        if len(images) <= FEWEST_IMAGES:
+            raise
+    return _jaxpr_for(apply, params, images, len(images)), len(images)
+
+
+def _jaxpr_for(apply: Any, params: Any, images: np.ndarray, batch: int) -> ClosedJaxpr:
+    """Return the function's jaxpr for a number of images.
+
+    Raises:
+      ValueError: if the function fails on them, or returns no logits.
+    """
     shape = jax.ShapeDtypeStruct((batch, *images.shape[1:]), images.dtype)
     try:
         closed = jax.make_jaxpr(apply)(params, shape)
@@ -159,7 +176,7 @@ def _jaxpr(apply: Any, params: Any, images: np.ndarray) -> tuple[ClosedJaxpr, in
             f"apply returns arrays of shapes {', '.join(map(str, outputs)) or 'nothing'} for"
             f" {batch} images; want logits [B, K] alone"
         )
-    return closed, batch
+    return closed
 
 
 def _walk(
@@ -211,12 +228,14 @@ def _layers(start: Node, output: Value) -> Nested:
         reason = "it is behind the last weights; return the logits before it"
         refuse(output.operations[-1], reason, by_name=False)
     signal = layer_output(output)
-    node = flattened(signal.node)
-    if not np.array_equal(signal.indices, indices_of(node.shape, len(signal.indices))):
-        raise ValueError(
-            "apply returns the last layer's output in another order, or a part of it; want all its"
-            " logits [B, K] as they are"
+    node = in_own_order(signal)
+    if node is None:
+        refuse(
+            signal.operation,
+            "apply returns the last layer's output in another order, or a part of it, which no"
+            " weights give; want logits [B, K] for all images in their order",
         )
+    node = flattened(node)
     # The network ends with a synapse: a neutral one, folded away where there are weights.
     return nested(start, simplify(scaled(node)))
 
@@ -248,10 +267,25 @@ def _compare(traced: Traced, images: np.ndarray, wanted: jax.Array, tolerance: f
     if images.ndim == 2:
         images = images[:, None, None]
     with jax.default_matmul_precision("highest"):
-        logits = ANN(traced.network.layers).apply(traced.variables, images)
+        logits = _run(ANN(traced.network.layers).apply, traced.variables, images)
     difference = float(jnp.max(jnp.abs(logits - wanted)))  # type: ignore[operator]
     if not difference <= tolerance * max(float(jnp.max(jnp.abs(wanted))), 1e-6):
         raise ValueError(
             f"the traced network's logits differ from the function's by up to {difference:.3g};"
             " want a function of the images and parameters alone"
         )
+
+
+def _run(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the outputs of a function that is run once.
+
+    A CPU compiles it without optimisation, which would take longer than a run of two images. JAX
+    traces it anew, so that a function that draws other numbers each time is noticed.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    options: dict[str, Any] = {"xla_backend_optimization_level": 0} if on_cpu else {}
+    return (
+        jax.jit(lambda *operands: function(*operands))
+        .lower(*arguments)
+        .compile(compiler_options=options)(*arguments)
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from jax.extend.core import JaxprEqn
 
 from snnjax.conversion.tracing.jaxpr_walk import RANDOM, Operation, refuse, sources_of
-from snnjax.conversion.tracing.signals import Value
+from snnjax.conversion.tracing.signals import Elementwise, Signal, Value
 
 __all__ = ["REFUSED", "RULES", "output_shape", "rule", "translate"]
 
@@ -84,8 +84,18 @@ def translate(operation: Operation, equation: JaxprEqn, operands: list[Value]) -
                 "no spiking layer does that; want products, sums, means and activations",
             ),
         )
+    empty = any(map(_is_empty, operands)) and operation.primitive != "concatenate"
+    gives_empty = any(0 in variable.aval.shape for variable in equation.outvars)  # type: ignore[attr-defined]
+    if empty or (gives_empty and operation.primitive not in ("slice", "split", "gather")):
+        refuse(operation, "it works on an array without entries, or gives one; leave it out")
     outputs = found(operation, equation, operands)
     return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _is_empty(value: Value) -> bool:
+    """Return True for a value that depends on the images and has no entries."""
+    base = value.base if isinstance(value, Elementwise) else value
+    return isinstance(base, Signal) and not base.indices.size
 
 
 def output_shape(equation: JaxprEqn) -> tuple[int, ...]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from snnjax.conversion.tracing.graph import (
     Node,
+    Users,
     is_layer,
     scaled,
     topological,
-    users_of,
+    users_of_all,
 )
 from snnjax.conversion.tracing.image_layout import reaches_input
 from snnjax.conversion.tracing.indices import Array
@@ -43,56 +44,64 @@ def simplify(output: Node) -> Node:
                 " scales beside it; add its kind to scale_folding.py"
             )
     end = Node(None, [output], output.shape)
-    while any(_fold(node, end) for node in list(topological(end)) if is_layer(node, arch.Scale)):
-        pass
+    users = users_of_all(end)
+    scales = [node for node in topological(end) if is_layer(node, arch.Scale)][::-1]
+    while scales:
+        scale = scales.pop()
+        scales += _fold(scale, users)
     return end.inputs[0]
 
 
-def _fold(scale: Node, end: Node) -> bool:
-    """Fold a Scale into its neighbours; return True if that was possible.
+def _fold(scale: Node, users: Users) -> list[Node]:
+    """Fold a Scale into its neighbours; return the scales that may be foldable for that, the next
+    one last.
 
     A neutral scale is removed, unless neurons need it as their synapse.
     """
-    users = users_of(scale, end)
-    if not users:
-        return False
-    before, user = scale.inputs[0], users[0]
-    if _is_neutral(scale) and not _is_needed_synapse(before, users, end):
+    behind = users[scale]
+    if not behind:
+        return []
+    before, user = scale.inputs[0], behind[0]
+    if _is_neutral(scale) and not _is_needed_synapse(before, behind, users):
         _remove(scale, users)
-    elif len(users_of(before, end)) == 1 and is_layer(before, arch.Scale | WEIGHTED):
+    elif len(users[before]) == 1 and is_layer(before, arch.Scale | WEIGHTED):
         _fold_into_previous(before, scale)
         _remove(scale, users)
-    elif len(users) == 1 and is_layer(user, WEIGHTED):
-        return _fold_into_next(user, scale)
-    elif len(users) == 1 and is_layer(user, WITHOUT_WEIGHTS):
-        _move_behind(scale, user, end)
+    elif len(behind) == 1 and is_layer(user, WEIGHTED):
+        if not _fold_into_next(user, scale, users):
+            return []
+    elif len(behind) == 1 and is_layer(user, WITHOUT_WEIGHTS):
+        return [_move_behind(scale, user, users)]
     else:
-        return False
-    return True
+        return []
+    return [node for node in (*behind, before) if is_layer(node, arch.Scale)]
 
 
 def _is_neutral(scale: Node) -> bool:
     return bool(np.all(scale.params["scale"] == 1) and np.all(scale.params["bias"] == 0))
 
 
-def _is_needed_synapse(before: Node, users: list[Node], end: Node) -> bool:
+def _is_needed_synapse(before: Node, behind: list[Node], users: Users) -> bool:
     """Return True if a scale behind `before` is the only synapse of the neurons behind it.
 
     The input counts as neurons before it, and the network's output as neurons behind it. Where
     several branches begin, each has its own synapses.
     """
-    if not any(is_layer(user, arch.Activation) or user.layer is None for user in users):
+    if not any(is_layer(user, arch.Activation) or user.layer is None for user in behind):
         return False
-    while len(users_of(before, end)) == 1 and is_layer(before, WITHOUT_WEIGHTS | arch.Transpose):
+    while len(users[before]) == 1 and is_layer(before, WITHOUT_WEIGHTS | arch.Transpose):
         before = before.inputs[0]
     if before.layer is None or is_layer(before, arch.Activation):
         return True
-    return len(users_of(before, end)) > 1
+    return len(users[before]) > 1
 
 
-def _remove(scale: Node, users: list[Node]) -> None:
-    for user in users:
-        user.inputs = [scale.inputs[0] if node is scale else node for node in user.inputs]
+def _remove(scale: Node, users: Users) -> None:
+    before, behind = scale.inputs[0], users.pop(scale)
+    for user in behind:
+        user.inputs = [before if node is scale else node for node in user.inputs]
+    users[scale] = []
+    users[before] = [node for node in users[before] if node is not scale] + behind
 
 
 def _fold_into_previous(previous: Node, scale: Node) -> None:
@@ -106,7 +115,7 @@ def _fold_into_previous(previous: Node, scale: Node) -> None:
         _set_weights(previous, previous.params["kernel"] * a, bias, scale.sources)
 
 
-def _fold_into_next(weights: Node, scale: Node) -> bool:
+def _fold_into_next(weights: Node, scale: Node, users: Users) -> bool:
     """Scale the inputs of a Conv or Dense; return True if that was possible.
 
     A bias cannot pass a padding with zeros, which it would not reach.
@@ -118,7 +127,7 @@ def _fold_into_next(weights: Node, scale: Node) -> bool:
     shift = (kernel * _by_input(weights, b)).sum(tuple(range(kernel.ndim - 1)))
     shift = shift + weights.params.get("bias", 0.0)
     _set_weights(weights, kernel * _by_input(weights, a), shift, scale.sources)
-    _remove(scale, [weights])
+    _remove(scale, users)
     return True
 
 
@@ -135,15 +144,20 @@ def _make_normalise(scale: Node) -> bool:
     return True
 
 
-def _move_behind(scale: Node, user: Node, end: Node) -> None:
-    """Put a Scale behind the pooling or flattening that uses it, where weights may follow."""
-    users = users_of(user, end)
-    user.inputs = [scale.inputs[0]]
+def _move_behind(scale: Node, user: Node, users: Users) -> Node:
+    """Put a Scale behind the pooling or flattening that uses it, where weights may follow.
+
+    Returns the new scale.
+    """
+    later = users[user]
+    _remove(scale, users)
     repeats = user.shape[-1] // scale.shape[-1]
     numbers = {name: np.tile(value, repeats) for name, value in scale.params.items()}
     behind = scaled(user, **numbers, sources=scale.sources, line=scale.line)
-    for later in users:
-        later.inputs = [behind if node is user else node for node in later.inputs]
+    for node in later:
+        node.inputs = [behind if before is user else before for before in node.inputs]
+    users[behind], users[user] = later, [behind]
+    return behind
 
 
 def _set_weights(node: Node, kernel: Array, bias: Array, sources: frozenset[str]) -> None:

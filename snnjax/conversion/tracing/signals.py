@@ -24,8 +24,8 @@ class Signal:
     node: the layer; indices: index of each entry in the layer's output (see module `indices`);
       parent: the signal before the last scale and shift, None for the output itself; scale: the
       last factor, and bias: what was added then, both broadcast to `indices`; sources: the
-      user's parameters in them; operation: the last one; output: cached result of
-      `layer_outputs.layer_output`.
+      user's parameters in them; operation: the last one; origin: the function that the layer is,
+      if it is an activation; output: cached result of `layer_outputs.layer_output`.
     """
 
     node: Node
@@ -35,7 +35,13 @@ class Signal:
     bias: Any = 0.0
     sources: frozenset[str] = frozenset()
     operation: Operation = INPUT
+    origin: Elementwise | None = None
     output: Signal | None = field(default=None, repr=False)
+
+    @property
+    def before(self) -> Signal | None:
+        """The signal that this one is a function of, entry by entry; None behind weights."""
+        return self.origin.base if self.origin is not None else self.parent
 
     def scaled(
         self, scale: Any, bias: Any, sources: frozenset[str], operation: Operation
@@ -56,34 +62,37 @@ class Obstacle(NamedTuple):
 class Elementwise:
     """A function of a signal, entry by entry, that may turn out to be an activation.
 
-    base: the signal; function: maps an array of values of `base` to the function's values;
-      operations: all that it consists of; obstacle: the first of them that no activation
-      contains; sources: the user's parameters in it; alternative: builds the signal to use where
-      the function is no activation; output: cached result of `layer_outputs.layer_output`.
+    base: the signal; function: maps the values of `operands` to the function's values; operations:
+      all that it consists of; obstacle: the first of them that no activation contains; sources:
+      the user's parameters in it; alternative: builds the signal to use where the function is no
+      activation; operands: what it takes, `base` alone if none are given; output: cached result of
+      `layer_outputs.layer_output`; failure: its cached error.
     """
 
     base: Signal
-    function: Callable[[Array], Any]
+    function: Callable[..., Any]
     operations: tuple[Operation, ...]
     obstacle: Obstacle | None = None
     sources: frozenset[str] = frozenset()
     alternative: Callable[[], Signal] | None = None
+    operands: tuple[Value, ...] = ()
     output: Signal | None = field(default=None, repr=False)
+    failure: ValueError | None = field(default=None, repr=False)
 
 
 Value = Known | Signal | Elementwise
 
 
 def common_ancestor(a: Signal, b: Signal) -> Signal | None:
-    """Return the last signal of which both are scaled and shifted versions, if there is one."""
+    """Return the last signal of which both are functions entry by entry, if there is one."""
     ancestors = set()
     step: Signal | None = a
     while step is not None:
         ancestors.add(step)
-        step = step.parent
+        step = step.before
     step = b
     while step is not None and step not in ancestors:
-        step = step.parent
+        step = step.before
     return step
 
 

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from snnjax.conversion.tracing.activation_fit import fit
+from snnjax.conversion.tracing import activation_fit
+
+
+def fit(function):
+    """The fit of a function that is written for one pre-activation."""
+    return activation_fit.fit(lambda z: np.stack([np.asarray(function(one), float) for one in z]))
 
 
 def test_slopes_bounds_and_gain_are_found_for_each_channel():
@@ -37,4 +42,4 @@ def test_a_bound_that_all_channels_share_is_one_number():
 )
 def test_what_differs_is_said(function, message):
     with pytest.raises(ValueError, match=message):
-        fit(lambda z: np.asarray(function(z), np.float64))
+        fit(function)

@@ -64,7 +64,6 @@ GAPS = ((0, 0, 0), (0, 0, 1), (0, 0, 0), (0, 0, 0))
             lambda p, x: conv(x, ((0, 0), (0, 0)), lhs_dilation=(2, 2)).mean((1, 2)),
             "conv_general_dilated.*transposed",
         ),
-        (lambda p, x: conv(x, ((-1, 1), (1, 1))).mean((1, 2)), "cuts off pixels, padding"),
         (
             lambda p, x: conv(jax.lax.pad(x, 0.0, GAPS), "VALID").mean((1, 2)),
             "padded inside the image",

@@ -68,6 +68,10 @@ def masked(mask, p, x):
             partial(masked, lambda shape: jax.random.bernoulli(KEY, 0.5, shape)),
             "mul.*takes random numbers, as dropout",
         ),
+        (
+            lambda p, x: last(p, dense(p, x) * jnp.arange(2.0).repeat(len(x) // 2)[:, None]),
+            "mul.*differ from image to image",
+        ),
         (lambda p, x: last(p, jnp.floor(dense(p, x))), "floor.*without levels"),
         (
             lambda p, x: last(p, jnp.clip(dense(p, x), -0.5, 1)),

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from functions_of_images import assert_refused, dense, last
+from functions_of_images import WEIGHTS, assert_refused, dense, images, last
 
+from snnjax import trace
 from snnjax.conversion.tracing.jaxpr_walk import Known, Operation, refuse, walk
+from snnjax.networks import architecture as arch
 
 
 def visited(function, *arguments):
@@ -66,10 +68,6 @@ def looped(p, x):
     return last(p, jax.lax.while_loop(lambda h: h.sum() > 1e6, jax.nn.relu, dense(p, x)))
 
 
-def recurrent(p, x):
-    return last(p, jax.lax.scan(lambda h, _: (jax.nn.relu(h), None), dense(p, x), None, 3)[0])
-
-
 def chosen(p, x):
     return jax.lax.cond(x.sum() > 0, last, lambda p, x: 2 * last(p, x), p, x)
 
@@ -78,9 +76,58 @@ def chosen(p, x):
     ("function", "message"),
     [
         (looped, "while.*write the layers out"),
-        (recurrent, "scan.*write the layers out"),
         (chosen, "cond.*compute one branch only|reduce_sum"),
     ],
 )
 def test_loops_and_choices_are_refused_by_name_and_line(function, message):
     assert_refused(function, message, __file__)
+
+
+def with_scan(p, x):
+    def step(h, w):
+        return jax.nn.relu(h @ w), h[:, :1]
+
+    h, first = jax.lax.scan(step, dense(p, x), jnp.stack([p["in"], 2 * p["in"]]), reverse=True)
+    return last(p, h) + first[1] @ p["out"][:1]
+
+
+def with_fori_loop(p, x):
+    return last(p, jax.lax.fori_loop(0, 2, lambda i, h: jax.nn.relu(h @ p["in"] - i), dense(p, x)))
+
+
+def with_known_while_and_cond(p, x):
+    def body(state):
+        count, h = state
+        return count - p["in"][0, 0], jax.nn.relu(h @ p["in"])
+
+    _, h = jax.lax.while_loop(lambda state: state[0] > 0, body, (2.0, dense(p, x)))
+    return jax.lax.cond(p["out"][0, 0] > 0, last, lambda p, h: h[:, :3], p, h)
+
+
+@pytest.mark.parametrize("function", [with_scan, with_fori_loop, with_known_while_and_cond])
+def test_d_a_loop_whose_length_is_known_is_written_out(function):
+    weights = jax.tree.map(lambda w: 0.1 * w, WEIGHTS)
+    if function is with_known_while_and_cond:
+        weights = WEIGHTS
+    network = trace(function, weights, images(4, 4, 1)).network
+    assert len(arch.activations(network)) == 2
+
+
+def test_d_an_operation_in_a_loop_is_refused_by_its_own_line():
+    def step(h, _):
+        return jnp.tanh(h), None
+
+    def apply(p, x):
+        return last(p, jax.lax.scan(step, dense(p, x), None, 3)[0])
+
+    line = step.__code__.co_firstlineno + 1
+    with pytest.raises(ValueError, match=rf"tanh at .*test_jaxpr_walk.py:{line} "):
+        trace(apply, WEIGHTS, images(4, 4, 1))
+
+
+def test_what_no_output_depends_on_is_not_read():
+    def apply(p, x):
+        jnp.sort(x)
+        return last(p, x)
+
+    assert trace(apply, WEIGHTS, images(4, 4, 1)).network.layers

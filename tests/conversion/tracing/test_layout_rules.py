@@ -22,12 +22,8 @@ def with_constants(p, x):
     ("function", "message"),
     [
         (
-            lambda p, x: dense(p, x)[:, ::-1][:, :8].repeat(2, 1) @ p["out"],
-            "part, a padding or copies",
-        ),
-        (
-            lambda p, x: last(p, jax.nn.relu(dense(p, x)[:, :8]).repeat(2, 1)),
-            "^slice.* cannot be converted: it works on a part",
+            lambda p, x: last(p, jnp.take(x, jnp.array([0, 9, 1, 2]), 1, mode="fill")),
+            "gather.*entries from outside of its array",
         ),
         (looked_up, "dynamic_slice.*where it looks depends on the images"),
         (with_constants, "concatenate.*activations and constants"),
@@ -37,6 +33,7 @@ def with_constants(p, x):
             "pad.*pads with 2.0; want zeros",
         ),
         (lambda p, x: last(p, jnp.sort(dense(p, x))), "sort.*no spiking layer"),
+        (lambda p, x: last(p, x) + dense(p, x)[:, :0] @ p["out"][:0], "array without entries"),
     ],
 )  # fmt: skip
 def test_what_loses_or_mixes_entries_is_refused_by_name_and_line(function, message):

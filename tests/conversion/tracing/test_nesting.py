@@ -39,7 +39,7 @@ def test_branches_that_do_not_meet_in_one_sum_are_refused_with_the_line():
     a = relu(START)
     b, c = relu(a), relu(a)
     left, right = joined(arch.Residual, b, c), relu(b)
-    with pytest.raises(ValueError, match=r"output of mine\.py:1 is used by branches"):
+    with pytest.raises(ValueError, match=r"activation at mine\.py:1 .*is used by branches"):
         nested(START, joined(arch.Residual, left, right))
 
 

@@ -244,7 +244,7 @@ def test_functions_and_examples_that_do_not_fit_get_one_message():
     with pytest.raises(ValueError, match="want logits"):
         trace(lambda p, x: (dense(p, x), x), WEIGHTS, x)
     with pytest.raises(ValueError, match="another order, or a part"):
-        trace(lambda p, x: last(p, x)[:, ::-1], WEIGHTS, x)
+        trace(lambda p, x: last(p, x)[::-1], WEIGHTS, x)
     with pytest.raises(ValueError, match="does not depend on the images"):
         trace(lambda p, x: jnp.ones((len(x), 3)), WEIGHTS, x)
 
