@@ -70,4 +70,4 @@ def test_the_command_prints_and_writes_the_report(tmp_path, capsys):
     assert tried["advice"] in " ".join(printed.split())
     assert cli.main(["report", str(NET2), "--output", str(tmp_path), *options[:2], "--images",
                      "1001"]) == 2  # fmt: skip
-    assert "images is 1001; want 1 to 1000" in capsys.readouterr().err
+    assert "images is 1001; want at most the 1000 there are" in capsys.readouterr().err

@@ -179,9 +179,8 @@ def test_own_data_goes_through_every_other_command(trained, mine, elsewhere, cap
         ["simulate", "snn.safetensors", *short, "--exit-tolerance", "0.1", "--dataset", mine],
         ["export", "snn.safetensors", *short],
         ["nir", "export", "snn.safetensors", "snn.nir", "--coupled"],
-        ["learn", "snn.safetensors", "--readout-steps", "3", "--readout-labels", "20",
-         "--dataset", mine],
-    ):  # fmt: skip
+        ["learn", "snn.safetensors", "--readout-steps", "3", "--dataset", mine],
+    ):
         assert cli.main(list(map(str, words))) == 0, words
     assert read(Path("report.json"))["dataset"]["name"] == "mine.npz"
     assert read(Path("energy.json"))["dataset"]["images"] == {"train": 60, "test": 12}
