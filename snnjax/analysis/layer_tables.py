@@ -44,6 +44,7 @@ class LayerRow(NamedTuple):
     scale: activation that one spike per timestep stands for, smallest and largest over channels;
     None without neurons.
     remark: what conversion did with the layer, or the parameters of a traced model it came from.
+    user_name: of the layer in the model that the network was traced from, "" if there is none.
     """
 
     path: str
@@ -54,6 +55,7 @@ class LayerRow(NamedTuple):
     theta: tuple[float, float] | None
     scale: tuple[float, float] | None
     remark: str
+    user_name: str = ""
 
 
 def describe_layers(
@@ -79,7 +81,7 @@ def describe_layers(
     layers = convert(network, variables, scales=scales)["layers"]
     shapes = neuron_shapes(network, layers, image_shape)
     units = find_units(network, variables, scales)
-    rows, weights = [], ""
+    rows, weights, user_names = [], "", dict(network.user_names)
     for path, layer in arch.walk(network.layers):
         if isinstance(layer, arch.Block):
             continue
@@ -97,6 +99,7 @@ def describe_layers(
                 else None,
                 _limits(unit.spike) if unit else None,
                 layer.remark(weights) or ", ".join((sources or {}).get(path, ())),
+                user_names.get(path, ""),
             )
         )
     return rows
@@ -129,7 +132,7 @@ def layer_table(rows: list[LayerRow], title: str) -> Table:
         table.add_column(name, justify="right" if right else "left", no_wrap=name != "remark")
     for row in rows:
         table.add_row(
-            row.path,
+            row.user_name or row.path,
             row.kind,
             f"{row.parameters:,}" if row.parameters else "",
             " x ".join(map(str, row.weights)),
@@ -156,11 +159,18 @@ COLUMN_OF_PART = {
 """Short column titles for the parts of the error."""
 
 
-def error_table(report: ErrorReport, title: str) -> Table:
+def error_table(
+    report: ErrorReport, title: str, user_names: Mapping[str, str] | None = None
+) -> Table:
     """Return a table of the conversion error by layer, with its first large cause below it.
 
     "error" and its parts are root mean squares in spikes per timestep. Where a layer has advice,
     the largest of the parts that it causes itself is bold.
+
+    Args:
+      report: from `conversion_error.measure_conversion_error`.
+      title: of the table.
+      user_names: for layers by path, the names to show in place of the paths.
     """
     table = Table(
         title=title, title_justify="left", caption=_first_cause(report), caption_justify="left"
@@ -185,7 +195,8 @@ def error_table(report: ErrorReport, title: str) -> Table:
             parts[largest] = f"[bold]{parts[largest]}[/bold]"
         numbers = (layer.ann, layer.rate, layer.spikes, layer.correlation, layer.error)
         shares = (f"{100 * layer.silent:.0f} %", f"{100 * layer.saturated:.0f} %")
-        table.add_row(path, *(f"{x:.3f}" for x in numbers), *parts.values(), *shares)
+        name = (user_names or {}).get(path) or path
+        table.add_row(name, *(f"{x:.3f}" for x in numbers), *parts.values(), *shares)
     return table
 
 

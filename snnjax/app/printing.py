@@ -210,6 +210,7 @@ def report_tables(
             f"{name} on {record['dataset']['name']}, {config['images']:,} test images,"
             f" T = {config['num_steps']}, {config['neuron']}: same answer as the smooth ANN on"
             f" {100 * errors.agreement:.1f} %. Rates and errors in spikes per timestep",
+            {row.path: row.user_name for row in layers},
         ),
         layer_tables.remedy_table(
             remedies,

@@ -80,6 +80,7 @@ class Network:
     """A name and the layers from the image to the logits.
 
     image_shape: of one image, in the order of axes that the network takes; None if unknown.
+    user_names: pairs of a layer's path and its name in the model that the network was traced from.
 
     Raises:
       ValueError: if an entry of `layers` is not a Layer, or a Normalise is neither the first
@@ -89,6 +90,7 @@ class Network:
     name: str
     layers: Layers
     image_shape: tuple[int, ...] | None = field(default=None, compare=False)
+    user_names: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name, layer in walk(self.layers):

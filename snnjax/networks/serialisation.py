@@ -16,12 +16,15 @@ __all__ = ["read", "write"]
 def write(network: Network) -> str:
     """JSON of a network: its name, and each layer as its kind and fields.
 
-    The shape of its images is written if it is known. JSON has no infinity, so inf is written as
+    The shape of its images and the names of the model that it was traced from are written if they
+    are known. JSON has no infinity, so inf is written as
     the string "inf".
     """
     content = {"name": network.name, "layers": _plain(network.layers)}
     if network.image_shape is not None:
         content["image_shape"] = list(network.image_shape)
+    if network.user_names:
+        content["user_names"] = dict(network.user_names)
     return json.dumps(content, allow_nan=False)
 
 
@@ -36,7 +39,10 @@ def read(text: str) -> Network:
         found = json.loads(text)
         shape = found.get("image_shape")
         return Network(
-            found["name"], _layers(found["layers"]), None if shape is None else tuple(shape)
+            found["name"],
+            _layers(found["layers"]),
+            None if shape is None else tuple(shape),
+            tuple(found.get("user_names", {}).items()),
         )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(

@@ -34,6 +34,7 @@ class Node:
     params: of the layer, by the names that `ann.ANN` uses.
     sources: paths of the user's parameters that `params` are computed from.
     line: of the user's program that made it.
+    user_name: path of the user's module and its function, "" if none is known.
     """
 
     layer: arch.Layer | type[arch.Block] | None
@@ -42,6 +43,7 @@ class Node:
     params: dict[str, Array] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     line: str = ""
+    user_name: str = ""
 
 
 Users = dict[Node, list[Node]]

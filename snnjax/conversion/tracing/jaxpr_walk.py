@@ -144,6 +144,8 @@ def _walk(
                 inner_caller = _operation(equation, caller.module, called=True)
                 if not _written_in_library(inner):
                     inner_caller = Operation("", module=inner_caller.module)
+            elif not caller.function:  # a call with a name inside one without, such as relu's
+                inner_caller = caller._replace(function=_called_name(equation))
             passed = operands[len(operands) - len(inner.invars) :]
             outputs = _walk(inner, inner_constants, passed, rule, inner_caller)
         elif (found := _loop_or_branch(equation, operands, rule, caller)) is not None:
@@ -272,8 +274,7 @@ def _operation(equation: JaxprEqn, module: str, *, called: bool = False) -> Oper
       called: take the name of the function that the equation calls.
     """
     primitive, function = equation.primitive.name, ""
-    name = (equation.params.get("name") if called else None) or ""
-    name = "" if name.startswith(("_", "<")) else name
+    name = _called_name(equation) if called else ""
     module = _module(f"{module}/{getattr(equation.source_info, 'name_stack', '')}")
     traceback = getattr(equation.source_info, "traceback", None)
     for frame in traceback.frames if traceback else ():
@@ -287,6 +288,12 @@ def _operation(equation: JaxprEqn, module: str, *, called: bool = False) -> Oper
             line = f"{frame.file_name}:{frame.line_num}"
             return Operation(primitive, name or function, line, module)
     return Operation(primitive, name or function, module=module)
+
+
+def _called_name(equation: JaxprEqn) -> str:
+    """Return the public name of the function that an equation calls, "" if it has none."""
+    name = equation.params.get("name") or ""
+    return "" if name.startswith(("_", "<")) else name
 
 
 def _module(stack: str) -> str:

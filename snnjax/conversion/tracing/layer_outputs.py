@@ -142,6 +142,8 @@ def _with_activation(function: Elementwise) -> Signal:
     # Neurons need a synapse before them: a neutral one, folded away where there are weights.
     synapse = scaled(base.node)
     node = Node(layer, [synapse], base.node.shape, params, function.sources, operation.line)
+    if operation.module:
+        node.user_name = f"{operation.module}/{operation.function or operation.primitive}"
     if np.any(found.gain != 1):
         node = scaled(node, found.gain, line=operation.line)
     return Signal(node, base.indices, operation=operation, origin=function)

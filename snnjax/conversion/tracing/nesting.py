@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from snnjax.conversion.tracing.graph import Node, topological
@@ -14,20 +15,23 @@ class Nested(NamedTuple):
     """Layers in network order, with their numbers.
 
     layers: specifications; params: by layer name, insides of blocks nested; sources: for each
-      layer by path, the user's parameters that its numbers are computed from.
+      layer by path, the user's parameters that its numbers are computed from; user_names: for
+      each layer by path, the path of the user's module, "" if it is not known.
     """
 
     layers: tuple[arch.Layer, ...]
     params: dict[str, Any]
     sources: dict[str, frozenset[str]]
+    user_names: dict[str, str]
 
 
 class Part(NamedTuple):
-    """A layer, or a block with `sources` by path inside it."""
+    """A layer, or a block with `sources` and `user_name` by path inside it."""
 
     layer: arch.Layer
     params: dict[str, Any]
     sources: Any
+    user_name: Any
 
 
 def nested(start: Node, output: Node) -> Nested:
@@ -60,7 +64,7 @@ def nested(start: Node, output: Node) -> Nested:
                 end = fork
             else:
                 assert end.layer is not None
-                parts.append(Part(end.layer, end.params, end.sources))
+                parts.append(Part(end.layer, end.params, end.sources, end.user_name))
                 end = end.inputs[0]
         return _named(parts[::-1])
 
@@ -80,12 +84,15 @@ def _block(kind: type[arch.Block], branches: list[Nested]) -> Part:
         raise ValueError(f"branches are joined by {kind.__name__}; want Residual or Concat")
     names = list(block.branches)
     params = {name: branch.params for name, branch in zip(names, branches, strict=True)}
-    sources = {
-        f"{name}/{path}": found
-        for name, branch in zip(names, branches, strict=True)
-        for path, found in branch.sources.items()
-    }
-    return Part(block, params, sources)
+    sources, user_names = (
+        {
+            f"{name}/{path}": found
+            for name, branch in zip(names, branches, strict=True)
+            for path, found in by_path(branch).items()
+        }
+        for by_path in (attrgetter("sources"), attrgetter("user_names"))
+    )
+    return Part(block, params, sources, user_names)
 
 
 def _named(parts: list[Part]) -> Nested:
@@ -93,15 +100,17 @@ def _named(parts: list[Part]) -> Nested:
     layers = tuple(part.layer for part in parts)
     params: dict[str, Any] = {}
     sources: dict[str, frozenset[str]] = {}
+    user_names: dict[str, str] = {}
     for (name, layer), part in zip(arch.named(layers), parts, strict=True):
         is_block = isinstance(layer, arch.Block)
         if part.params or is_block:
             params[name] = part.params
         if is_block:
             sources |= {f"{name}/{path}": found for path, found in part.sources.items()}
+            user_names |= {f"{name}/{path}": found for path, found in part.user_name.items()}
         else:
-            sources[name] = part.sources
-    return Nested(layers, params, sources)
+            sources[name], user_names[name] = part.sources, part.user_name
+    return Nested(layers, params, sources, user_names)
 
 
 def _dominators(output: Node) -> dict[Node, Node]:

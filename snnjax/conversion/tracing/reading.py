@@ -40,6 +40,7 @@ from snnjax.conversion.tracing.rule_table import translate
 from snnjax.conversion.tracing.scale_folding import simplify
 from snnjax.conversion.tracing.selections import in_own_order
 from snnjax.conversion.tracing.signals import Elementwise, Value
+from snnjax.conversion.tracing.user_names import find_user_names
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 
@@ -109,9 +110,10 @@ def trace(
         for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
     ]
     start, output = _walk(closed, known, images.shape[1:], batch, given)
-    layers, numbers, sources = _layers(start, output)
+    layers, numbers, sources, modules = _layers(start, output)
+    shape = images.shape[1:] if images.ndim == 4 else None
     traced = Traced(
-        arch.Network(name, layers, images.shape[1:] if images.ndim == 4 else None),
+        arch.Network(name, layers, shape, find_user_names(sources, modules)),
         {"params": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), numbers)},
         {path: tuple(sorted(paths)) for path, paths in sources.items()},
     )
