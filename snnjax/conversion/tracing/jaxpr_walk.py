@@ -13,16 +13,13 @@ from typing import Any, NamedTuple, NoReturn
 
 import flax
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from snnjax.conversion.tracing.advice import reason_for
-from snnjax.conversion.tracing.numpy_operations import Inner, compute, leaves_of
+from snnjax.conversion.tracing.numpy_operations import compute
 from snnjax.conversion.tracing.unrolling import unrolled_scan
 
-__all__ = ["RANDOM", "Known", "Operation", "coarsest_epsilon", "refuse", "sources_of", "walk"]
-
+__all__ = ["RANDOM", "Known", "Operation", "refuse", "sources_of", "walk"]
 
 UNKNOWN = "an unknown line"
 RANDOM = "random numbers"
@@ -73,21 +70,6 @@ def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]
       Exception: what `rule` raises.
     """
     return _walk(closed.jaxpr, closed.consts, arguments, rule, Operation(""))
-
-
-def coarsest_epsilon(jaxpr: Jaxpr) -> float:
-    """Return the largest rounding error of all floats in a jaxpr, relative to them."""
-    found = 0.0
-    for equation in jaxpr.eqns:
-        for inner in leaves_of(equation.params):
-            if isinstance(inner, Inner):
-                inside = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
-                found = max(found, coarsest_epsilon(inside))
-        for variable in (*equation.invars, *equation.outvars):
-            dtype = getattr(variable.aval, "dtype", np.int32)
-            if jnp.issubdtype(dtype, jnp.floating):
-                found = max(found, float(jnp.finfo(dtype).eps))
-    return found
 
 
 def sources_of(operands: Sequence[Any]) -> frozenset[str]:

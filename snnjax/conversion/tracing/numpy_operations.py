@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-__all__ = ["Inner", "compute", "leaves_of", "moved"]
+__all__ = ["Inner", "coarsest_epsilon", "compute", "leaves_of", "moved"]
 
 Inner = (ClosedJaxpr, Jaxpr)
 
@@ -114,3 +114,18 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, bool | float):
         return True
     return getattr(value, "dtype", None) in (np.dtype(np.float32), np.dtype(bool))
+
+
+def coarsest_epsilon(jaxpr: Jaxpr) -> float:
+    """Return the largest rounding error of all floats in a jaxpr, relative to them."""
+    found = 0.0
+    for equation in jaxpr.eqns:
+        for inner in leaves_of(equation.params):
+            if isinstance(inner, Inner):
+                inside = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+                found = max(found, coarsest_epsilon(inside))
+        for variable in (*equation.invars, *equation.outvars):
+            dtype = getattr(variable.aval, "dtype", np.int32)
+            if jnp.issubdtype(dtype, jnp.floating):
+                found = max(found, float(jnp.finfo(dtype).eps))
+    return found

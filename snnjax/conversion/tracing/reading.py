@@ -33,9 +33,10 @@ from snnjax.conversion.tracing.image_layout import (
     layout_axes,
     layout_name,
 )
-from snnjax.conversion.tracing.jaxpr_walk import Known, coarsest_epsilon, refuse, walk
+from snnjax.conversion.tracing.jaxpr_walk import Known, refuse, walk
 from snnjax.conversion.tracing.layer_outputs import layer_output
 from snnjax.conversion.tracing.nesting import Nested, nested
+from snnjax.conversion.tracing.numpy_operations import coarsest_epsilon
 from snnjax.conversion.tracing.rule_table import translate
 from snnjax.conversion.tracing.scale_folding import simplify
 from snnjax.conversion.tracing.selections import in_own_order
