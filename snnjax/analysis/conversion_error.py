@@ -16,8 +16,11 @@ from jax.typing import ArrayLike
 
 from snnjax.analysis.error_decomposition import OWN_PARTS, BatchSums, LayerSums, Moments, sum_batch
 from snnjax.networks import architecture as arch
+from snnjax.runtime.checks import check_count
+from snnjax.runtime.images import float_images
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
+from snnjax.snn.simulation_arguments import check_models, needed_key
 
 __all__ = ["ErrorReport", "LayerErrorReport", "largest_own_part", "measure_conversion_error"]
 
@@ -96,7 +99,7 @@ def measure_conversion_error(
     Args:
       network: the architecture.
       params: what `conversion.convert` returned.
-      images: floats `[N, H, W, C]`.
+      images: floats `[N, H, W, C]` or `[N, D]`.
       num_steps: T.
       neuron: DOUBLE_THRESHOLD or EXACT_CHARGE; for others, counts do not determine the charge.
       encoding: of the images.
@@ -104,24 +107,21 @@ def measure_conversion_error(
       batch_size: images at a time.
 
     Raises:
-      ValueError: if there are no images, `num_steps` or `batch_size` is below 1, the neuron is
-        another one, or a key is missing.
+      ValueError: if there are no images, they are not finite floats or do not fit the parameters,
+        `num_steps` or `batch_size` is below 1, the neuron is another one, or a key is missing.
     """
-    images = np.asarray(images)
+    shown: Any = float_images(images, purpose=" to compare on")
+    check_models(neuron, encoding)
+    key = needed_key(key, encoding)
+    num_steps = check_count("num_steps", num_steps)
+    batch_size = check_count("batch_size", batch_size)
     if neuron.charge_count is None:
         raise ValueError("want the double-threshold or the exact-charge neuron, whose charge and"
                          " count are in balance")  # fmt: skip
-    if not len(images) or num_steps < 1 or batch_size < 1:
-        raise ValueError(
-            f"{len(images)} images, num_steps {num_steps}, batch_size {batch_size}; want at least"
-            " 1 of each"
-        )
-    if encoding.needs_key and key is None:
-        raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
     sums: BatchSums | None = None
-    for first in range(0, len(images), batch_size):
+    for first in range(0, len(shown), batch_size):
         of_batch = sum_batch(
-            params, images[first : first + batch_size], key, first,
+            params, shown[first : first + batch_size], key, first,
             network=network, num_steps=num_steps, neuron=neuron, encoding=encoding,
         )  # fmt: skip
         of_batch = jax.tree.map(partial(np.asarray, dtype=np.float64), of_batch)
@@ -133,8 +133,8 @@ def measure_conversion_error(
         )
         for path, layer in sums.layers.items()
     }
-    agreement = float(sums.agreeing / len(images))
-    return ErrorReport(_with_advice(layers), agreement, len(images), num_steps)
+    agreement = float(sums.agreeing / len(shown))
+    return ErrorReport(_with_advice(layers), agreement, len(shown), num_steps)
 
 
 def _add_batches(a: BatchSums, b: BatchSums) -> BatchSums:

@@ -20,6 +20,7 @@ from snnjax.analysis.metrics import correct_answers
 from snnjax.conversion.conversion import convert
 from snnjax.conversion.threshold_balancing import measure_scales
 from snnjax.networks import architecture as arch
+from snnjax.runtime.images import float_images
 from snnjax.snn.answers import classify
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, EXACT_CHARGE, NeuronModel
@@ -138,7 +139,7 @@ def try_remedies(
     Raises:
       ValueError: as `simulate`, or if there are no images or `labels` are not `[N]`.
     """
-    images = np.asarray(images)
+    images = np.asarray(float_images(images, purpose=" to score on"))
     if not len(images) or batch_size < 1:
         raise ValueError(f"{len(images)} images, batch_size {batch_size}; want at least 1 of each")
     make = make_params or partial(_convert, network, variables)

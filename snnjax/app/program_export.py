@@ -26,7 +26,8 @@ from snnjax.app.run_files import image_shape, load_network
 from snnjax.app.stages.readout_learning import with_readout
 from snnjax.io.checkpoint import check_writable, write_whole
 from snnjax.networks import architecture as arch
-from snnjax.runtime.checks import check_name
+from snnjax.runtime.checks import check_key, check_name
+from snnjax.runtime.images import float_images
 from snnjax.snn import simulation
 
 __all__ = ["PLATFORMS", "Program", "export", "export_file", "load", "save"]
@@ -39,7 +40,7 @@ KIND = "snnjax export"
 class Program:
     """Content of a file: `metadata`, its first line, and the program.
 
-    A call takes any number of images `[B, H, W, C]`, and a `jax.random.key` if the encoding is
+    A call takes any number of images `[B, H, W, C]` or `[B, D]`, and a key if the encoding is
     random; it returns the outputs `[T, B, K]` of the readout.
     """
 
@@ -54,12 +55,11 @@ class Program:
             wanted, or the program is for other platforms than this one.
         """
         shape = self.metadata["image_shape"]
-        if np.ndim(images) != 4 or list(np.shape(images)[1:]) != shape or not len(images):
+        if list(np.shape(images)[1:]) != shape or not len(images):
             raise ValueError(
                 f"images have shape {np.shape(images)}; want [B, {', '.join(map(str, shape))}]"
             )
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(f"images are {images.dtype}; want floats, so divide bytes by 255")
+        images = float_images(images)
         if (key is not None) != self.metadata["takes_key"]:
             wanted = "pass key=jax.random.key(seed)" if key is None else "leave the key out"
             raise ValueError(f"the input is {self.metadata['encoding']}; {wanted}")
@@ -68,7 +68,7 @@ class Program:
                 f"this device is of the platform {jax.default_backend()}, and the program for"
                 f" {', '.join(known)}; export it with --platforms"
             )
-        given = (jnp.asarray(images, jnp.float32), *(() if key is None else (key,)))
+        given = (images, *(() if key is None else (check_key(key),)))
         return self.exported.call(*given)
 
 

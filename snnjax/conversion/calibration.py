@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -11,10 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.conversion.ann_outputs import BATCH_SIZE, image_batches
 from snnjax.networks import architecture as arch
-from snnjax.snn.engine import neuron_params
+from snnjax.runtime.checks import check_count
+from snnjax.snn.encoding import CONSTANT
+from snnjax.snn.engine import float32_params, neuron_params, neuron_shapes
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, NeuronModel
 from snnjax.snn.rates import firing_rates
+from snnjax.snn.simulation_arguments import check_models
 
 __all__ = ["CORRECTIONS", "calibrate"]
 
@@ -33,7 +36,8 @@ def calibrate(
     num_steps: int,
     correction: str = "shift",
     neuron: NeuronModel = DOUBLE_THRESHOLD,
-    batch_size: int = 100,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
 ) -> Params:
     """Return parameters whose mean firing rates on `images` match the ANN's activations.
 
@@ -51,36 +55,37 @@ def calibrate(
     Args:
       network: the architecture.
       params: what `conversion.convert` returned.
-      images: floats `[N, H, W, C]`.
+      images: floats `[N, H, W, C]` or `[N, D]`.
       num_steps: T of the simulations that the network is calibrated for.
       correction: one of CORRECTIONS.
       neuron: the neuron model of every layer.
       batch_size: images at a time; memory grows with `num_steps * batch_size`.
+      progress: show a progress bar after the first second.
 
     Returns:
       Parameters with the structure of `params`, where every layer of neurons has its own "shift"
       `[C]` or "initial" `[...]`.
 
     Raises:
-      ValueError: if `num_steps` or `batch_size` is below 1, there are no images, or `correction`
-        is unknown.
+      ValueError: if `num_steps` or `batch_size` is below 1, there are no images, they are not
+        finite floats or do not fit the parameters, or `correction` is unknown.
     """
-    images = np.asarray(images)
     if correction not in CORRECTIONS:
         raise ValueError(f"correction is {correction!r}; want one of {', '.join(CORRECTIONS)}")
-    if num_steps < 1 or batch_size < 1:
-        raise ValueError(
-            f"num_steps is {num_steps} and batch_size {batch_size}; want at least 1 of each"
-        )
-    if not len(images):
-        raise ValueError("there are no images to calibrate on; want at least one")
+    num_steps = check_count("num_steps", num_steps)
+    check_models(neuron, CONSTANT)
     mean: dict[str, Any] = dict.fromkeys(arch.activations(network), 0.0)
-    for batch in np.array_split(images, math.ceil(len(images) / batch_size)):
+    batches = image_batches(
+        images, name="calibrate", purpose=" to calibrate on", batch_size=batch_size,
+        progress=progress,
+    )  # fmt: skip
+    for batch in batches:
         of_batch = _measure_corrections(
             params, batch, network=network, num_steps=num_steps, correction=correction,
             neuron=neuron,
         )  # fmt: skip
-        mean = {path: mean[path] + len(batch) / len(images) * of_batch[path] for path in mean}
+        share = len(batch) / np.shape(images)[0]
+        mean = {path: mean[path] + share * of_batch[path] for path in mean}
     layers = params["layers"]
     for path, amount in mean.items():
         corrected = _add_correction(arch.inside(layers, path), amount, correction)
@@ -103,6 +108,8 @@ def _measure_corrections(
     The simulation is layer-major: all timesteps pass a layer as one batch, so that the layer is
     corrected before the next layer receives its spikes.
     """
+    params = float32_params(params)
+    neuron_shapes(network, params["layers"], images.shape[1:])  # refuses images that do not fit
     activations, _ = firing_rates(network, params, images)
     corrections: dict[str, jax.Array] = {}
 
@@ -124,7 +131,7 @@ def _measure_corrections(
         spikes = fire(_add_correction(layer, corrections[path], correction), currents)
         return spikes.reshape(current.shape)
 
-    frames = jnp.tile(params["gain"] * images, (num_steps, 1, 1, 1))
+    frames = jnp.tile(params["gain"] * images, (num_steps, *[1] * (images.ndim - 1)))
     network.propagate(params["layers"], frames, correct_and_fire)
     return corrections
 

@@ -27,6 +27,7 @@ from snnjax.networks.layers import (
     Layer,
     Weights,
 )
+from snnjax.networks.parameters import check_shapes
 from snnjax.runtime.checks import check_value
 from snnjax.snn.neurons import make_params
 
@@ -80,9 +81,9 @@ def convert(
 
     Raises:
       ValueError: if a value is out of its range, an activation has no scale, a scale names no
-        activation, parameters are missing, unknown, NaN or Inf, a layer of neurons or the
-        output has no weights before it, or neurons behind a Flatten have a theta or scale for each
-        pixel.
+        activation, parameters are missing, unknown, of another shape, NaN or Inf, a layer of
+        neurons or the output has no weights before it, or neurons behind a Flatten have a theta or
+        scale for each pixel.
     """
     params = _checked(network, variables)
     check_positive("gain", gain)
@@ -248,7 +249,7 @@ def _check_channels(path: str, goal: jax.Array, channels: int | None) -> None:
 
 
 def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
-    """Return the collection "params", after a check of its names and of all values."""
+    """Return the collection "params" in float32, after a check of names, shapes and values."""
     if "params" not in variables:
         raise ValueError(
             f"variables has {', '.join(sorted(variables)) or 'nothing'}; want the collection"
@@ -256,11 +257,16 @@ def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
         )
     params = variables["params"]
     _check_names(network.layers, params, f"network {network.name!r}")
+    check_shapes(network.layers, params, "params/")
     for keys, leaf in jax.tree_util.tree_flatten_with_path(dict(variables))[0]:
+        dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
+        if not jnp.issubdtype(dtype, jnp.number):
+            name = jax.tree_util.keystr(keys, simple=True, separator="/")
+            raise ValueError(f"{name} is {leaf!r}; want an array of numbers")
         if not isinstance(leaf, jax.core.Tracer) and not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(keys, simple=True, separator="/")
             raise ValueError(f"{name} holds NaN or Inf; want finite numbers, so train it again")
-    return params
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), dict(params))
 
 
 def _check_names(layers: tuple[arch.Layer, ...], params: Mapping[str, Any], where: str) -> None:

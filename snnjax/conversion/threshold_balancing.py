@@ -7,7 +7,7 @@ result is the `scales` argument of `conversion.convert`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.conversion.ann_outputs import (
+    BATCH_SIZE,
+    activation_batches,
+    logit_batches,
+    percentiles,
+)
 from snnjax.conversion.folding import fold
 from snnjax.networks import architecture as arch
-from snnjax.networks.ann import ANN
+from snnjax.runtime.checks import check_count
 
 __all__ = [
     "BALANCING_RULES",
@@ -42,10 +48,13 @@ def measure_scales(
     images: ArrayLike,
     *,
     percentile: float = 100.0,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
 ) -> Scales:
-    """Return the largest output of each activation on `images` `[B, H, W, C]`, by path.
+    """Return the largest output of each activation on `images`, by path.
 
-    With a percentile below 100, return that percentile of the outputs instead.
+    With a percentile below 100, return that percentile of the outputs instead. It is exact, and
+    takes a second pass over the images. Memory does not grow with the number of images.
 
     Source: He et al. 2024, max_l of eq. 9; Rueckauer et al. 2017 for the percentile of the
     outputs above zero.
@@ -56,58 +65,75 @@ def measure_scales(
     Args:
       network: the architecture.
       variables: trained parameters and statistics of the ANN.
-      images: floats `[B, H, W, C]`.
+      images: floats `[N, H, W, C]` or `[N, D]`.
       percentile: percentile of the magnitudes, in (0, 100]; 100 is the maximum.
+      batch_size: images at a time.
+      progress: show a progress bar after the first second.
 
     Raises:
-      ValueError: if `percentile` is outside (0, 100], there are no images, or an activation
-        is zero on all of them.
+      ValueError: if `percentile` is outside (0, 100], there are no images, they are not finite
+        floats or do not fit the parameters, or an activation is zero on all of them.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}; want it in (0, 100]")
-    scales: Scales = {}
+    start = partial(
+        activation_batches, network, variables, images,
+        name="scales", batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+    whole = percentile == 100
+    scales: Scales = _largest(start(), np.abs) if whole else percentiles(start, percentile)
     known = arch.activations(network)
-    for path, leaf in _outputs(network, variables, images).items():
-        sizes = np.abs(np.asarray(leaf))
-        scales[path] = float(np.percentile(sizes[sizes > 0], percentile))
+    for path in scales:
+        _check_active(path, scales[path])
         if known[path].learn == "channel":
             theta = known[path].learnt_theta(arch.inside(variables["params"], path), {})
             scales[path] = np.minimum(scales[path], theta)
     return scales
 
 
-def _outputs(
-    network: arch.Network, variables: Variables, images: ArrayLike
-) -> dict[str, jax.Array]:
-    """Return the ANN's activations on `images`, by path; raise if one is zero everywhere."""
-    if not np.size(images):
-        raise ValueError("there are no images to measure on; want at least one")
-    caught: Any = ANN(network.layers).apply(variables, images, mutable=["intermediates"])[1]
-    leaves = jax.tree_util.tree_flatten_with_path(caught["intermediates"])[0]
-    outputs = {
-        "/".join(key.key for key in keys[:-2]): leaf
-        for keys, leaf in leaves
-        if keys[-2].key == "output"
-    }
-    for path, leaf in outputs.items():
-        if not np.any(leaf):
-            raise ValueError(f"activation {path} is zero on every image; it has no scale")
-    return outputs
+def _largest(
+    batches: Iterable[Mapping[str, np.ndarray]], size: Callable[[np.ndarray], np.ndarray]
+) -> Scales:
+    """Return the largest `size` of a value over all batches, by path."""
+    largest: Scales = {}
+    for batch in batches:
+        for path, values in batch.items():
+            largest[path] = float(np.maximum(largest.get(path, -np.inf), np.max(size(values))))
+    return largest
 
 
-def measure_output_scale(network: arch.Network, variables: Variables, images: np.ndarray) -> float:
-    """Return the largest magnitude of a logit on `images` `[B, H, W, C]`.
+def _check_active(path: str, largest: float) -> None:
+    if largest == 0:
+        raise ValueError(f"activation {path} is zero on every image; it has no scale")
+
+
+def measure_output_scale(
+    network: arch.Network,
+    variables: Variables,
+    images: ArrayLike,
+    *,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
+) -> float:
+    """Return the largest magnitude of a logit on `images`.
 
     It is the `output_scale` of `conversion.convert`, which the spike-count readout needs.
 
+    Args:
+      network: the architecture.
+      variables: trained parameters and statistics of the ANN.
+      images: floats `[N, H, W, C]` or `[N, D]`.
+      batch_size: images at a time.
+      progress: show a progress bar after the first second.
+
     Raises:
-      ValueError: if there are no images.
+      ValueError: if there are no images, or they are not finite floats or do not fit the
+        parameters.
     """
-    if not np.size(images):
-        raise ValueError("there are no images to measure on; want at least one")
-    apply = jax.jit(ANN(network.layers).apply)
-    chunks = (np.asarray(images)[i : i + 500] for i in range(0, len(images), 500))
-    return max(float(jnp.max(jnp.abs(jnp.asarray(apply(variables, x))))) for x in chunks)
+    batches = logit_batches(
+        network, variables, images, name="output scale", batch_size=batch_size, progress=progress
+    )
+    return _largest(({"": logits} for logits in batches), np.abs)[""]
 
 
 def model_norm(
@@ -142,7 +168,14 @@ def model_norm(
     return scales
 
 
-def data_norm(network: arch.Network, variables: Variables, images: ArrayLike) -> Scales:
+def data_norm(
+    network: arch.Network,
+    variables: Variables,
+    images: ArrayLike,
+    *,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
+) -> Scales:
     """Return the larger of each layer's largest weight and its largest activation on `images`.
 
     Source: DataNorm of Diehl et al. 2015.
@@ -153,13 +186,14 @@ def data_norm(network: arch.Network, variables: Variables, images: ArrayLike) ->
     Args:
       network: a chain of layers.
       variables: trained parameters and statistics of the ANN.
-      images: floats `[B, H, W, C]`.
+      images: floats `[N, H, W, C]` or `[N, D]`.
+      batch_size: images at a time.
+      progress: show a progress bar after the first second.
 
     Raises:
-      ValueError: if the network has a residual block, there are no images, or an
-        activation is zero on all of them.
+      ValueError: if the network has a residual block, or as in `measure_scales`.
     """
-    scales = measure_scales(network, variables, images)
+    scales = measure_scales(network, variables, images, batch_size=batch_size, progress=progress)
     weight = 0.0
     for name, layer, params in _folded_chain(network, variables, "data_norm"):
         if isinstance(layer, arch.Activation):
@@ -191,12 +225,19 @@ def unit_scales(
 
 
 def least_error(
-    network: arch.Network, variables: Variables, images: ArrayLike, *, num_steps: int
+    network: arch.Network,
+    variables: Variables,
+    images: ArrayLike,
+    *,
+    num_steps: int,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
 ) -> Scales:
     """Return the scale of each layer that minimises its clipping and quantisation error at T.
 
     The scale V has the least mean squared error of clip(floor(a T / V), 0, T) V / T from the
-    activations a, among 95 values from the largest activation down to 6 % of it.
+    activations a, among 95 values from the largest activation down to 6 % of it. Two passes over
+    the images, one for the largest activation; memory does not grow with their number.
 
     Source: threshold search of SNN calibration, Li et al. 2021.
     Choice: one search over all images, where the source averages over batches.
@@ -204,28 +245,41 @@ def least_error(
     Args:
       network: the architecture.
       variables: trained parameters and statistics of the ANN.
-      images: floats `[B, H, W, C]`.
+      images: floats `[N, H, W, C]` or `[N, D]`.
       num_steps: T of the simulations that the scales are meant for.
+      batch_size: images at a time.
+      progress: show a progress bar after the first second.
 
     Raises:
-      ValueError: if `num_steps` is below 1, there are no images, or an activation is zero on
-        all of them.
+      ValueError: if `num_steps` is below 1, or as in `measure_scales`.
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}; want at least 1 timestep")
-    shares = 1 - 0.01 * jnp.arange(95)
+    num_steps = check_count("num_steps", num_steps)
+    start = partial(
+        activation_batches, network, variables, images,
+        name="scales", batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+    shares = np.float32(1) - np.float32(0.01) * np.arange(95, dtype=np.float32)
+    candidates = {}
+    for path, largest in _largest(start(), lambda values: values).items():
+        _check_active(path, largest)
+        candidates[path] = np.float32(largest) * shares
+    errors: dict[str, np.ndarray] = {}
+    for batch in start():
+        for path, values in batch.items():
+            of_batch = _squared_errors(values, candidates[path], num_steps)
+            errors[path] = errors.get(path, 0.0) + np.asarray(of_batch, np.float64)
+    return {path: float(candidates[path][np.argmin(sums)]) for path, sums in errors.items()}
 
-    @jax.jit
-    def best_scale(outputs: jax.Array) -> jax.Array:
-        def mean_squared_error(scale: jax.Array) -> jax.Array:
-            spikes = jnp.clip(jnp.floor(outputs / scale * num_steps), 0, num_steps)
-            return jnp.mean(jnp.square(spikes * scale / num_steps - outputs))
 
-        scales = jnp.max(outputs) * shares
-        return scales[jnp.argmin(jax.lax.map(mean_squared_error, scales))]
+@jax.jit
+def _squared_errors(values: jax.Array, scales: jax.Array, num_steps: ArrayLike) -> jax.Array:
+    """Sum of the squared errors of all values at each scale, after T = `num_steps` timesteps."""
 
-    outputs = _outputs(network, variables, images)
-    return {path: float(best_scale(leaf)) for path, leaf in outputs.items()}
+    def sum_at(scale: jax.Array) -> jax.Array:
+        spikes = jnp.clip(jnp.floor(values / scale * num_steps), 0, num_steps)
+        return jnp.sum(jnp.square(spikes * scale / num_steps - values))
+
+    return jax.lax.map(sum_at, scales)
 
 
 def check_rule(name: str, network: arch.Network) -> None:

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from snnjax.networks import architecture as arch
 from snnjax.networks.architecture import unknown_layer
 from snnjax.networks.layers import Activation, Block, Folded, ForwardMode, Synapse, Weights
+from snnjax.runtime.images import check_floats
 
 __all__ = ["ANN"]
 
@@ -35,20 +36,22 @@ class ANN(nn.Module):
     def __call__(
         self, x: jax.Array, *, levels: ArrayLike | None = None, train: bool = False
     ) -> jax.Array:
-        """Logits `[B, K]` of images `[B, H, W, C]` in [0, 1].
+        """Logits `[B, K]` of images `[B, H, W, C]` or `[B, D]`.
 
         Args:
-          x: the images.
+          x: the images, floats in the range of the training; computed in float32.
           levels: number of steps to quantise every activation to; None leaves them smooth.
           train: use the statistics of the batch, and drop the inputs of each Dense layer
             after the first weights with probability `dropout` (rng "dropout").
 
         Raises:
           ScopeParamShapeError: from Flax, if the images do not fit the parameters.
-          ValueError: if `levels` is given and an activation has no bound, or a layer has none of
-            the roles in `layers.base`.
+          ValueError: if the images are no floats, `levels` is given and an activation has no bound,
+            or a layer has none of the roles in `layers.base`.
         """
         mode, first = ForwardMode(levels, train, self.dtype if train else jnp.float32), True
+        x = check_floats(jnp.asarray(x))
+        x = x if x.dtype == mode.dtype else x.astype(jnp.float32)
         for name, layer in arch.named(self.layers):
             if layer.drops_inputs and not first:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)

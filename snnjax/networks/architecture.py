@@ -8,6 +8,7 @@ and its kind ("03_conv"), so sorted names are in network order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from snnjax.networks.layers import (
     Concat,
     Conv,
     Dense,
+    DoesNotFit,
     FixedSynapse,
     Flatten,
     Folded,
@@ -35,6 +37,7 @@ from snnjax.networks.layers import (
     Weights,
 )
 from snnjax.networks.layers.base import per_channel
+from snnjax.networks.layers.fields import layer_tuple, set_fields
 
 __all__ = [
     "Activation",
@@ -79,12 +82,14 @@ parameters, as `conversion.convert` returns them."""
 class Network:
     """A name and the layers from the image to the logits.
 
+    Networks are hashable, and equal ones share a compilation.
+
     image_shape: of one image, in the order of axes that the network takes; None if unknown.
     user_names: pairs of a layer's path and its name in the model that the network was traced from.
 
     Raises:
-      ValueError: if an entry of `layers` is not a Layer, or a Normalise is neither the first
-        layer nor behind a Transpose of the images.
+      ValueError: if an entry of `layers` is not a Layer or holds a value that cannot be hashed, or
+        a Normalise is neither the first layer nor behind a Transpose of the images.
     """
 
     name: str
@@ -93,6 +98,9 @@ class Network:
     user_names: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name of Network is {self.name!r}; want a text")
+        set_fields(self, layers=layer_tuple)
         for name, layer in walk(self.layers):
             if not isinstance(layer, Layer):
                 raise ValueError(f"layer {name} is {layer!r}; want one of {', '.join(KINDS)}")
@@ -101,6 +109,13 @@ class Network:
             first = 0 if self.image_order is None else 1
             if isinstance(layer, Normalise) and name != f"{first:02d}_normalise":
                 raise ValueError(f"layer {name} is a Normalise; want it as the first layer only")
+            try:
+                hash(layer)
+            except TypeError as error:
+                raise ValueError(
+                    f"layer {name} is {layer!r}, which cannot be hashed ({error}); want numbers,"
+                    " texts and tuples in its fields, no lists or arrays"
+                ) from error
 
     @property
     def image_order(self) -> Transpose | None:
@@ -239,8 +254,8 @@ def propagate(
       The current into the readout `[B, K]`.
 
     Raises:
+      DoesNotFit: naming the layer, if it does not take the shape of its input.
       KeyError: if the parameters belong to other layers.
-      TypeError: from JAX, if shapes do not fit.
       ValueError: if a layer has none of the roles in `layers.base`.
     """
     for name, layer in named(layers)[start:]:
@@ -249,7 +264,8 @@ def propagate(
             case Activation():
                 x = fire(prefix + name, inner, x)
             case Synapse():
-                x = layer.current(inner, x, elapsed)
+                with _named_misfit(prefix + name):
+                    x = layer.current(inner, x, elapsed)
             case Folded():
                 pass  # conversion folded it into the weights
             case Block():
@@ -260,11 +276,21 @@ def propagate(
                         prefix=f"{prefix}{name}/{branch}/",
                     )  # fmt: skip
                     outputs.append(y * per_channel(inner.get(f"{branch}_weight", 1.0), y))
-                x = layer.join(outputs)
+                with _named_misfit(prefix + name):
+                    x = layer.join(outputs)
                 x = x * per_channel(inner.get("weight", 1.0), x)
             case _:
                 raise unknown_layer(prefix + name, layer)
     return x
+
+
+@contextmanager
+def _named_misfit(path: str) -> Iterator[None]:
+    """Put the path of a layer in front of the message of its DoesNotFit."""
+    try:
+        yield
+    except DoesNotFit as error:
+        raise DoesNotFit(f"layer {path}: {error}") from error
 
 
 def unknown_layer(path: str, layer: Layer) -> ValueError:

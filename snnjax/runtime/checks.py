@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import operator
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-__all__ = ["check_name", "check_value"]
+__all__ = ["check_count", "check_key", "check_kind", "check_name", "check_value"]
+
+Kind = TypeVar("Kind")
 
 
 def check_name(kind: str, name: str, known: Collection[str]) -> str:
@@ -47,3 +51,67 @@ def check_value(
     """
     if not isinstance(value, jax.core.Tracer) and not np.all(good(np.asarray(value))):
         raise ValueError(f"{name} is {value}; want {wanted}")
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> int:
+    """Return a whole number as an int; NumPy's and JAX's whole numbers are accepted, bools not.
+
+    Args:
+      name: of the number, for the message.
+      value: the number.
+      least: smallest good number.
+
+    Raises:
+      ValueError: if it is no whole number, or below `least`.
+    """
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise ValueError(f"{name} is {value!r}; want a whole number of at least {least}")
+    return number
+
+
+def check_kind(
+    name: str, value: Any, kind: type[Kind], known: Mapping[str, Kind], where: str
+) -> Kind:
+    """Return a value if it is of a kind, such as a neuron model.
+
+    Args:
+      name: of the argument, for the message.
+      value: to check.
+      kind: its class.
+      known: values of this class by name.
+      where: name of `known` for the message, with its module.
+
+    Raises:
+      ValueError: if it is something else; for a name, the message says where its value is.
+    """
+    if isinstance(value, kind):
+        return value
+    hint = f"a {kind.__name__}, such as those in {where}"
+    if isinstance(value, str):
+        hint = f"{where}[{check_name(name, value, known)!r}]"
+    raise ValueError(f"{name} is {value!r}; want {hint}")
+
+
+def check_key(key: Any) -> jax.Array:
+    """Return a random key in the form of `jax.random.key`; `jax.random.PRNGKey` is accepted too.
+
+    Both forms of a seed draw the same numbers.
+
+    Raises:
+      ValueError: if it is no single key.
+    """
+    wanted = "want one key, such as jax.random.key(seed)"
+    if not isinstance(key, jax.Array | np.ndarray):
+        raise ValueError(f"key is {key!r}; {wanted}")
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        try:
+            key = jax.random.wrap_key_data(jnp.asarray(key))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"key is an array {key.dtype}{list(key.shape)}; {wanted}") from error
+    if key.shape:
+        raise ValueError(f"key is an array of keys {list(key.shape)}; {wanted}")
+    return key

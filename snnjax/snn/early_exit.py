@@ -16,13 +16,21 @@ from jax.typing import ArrayLike
 from snnjax.runtime.checks import check_value
 from snnjax.snn.answers import classify
 from snnjax.snn.encoding import CONSTANT, Encoding
-from snnjax.snn.engine import Carry, Outputs, SpikingFunction, Task, neuron_shapes
+from snnjax.snn.engine import (
+    Carry,
+    Outputs,
+    SpikingFunction,
+    Task,
+    float32_params,
+    neuron_shapes,
+)
 from snnjax.snn.fast.chunks import prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
-from snnjax.snn.simulation import check, count_pre_steps, run_pre_steps
+from snnjax.snn.simulation import run_pre_steps
+from snnjax.snn.simulation_arguments import check_arguments, count_pre_steps
 from snnjax.snn.stimulus import Stimulus, make_stimulus
 
 __all__ = ["Answer", "Exit", "TradeOff", "choose_margin", "margins", "simulate_until", "trade_off"]
@@ -72,7 +80,12 @@ class Exit(NamedTuple):
 
 
 def margins(values: jax.Array) -> jax.Array:
-    """Largest value minus the second largest, `[..., K]` to `[...]`; 0 for a tie."""
+    """Largest value minus the second largest, `[..., K]` to `[...]`; 0 for a tie.
+
+    Choice: a single value, whose sign is the answer, is at a distance of its size from the other.
+    """
+    if values.shape[-1] == 1:
+        return jnp.abs(values[..., 0])
     best, second = jnp.moveaxis(jax.lax.top_k(values, 2)[0], -1, 0)
     return best - second
 
@@ -122,12 +135,14 @@ def simulate_until(
       ValueError: if `margin` is negative or NaN, or as in `simulate`.
     """
     check_value("margin", margin, lambda x: x >= 0, "an exit threshold of at least 0")
-    task = Task(network, neuron, encoding, readout, shown_steps)
-    check(task, params, images, num_steps=num_steps, pre_steps=pre_steps, key=key)
-    task = task._replace(shown_steps=min(int(shown_steps), int(num_steps)))
+    task, stimulus, num_steps, pre_steps = check_arguments(
+        Task(network, neuron, encoding, readout, shown_steps), params,
+        make_stimulus(network, images, key, first, noise), num_steps=num_steps,
+        pre_steps=pre_steps,
+    )  # fmt: skip
     return _simulate_until(
-        params, make_stimulus(network, images, key, first, noise), margin,
-        task=task, num_steps=int(num_steps), pre_steps=int(pre_steps),
+        params, stimulus, jnp.asarray(margin, jnp.float32),
+        task=task, num_steps=num_steps, pre_steps=pre_steps,
     )  # fmt: skip
 
 
@@ -141,7 +156,7 @@ def _simulate_until(
     num_steps: int,
     pre_steps: int,
 ) -> Answer:
-    batch = stimulus.images.shape[0]
+    batch, params = stimulus.images.shape[0], float32_params(params)
     neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # or raises
     params = prepare_kernels_for(task.network, params, batch, num_steps)
     loop = make_loop(params, stimulus, task)
@@ -163,13 +178,13 @@ def _simulate_until(
         now = Answer(values, jnp.full_like(answer.steps, t + 1), spikes)
         return t + 1, carry, jax.tree.map(partial(_select_images, stops), now, answer)
 
-    _, (values, spikes, _) = jax.eval_shape(advance, carry, jnp.asarray(0))
+    _, (values, spikes, _) = jax.eval_shape(advance, carry, jnp.int32(0))
     empty = Answer(
         jnp.zeros(values.shape, values.dtype), jnp.zeros(batch, jnp.int32),
         jnp.zeros(spikes.shape, spikes.dtype),
     )  # fmt: skip
     done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
-    start = (jnp.asarray(done), carry, empty)
+    start = (jnp.int32(done), carry, empty)
     return jax.lax.while_loop(lambda state: jnp.any(state[2].steps == 0), body, start)[2]
 
 

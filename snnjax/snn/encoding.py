@@ -7,6 +7,7 @@ constant current. `temporal` encodes gain * image in the time of a spike instead
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,17 +16,26 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnjax.runtime.checks import check_count
+
 __all__ = ["CONSTANT", "DETERMINISTIC", "ENCODINGS", "RATE", "Encoding", "temporal"]
 
 EncodeFn = Callable[[Any, jax.Array, ArrayLike, ArrayLike], jax.Array]
 
 
 class Encoding(NamedTuple):
-    """encode: input at one timestep; needs_key: True if random; varies: True if t or key matter."""
+    """Function of images, and facts about it.
+
+    encode: input at one timestep.
+    needs_key: True if it is random.
+    varies: True if the timestep or the key matters.
+    largest: largest |gain * image| that it can represent; 1 for spikes, inf without a limit.
+    """
 
     encode: EncodeFn
     needs_key: bool
     varies: bool
+    largest: float = math.inf
 
 
 def _constant(
@@ -55,7 +65,7 @@ def _rate(keys: jax.Array, images: jax.Array, gain: ArrayLike, t: ArrayLike) -> 
     """
 
     def draw(key: jax.Array) -> jax.Array:
-        return jax.random.uniform(jax.random.fold_in(key, t), images.shape[1:])
+        return jax.random.uniform(jax.random.fold_in(key, t), images.shape[1:], jnp.float32)
 
     x = gain * images
     return jnp.sign(x) * (jax.vmap(draw)(keys) < jnp.abs(x))
@@ -93,8 +103,7 @@ def temporal(window: int) -> Encoding:
     Raises:
       ValueError: if the window is below 1.
     """
-    if window < 1:
-        raise ValueError(f"window is {window}; want at least 1 timestep")
+    window = check_count("window", window)
 
     def encode(
         keys: jax.Array | None, images: jax.Array, gain: ArrayLike, t: ArrayLike
@@ -105,16 +114,16 @@ def temporal(window: int) -> Encoding:
         fires = jnp.round((1 - size) * (window - 1)) == jnp.asarray(t) % window
         return jnp.sign(x) * (fires & (size > 0))
 
-    return Encoding(encode, needs_key=False, varies=True)
+    return Encoding(encode, needs_key=False, varies=True, largest=1.0)
 
 
 CONSTANT = Encoding(_constant, needs_key=False, varies=False)
 """A constant current; the first layer is then computed once."""
 
-RATE = Encoding(_rate, needs_key=True, varies=True)
+RATE = Encoding(_rate, needs_key=True, varies=True, largest=1.0)
 """Bernoulli rate coding (eq. 17)."""
 
-DETERMINISTIC = Encoding(_deterministic, needs_key=False, varies=True)
+DETERMINISTIC = Encoding(_deterministic, needs_key=False, varies=True, largest=1.0)
 """Evenly spaced spikes of the same firing rate, not random."""
 
 ENCODINGS = {"constant": CONSTANT, "rate": RATE, "deterministic": DETERMINISTIC}

@@ -14,7 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnjax.networks.architecture import Network
+from snnjax.networks.layers import DoesNotFit
+from snnjax.networks.parameters import check_shapes
 from snnjax.snn.encoding import Encoding
+from snnjax.snn.layer_parameters import check_layers, check_neurons
 from snnjax.snn.neurons import NeuronModel, NeuronParams
 from snnjax.snn.readout import Readout
 
@@ -26,6 +30,7 @@ __all__ = [
     "SpikingFunction",
     "Task",
     "count_spikes",
+    "float32_params",
     "neuron_params",
     "neuron_shapes",
     "with_leaks",
@@ -133,8 +138,11 @@ def neuron_params(numbers: Mapping[str, Any], shown_steps: int = 0) -> NeuronPar
       shown_steps: number of timesteps with input; 0 for all.
 
     Raises:
-      KeyError: if a parameter is missing.
+      ValueError: if a parameter is missing.
     """
+    needed = ("positive", "negative", "leak", "initial", "shift", *["bound"] * (shown_steps > 0))
+    if missing := [name for name in needed if name not in numbers]:
+        raise ValueError(f"a layer of neurons has no {missing[0]}; convert the network again")
     most = jnp.floor(numbers["bound"] * shown_steps + 0.5) if shown_steps else jnp.inf
     positive, negative, leak, initial = (
         numbers[name] for name in ("positive", "negative", "leak", "initial")
@@ -161,30 +169,34 @@ def with_leaks(layers: Params) -> Params:
 def neuron_shapes(
     network: SpikingFunction, layers: Params, image_shape: tuple[int, ...]
 ) -> dict[str, tuple[int, ...]]:
-    """Shape of each layer of neurons for one image of shape `(H, W, C)`, by path.
+    """Shape of each layer of neurons for one image, by path.
 
     Args:
       network: the architecture.
       layers: the "layers" of `conversion.convert`.
-      image_shape: `(H, W, C)`.
+      image_shape: `(H, W, C)` or `(D,)`.
 
     Raises:
-      ValueError: if images of that shape do not fit the parameters.
+      ValueError: if images of that shape do not fit the parameters, or a parameter is missing,
+        unknown or of another shape.
     """
     found: dict[str, tuple[int, ...]] = {}
 
     def note(path: str, numbers: Params, current: jax.Array) -> jax.Array:
-        del numbers
+        check_neurons(path, numbers, current.shape[1:])
         found[path] = current.shape[1:]
         return current
 
+    if isinstance(network, Network):
+        check_layers(network.layers, layers, f"network {network.name!r}")
+        check_shapes(network.layers, layers)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     try:
         jax.eval_shape(lambda params, x: network.propagate(params, x, note), layers, image)
-    except (TypeError, ValueError, KeyError) as error:
+    except DoesNotFit as error:
         raise ValueError(
             f"images of shape {image_shape} do not fit the parameters of network"
-            f" {network.name!r}: {str(error).splitlines()[0]}"
+            f" {network.name!r}: {error}"
         ) from error
     return found
 
@@ -196,3 +208,13 @@ def count_spikes(spikes: jax.Array) -> jax.Array:
       spikes: `[B, ...]` of one timestep.
     """
     return jnp.sum(jnp.abs(spikes), axis=tuple(range(1, spikes.ndim))).astype(jnp.int32)
+
+
+def float32_params(params: Params) -> Params:
+    """Parameters with every float in float32, the dtype of a simulation; whole numbers stay."""
+
+    def cast(leaf: ArrayLike) -> jax.Array:
+        array = jnp.asarray(leaf)
+        return array.astype(jnp.float32) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    return jax.tree.map(cast, params)

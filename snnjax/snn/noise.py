@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from snnjax.runtime.checks import check_value
+from snnjax.runtime.checks import check_count, check_value
+from snnjax.runtime.images import check_floats
 
 __all__ = ["Noise", "corrupt", "make_noise", "salt_and_pepper"]
 
@@ -50,8 +51,7 @@ def make_noise(
     Raises:
       ValueError: if a number that is not traced is out of its range.
     """
-    if out_of < 1:
-        raise ValueError(f"out_of is {out_of}; want a block of at least 1 timestep")
+    out_of = check_count("out_of", out_of)
     _check_density(density)
     check_value(
         "steps", steps, lambda k: (k >= 0) & (k <= out_of), f"it from 0 to out_of = {out_of}"
@@ -71,19 +71,22 @@ def salt_and_pepper(
 
     Args:
       key: key of one draw for all of `images`.
-      images: `[..., H, W, C]` in [0, 1], or with the channels at another of the last three axes.
+      images: floats `[..., H, W, C]` in [0, 1], or with the channels at another of the last three
+        axes; or `[D]` or `[B, D]` without channels.
       density: share of the pixels, in [0, 1]; may be traced.
       channel_axis: axis of the channels among the last three, -1 to 2.
 
     Raises:
-      ValueError: if a density that is not traced is outside [0, 1].
+      ValueError: if a density that is not traced is outside [0, 1], or images are no floats.
     """
     _check_density(density)
+    images = check_floats(jnp.asarray(images))
     where, which = jax.random.split(key)
     pixels = list(images.shape)
-    pixels[channel_axis if channel_axis < 0 else channel_axis - 3] = 1
-    value = jax.random.bernoulli(which, 0.5, pixels).astype(images.dtype)
-    return jnp.where(jax.random.uniform(where, pixels) < density, value, images)
+    if images.ndim > 2:
+        pixels[channel_axis if channel_axis < 0 else channel_axis - 3] = 1
+    value = jax.random.bernoulli(which, jnp.float32(0.5), pixels).astype(images.dtype)
+    return jnp.where(jax.random.uniform(where, pixels, jnp.float32) < density, value, images)
 
 
 def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> jax.Array:
@@ -94,7 +97,7 @@ def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> j
 
     Args:
       keys: one key for each image, `[B]`.
-      images: `[B, H, W, C]` in [0, 1], or with the channels at `noise.channel_axis`.
+      images: `[B, H, W, C]` in [0, 1], or with the channels at `noise.channel_axis`, or `[B, D]`.
       noise: density and timesteps of the noise.
       t: the timestep, from 0; may be traced.
 
@@ -105,7 +108,7 @@ def corrupt(keys: jax.Array, images: jax.Array, noise: Noise, t: ArrayLike) -> j
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         times, pixels = jax.random.split(key)
-        draws = jax.random.uniform(jax.random.fold_in(times, block), (noise.out_of,))
+        draws = jax.random.uniform(jax.random.fold_in(times, block), (noise.out_of,), jnp.float32)
         noisy = jnp.sum(draws < draws[place]) < noise.steps  # rank of t in its block
         pixels = jax.random.fold_in(pixels, t if noise.fresh else 0)
         corrupted = salt_and_pepper(pixels, image, noise.density, noise.channel_axis)

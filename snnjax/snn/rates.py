@@ -8,6 +8,8 @@ import jax
 from jax.typing import ArrayLike
 
 from snnjax.networks.architecture import Network, activations
+from snnjax.runtime.images import float_images
+from snnjax.snn.engine import float32_params
 
 __all__ = ["firing_rates", "limit"]
 
@@ -26,12 +28,13 @@ def firing_rates(
     Args:
       network: the architecture.
       params: what `conversion.convert` returned.
-      images: floats `[B, H, W, C]`.
+      images: floats `[B, H, W, C]` or `[B, D]`.
       levels: number of steps to quantise every rate to, as in training; None leaves it smooth.
 
     Raises:
-      TypeError: from JAX, if the images do not fit the parameters.
+      ValueError: if the images are not finite floats, or do not fit the parameters.
     """
+    images, params = float_images(images), float32_params(params)
     specs, found = activations(network), {}
 
     def fire(path: str, numbers: Params, current: jax.Array) -> jax.Array:

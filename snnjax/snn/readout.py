@@ -79,7 +79,7 @@ def _current(params: Params, state: None, current: jax.Array) -> tuple[None, jax
 
 def _start_mean(params: Params, shape: tuple[int, ...]) -> MeanState:
     del params
-    return MeanState(jnp.zeros(shape), jnp.zeros(()))
+    return MeanState(jnp.zeros(shape, jnp.float32), jnp.zeros((), jnp.float32))
 
 
 def _mean(params: Params, state: MeanState, current: jax.Array) -> tuple[MeanState, jax.Array]:
@@ -95,7 +95,8 @@ def _mean(params: Params, state: MeanState, current: jax.Array) -> tuple[MeanSta
 
 
 def _start_count(params: Params, shape: tuple[int, ...]) -> CountState:
-    return CountState(DOUBLE_THRESHOLD.init(_output_neuron(params), shape), jnp.zeros(shape))
+    start = DOUBLE_THRESHOLD.init(_output_neuron(params), shape)
+    return CountState(start, jnp.zeros(shape, jnp.float32))
 
 
 def _count(params: Params, state: CountState, current: jax.Array) -> tuple[CountState, jax.Array]:
@@ -186,15 +187,14 @@ def _start_leaky(params: Params, shape: tuple[int, ...]) -> LeakyState:
             ' learnt, into params["readout"]'
         )
     layer = params["readout"]
-    if shape[-1] != layer["weights"].shape[0]:
-        raise ValueError(
-            f"the leaky layer is for {layer['weights'].shape[0]} classes; want {shape[-1]}"
-        )
-    wide = (*shape[:-1], layer["weights"].shape[1])
+    classes, neurons = layer["weights"].shape
+    if shape[-1] != classes:
+        raise ValueError(f"the leaky layer is for {classes} classes; want {shape[-1]}")
+    wide = (*shape[:-1], neurons)
     return LeakyState(
         DOUBLE_THRESHOLD.init(_positive_output_neuron(params), shape),
         DOUBLE_THRESHOLD.init(leaky_neuron(layer), wide),
-        jnp.zeros(wide),
+        jnp.zeros(wide, jnp.float32),
     )
 
 
@@ -218,7 +218,7 @@ def _leaky(params: Params, state: LeakyState, current: jax.Array) -> tuple[Leaky
     sent = state.sent + spikes
     to_come = dot(outputs.membrane / last.positive, layer["weights"])
     ties = _tie_break(neuron, MembraneState(leaky.membrane + to_come))
-    of_class = jax.nn.one_hot(layer["labels"], current.shape[-1])
+    of_class = jax.nn.one_hot(layer["labels"], current.shape[-1], dtype=jnp.float32)
     values = dot(sent + ties, of_class / jnp.maximum(of_class.sum(0), 1))
     return LeakyState(outputs, leaky, sent), values
 

@@ -8,25 +8,38 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.networks.architecture import Network
-from snnjax.runtime.checks import check_name
+from snnjax.runtime.checks import check_count, check_name
 from snnjax.snn import plain
 from snnjax.snn.encoding import CONSTANT, Encoding
-from snnjax.snn.engine import Carry, Loop, Observer, Outputs, SpikingFunction, Task, neuron_shapes
+from snnjax.snn.engine import (
+    Carry,
+    Loop,
+    Observer,
+    Outputs,
+    SpikingFunction,
+    Task,
+    float32_params,
+    neuron_shapes,
+)
 from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop as make_fast_loop
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
+from snnjax.snn.simulation_arguments import (
+    check_arguments,
+    check_network,
+    check_shown_steps,
+    count_pre_steps,
+)
 from snnjax.snn.stimulus import Stimulus, make_stimulus
 
 __all__ = [
     "ENGINES",
     "Simulation",
-    "check",
     "check_shown_steps",
     "count_pre_steps",
     "run_pre_steps",
@@ -120,23 +133,24 @@ def simulate(
         missing, or the engine is unknown.
     """
     check_name("engine", engine, ENGINES)
+    check_network(network)
     if engine == "fast" and not isinstance(network, Network):
         raise ValueError(
             f"the fast engine simulates a Network of layers, and {network.name!r} is a"
             f" {type(network).__name__}; pass engine='plain'"
         )
-    task = Task(network, neuron, encoding, readout, shown_steps)
-    check(task, params, images, num_steps=num_steps, pre_steps=pre_steps, key=key)
-    task = task._replace(shown_steps=min(int(shown_steps), int(num_steps)))
+    task, stimulus, num_steps, pre_steps = check_arguments(
+        Task(network, neuron, encoding, readout, shown_steps), params,
+        make_stimulus(network, images, key, first, noise), num_steps=num_steps,
+        pre_steps=pre_steps,
+    )  # fmt: skip
     if chunk_steps is None:
-        chunk_steps = choose_chunk(jnp.shape(images)[0], num_steps, count_weights(params["layers"]))
-    if chunk_steps < 1:
-        raise ValueError(f"chunk_steps is {chunk_steps}; want at least 1 timestep at once")
+        batch_size = stimulus.images.shape[0]
+        chunk_steps = choose_chunk(batch_size, num_steps, count_weights(params["layers"]))
     return _simulate(
-        params, make_stimulus(network, images, key, first, noise),
-        Observer(_every_spike) if record is True else record or None,
-        task=task, num_steps=int(num_steps), pre_steps=int(pre_steps),
-        chunk_steps=int(chunk_steps), engine=engine,
+        params, stimulus, Observer(_every_spike) if record is True else record or None,
+        task=task, num_steps=num_steps, pre_steps=pre_steps,
+        chunk_steps=check_count("chunk_steps", chunk_steps), engine=engine,
     )  # fmt: skip
 
 
@@ -152,6 +166,7 @@ def _simulate(
     chunk_steps: int,
     engine: str,
 ) -> Simulation:
+    params = float32_params(params)
     shapes = neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])
     if engine == "fast":
         params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
@@ -172,7 +187,7 @@ def _in_chunks(
 ) -> tuple[Carry, list[Outputs]]:
     """Run timesteps in chunks, and the remaining ones in a smaller chunk."""
     whole = len(steps) // chunk_steps * chunk_steps
-    times, outputs = jnp.asarray(steps), []
+    times, outputs = jnp.asarray(steps, jnp.int32), []
     if whole:
         carry, chunks = jax.lax.scan(
             lambda carry, of: loop.body(carry, of, shown), carry,
@@ -203,91 +218,6 @@ def run_pre_steps(
         neurons = loop.revise(carry.neurons, after.neurons, revised)
         carry = Carry(neurons, loop.carry.readout, after.counts)
     return carry, outputs
-
-
-def check(
-    task: Task,
-    params: Params,
-    images: ArrayLike,
-    *,
-    num_steps: int,
-    pre_steps: int,
-    key: jax.Array | None,
-) -> None:
-    """Check the arguments of `simulate`.
-
-    Raises:
-      ValueError: as in `simulate`, except for shapes that do not fit the parameters.
-    """
-    if not isinstance(num_steps, int | np.integer) or num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps!r}; want a whole number of at least 1")
-    if not {"gain", "layers", "output_leak"} <= set(params):
-        raise ValueError(
-            f"params holds {', '.join(sorted(params))}; want gain, layers and output_leak, which"
-            " convert returns"
-        )
-    if _lacks_leak(params["layers"]):
-        raise ValueError(
-            "a layer of neurons has no leak; use snnjax.snn.engine.with_leaks on the layers of a"
-            " file"
-        )
-    count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
-    check_shown_steps(task.neuron, task.shown_steps)
-    if task.encoding.needs_key and key is None:
-        raise ValueError("this encoding draws spikes at random; pass key=jax.random.key(seed)")
-    _check_images(images)
-
-
-def _lacks_leak(layers: Params) -> bool:
-    """True if the parameters of some neurons have no `leak`, not even None."""
-    inner = [value for value in layers.values() if isinstance(value, dict)]
-    return ("positive" in layers and "leak" not in layers) or any(map(_lacks_leak, inner))
-
-
-def _check_images(images: ArrayLike) -> None:
-    shape, dtype = jnp.shape(images), jnp.result_type(images)
-    if len(shape) != 4 or 0 in shape:
-        raise ValueError(f"images have shape {shape}; want [B, H, W, C] with no empty axis")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"images are {dtype}; want floats, so divide bytes by 255")
-    finite = (jnp if isinstance(images, jax.Array) else np).isfinite(images).all()  # no transfer
-    if not isinstance(finite, jax.core.Tracer) and not finite:
-        raise ValueError("images hold NaN or Inf; want finite pixels")
-
-
-def check_shown_steps(neuron: NeuronModel, shown_steps: int) -> None:
-    """Check that a neuron can do without input after `shown_steps` timesteps.
-
-    Raises:
-      ValueError: if `shown_steps` is negative, or not 0 for a neuron that does not settle.
-    """
-    if shown_steps < 0 or (shown_steps and not neuron.settles):
-        raise ValueError(
-            f"shown_steps is {shown_steps}; want 0, or at least 1 with the exact-charge neuron,"
-            " whose counts settle when the input has ended"
-        )
-
-
-def count_pre_steps(
-    network: SpikingFunction, neuron: NeuronModel, pre_steps: int, num_steps: int
-) -> int:
-    """Number of timesteps before the first answer.
-
-    Raises:
-      ValueError: if `pre_steps` is negative, the neuron has no pre-steps, or no timestep is
-        left.
-    """
-    if pre_steps < 0 or (pre_steps and neuron.revise is None):
-        raise ValueError(
-            f"pre_steps is {pre_steps}; want 0, or at least 1 with a neuron that revises its"
-            " initial state, such as residual-mask or offset"
-        )
-    before = pre_steps * (len(network.sites) if neuron.in_turn else 1)
-    if before >= num_steps:
-        raise ValueError(
-            f"num_steps is {num_steps}, and {before} of them are pre-steps; want more timesteps"
-        )
-    return before
 
 
 def _every_spike(frame: jax.Array, spikes: dict[str, jax.Array]) -> dict[str, jax.Array]:

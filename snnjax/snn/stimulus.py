@@ -49,7 +49,8 @@ def make_stimulus(
 
 def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:
     """One key for each image, `[B]`: fold_in(key, first + i)."""
-    return jax.vmap(partial(jax.random.fold_in, key))(jnp.asarray(first) + jnp.arange(batch_size))
+    indices = jnp.asarray(first) + jnp.arange(batch_size, dtype=jnp.int32)
+    return jax.vmap(partial(jax.random.fold_in, key))(indices)
 
 
 def frame(stimulus: Stimulus, gain: ArrayLike, t: ArrayLike, encoding: Encoding) -> jax.Array:

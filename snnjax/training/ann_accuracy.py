@@ -12,6 +12,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from snnjax.runtime import sharding
+from snnjax.runtime.checks import check_count
+from snnjax.runtime.images import check_dataset_images, unit_images
 from snnjax.snn.answers import classify
 
 __all__ = ["count_correct"]
@@ -35,17 +37,17 @@ def count_correct(
     Args:
       apply: a Flax module's `apply`, taking `levels`.
       variables: of that module.
-      images: uint8 `[N, H, W, C]`.
+      images: bytes (uint8) `[N, H, W, C]` or `[N, D]`, or floats in the range of the network.
       labels: int `[N]`.
       levels: quantisation levels of the activations; 0 leaves them smooth.
       batch_size: images at a time on each device, or on all cores of a CPU together.
       mesh: devices that share each batch; None for one device.
 
     Raises:
-      ValueError: if there are no images, or the batch size is below 1.
+      ValueError: if there are no images, they are neither bytes nor finite floats, or the batch
+        size is below 1.
     """
-    if len(images) == 0 or batch_size < 1:
-        raise ValueError(f"{len(images)} images in batches of {batch_size}; want at least 1 each")
+    images, batch_size = check_dataset_images(images), check_count("batch_size", batch_size)
     size = sharding.global_batch_size(mesh, batch_size) if mesh else batch_size
     correct = 0
     for i in range(0, len(images), size):
@@ -61,5 +63,5 @@ def _correct_in_batch(
     variables: Variables, images: jax.Array, labels: jax.Array, *, apply: ApplyFn, levels: Any
 ) -> jax.Array:
     with jax.default_matmul_precision("highest"):
-        logits = apply(variables, images.astype(jnp.float32) / 255, levels=levels)
+        logits = apply(variables, unit_images(images), levels=levels)
     return jnp.sum(classify(logits) == labels)

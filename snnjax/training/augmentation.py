@@ -8,6 +8,8 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 
+from snnjax.runtime.images import unit_images
+
 __all__ = ["augment", "check_colour", "colour", "cutout", "flip", "shift"]
 
 GREY = 0.5
@@ -22,11 +24,11 @@ def augment(
     colour_strength: float = 0.0,
     cutout_size: int = 0,
 ) -> jax.Array:
-    """Return uint8 images `[B, H, W, C]` as floats in [0, 1], with random changes.
+    """Return images as floats, bytes divided by 255, with random changes.
 
     Args:
       key: to draw with.
-      images: uint8 `[B, H, W, C]`.
+      images: bytes (uint8) or floats, `[B, H, W, C]`, or `[B, D]` without changes.
       max_shift: largest translation along each axis, in pixels; 0 for none.
       flip_images: mirror half of the images left to right.
       colour_strength: largest relative change of brightness, contrast and saturation; 0 for none.
@@ -36,10 +38,11 @@ def augment(
       ValueError: if colours are to change and the images do not have three channels.
     """
     flip_key, colour_key, cutout_key = (jax.random.fold_in(key, i) for i in range(1, 4))
-    images = shift(key, images, max_shift=max_shift)
+    if max_shift:
+        images = shift(key, images, max_shift=max_shift)
     if flip_images:
         images = flip(flip_key, images)
-    images = images.astype(jnp.float32) / 255
+    images = unit_images(images)
     if colour_strength:
         images = colour(colour_key, images, strength=colour_strength)
     if cutout_size:
@@ -55,7 +58,7 @@ def shift(key: jax.Array, images: jax.Array, *, max_shift: int) -> jax.Array:
     """
     padding = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
     padded = jnp.pad(images, padding)
-    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1)
+    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1, jnp.int32)
 
     def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])
@@ -122,7 +125,7 @@ def cutout(key: jax.Array, images: jax.Array, *, size: int) -> jax.Array:
     row_key, column_key = jax.random.split(key)
 
     def covered(key: jax.Array, length: int) -> jax.Array:
-        start = jax.random.randint(key, (batch, 1), 0, length) - size // 2
+        start = jax.random.randint(key, (batch, 1), 0, length, jnp.int32) - size // 2
         position = jnp.arange(length)
         return (position >= start) & (position < start + size)
 

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from tqdm import trange
 
 from snnjax.runtime import sharding
+from snnjax.runtime.images import check_dataset_images
 from snnjax.training import resuming
 from snnjax.training.ann_accuracy import count_correct
 from snnjax.training.gradient_step import (
@@ -58,7 +59,8 @@ def fit(
     Args:
       apply: a Flax module's `apply`, taking `levels` and `train`.
       variables: initial variables, with the collection "params".
-      train: uint8 images `[N, H, W, C]` and int32 labels `[N]`.
+      train: images `[N, H, W, C]` or `[N, D]`, bytes (uint8) or floats in the range of the
+        network, and int32 labels `[N]`.
       validation: the same, to choose the epoch.
       config: hyper-parameters.
       resume: file to write after every epoch, and to continue from if it exists.
@@ -71,6 +73,8 @@ def fit(
       OSError: if `resume` cannot be written.
     """
     _check_splits(train, validation, config)
+    train = (check_dataset_images(train[0], "training images"), train[1])
+    validation = (check_dataset_images(validation[0], "validation images"), validation[1])
     mesh = mesh or sharding.make_mesh(batch_size=config.batch_size)
     sharding.check_divides(config.batch_size, mesh)
     steps_per_epoch = len(train[0]) // config.batch_size

@@ -118,7 +118,7 @@ def train_step(
 
     Args:
       state: parameters, statistics and moments; its memory is reused for the next state.
-      images: uint8 `[N, H, W, C]`, the whole training split.
+      images: bytes or floats `[N, H, W, C]` or `[N, D]`, the whole training split.
       labels: int32 `[N]`.
       batch: int `[B]`, indices of the images of this batch.
       key: for the augmentation, dropout and number of levels of this step.
@@ -160,7 +160,7 @@ def train_step(
 def _draw_levels(key: jax.Array, config: TrainingConfig) -> ArrayLike | None:
     """Return the number of quantisation levels of one step, or None for smooth activations."""
     if config.mix_levels_to:
-        return jax.random.randint(key, (), config.levels, config.mix_levels_to + 1)
+        return jax.random.randint(key, (), config.levels, config.mix_levels_to + 1, jnp.int32)
     return config.levels or None
 
 

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
+from snnjax.runtime.checks import check_count, check_key
+from snnjax.runtime.images import check_dataset_images, unit_images
 from snnjax.snn import simulation
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
@@ -36,11 +39,10 @@ class RecordingSettings(NamedTuple):
     batch_size: int = 100
 
 
-@partial(jax.jit, static_argnames=("network", "settings"))
 def record_output_currents(
     network: arch.Network,
     params: Params,
-    images: jax.Array,
+    images: ArrayLike,
     key: jax.Array,
     settings: RecordingSettings,
 ) -> jax.Array:
@@ -49,23 +51,35 @@ def record_output_currents(
     Args:
       network: the architecture; static.
       params: as returned by `conversion.convert`.
-      images: uint8 `[N, H, W, C]`.
+      images: bytes (uint8) `[N, H, W, C]` or `[N, D]`, or floats in the range of the network.
       key: for an encoding with random spikes.
       settings: of the simulation; static.
 
     Raises:
-      ValueError: if there are no images, the batch size is below 1, or `simulation.simulate`
-        refuses its arguments.
+      ValueError: if there are no images, they are neither bytes nor finite floats, the batch size
+        is below 1, or `simulation.simulate` refuses its arguments.
     """
+    check_count("batch_size", settings.batch_size)
+    images, key = check_dataset_images(images), check_key(key)
+    return _record(params, images, key, network=network, settings=settings)
+
+
+@partial(jax.jit, static_argnames=("network", "settings"))
+def _record(
+    params: Params,
+    images: jax.Array,
+    key: jax.Array,
+    *,
+    network: arch.Network,
+    settings: RecordingSettings,
+) -> jax.Array:
     count, batch_size = len(images), settings.batch_size
-    if not count or batch_size < 1:
-        raise ValueError(f"{count} images in batches of {batch_size}; want at least 1 each")
 
     def simulate_batch(first: jax.Array) -> jax.Array:
         # The last batch is filled up with copies of the last image.
         indices = jnp.minimum(first + jnp.arange(batch_size), count - 1)
         return simulation.simulate(
-            network, params, images[indices].astype(jnp.float32) / 255,
+            network, params, unit_images(images[indices]),
             num_steps=settings.num_steps, neuron=settings.neuron, encoding=settings.encoding,
             readout=CURRENT, key=key, first=first, pre_steps=settings.pre_steps,
         ).values  # fmt: skip

@@ -17,6 +17,8 @@ import optax
 from flax import traverse_util
 from tqdm import trange
 
+from snnjax.runtime.images import check_dataset_images, unit_images
+
 __all__ = ["rate_inference_loss", "train_shares"]
 
 Variables = dict[str, Any]
@@ -73,7 +75,7 @@ def train_shares(
     Args:
       apply: `apply` of a Flax module whose activations are rate-norm layers.
       variables: result of the first stage.
-      images: uint8 `[N, H, W, C]`.
+      images: bytes (uint8) `[N, H, W, C]` or `[N, D]`, or floats in the range of the network.
       weight: of the second term of the loss, at least 0.
       epochs: passes over the images, at least 1.
       batch_size: images per batch.
@@ -84,6 +86,7 @@ def train_shares(
       ValueError: if a number is out of its range, there are too few images for a batch, or the
         network has no rate-norm layer.
     """
+    images = check_dataset_images(images)
     if weight < 0 or epochs < 1 or not 1 <= batch_size <= len(images):
         raise ValueError(
             f"weight is {weight}, epochs {epochs}, batch_size {batch_size} of {len(images)} images;"
@@ -126,7 +129,7 @@ def _step(
     weight: float,
 ) -> tuple[Variables, Any]:
     """Return the inverse sigmoids of the shares and the momentum after one step."""
-    x = images.astype(jnp.float32) / 255
+    x = unit_images(images)
     params = traverse_util.flatten_dict(variables["params"])
 
     def logits_and_rates(shares: Variables) -> tuple[jax.Array, list[jax.Array]]:

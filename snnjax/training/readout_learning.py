@@ -7,8 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from snnjax.networks import architecture as arch
+from snnjax.runtime.checks import check_count, check_key
 from snnjax.snn.readout import output_spikes
 from snnjax.training.output_recording import RecordingSettings, record_output_currents
 from snnjax.training.plasticity_rules import (
@@ -31,16 +33,15 @@ def random_weights(key: jax.Array, classes: int, neurons: int) -> jax.Array:
     """
     if neurons < classes:
         raise ValueError(f"{neurons} neurons cannot stand for {classes} classes; want at least one")
-    weights = jax.random.uniform(key, (classes, neurons))
+    weights = jax.random.uniform(key, (classes, neurons), jnp.float32)
     sums = weights.sum(0)  # 0 is rare, but a draw
     return jnp.where(sums > 0, weights / jnp.where(sums > 0, sums, 1.0), 1 / classes)
 
 
-@partial(jax.jit, static_argnames=("rule", "epochs", "batch_size"))
 def learn(
     layer: Params,
     spikes: jax.Array,
-    labels: jax.Array,
+    labels: ArrayLike,
     key: jax.Array,
     plasticity: PlasticityParams,
     *,
@@ -67,12 +68,34 @@ def learn(
       ValueError: if there are fewer images than a batch, or `epochs` is below 1.
     """
     num_images = spikes.shape[1]
-    num_batches = num_images // batch_size if batch_size > 0 else 0
-    if not num_batches or epochs < 1:
+    batch_size, epochs = check_count("batch_size", batch_size), check_count("epochs", epochs)
+    if num_images < batch_size:
+        raise ValueError(f"batch_size is {batch_size}; want at most the {num_images} images")
+    if not callable(rule):
         raise ValueError(
-            f"{num_images} images, batches of {batch_size}, {epochs} epochs; want at least"
-            " one batch and one epoch"
+            f"rule is {rule!r}; want a function, such as those in"
+            " snnjax.training.plasticity_rules.LEARNING_RULES"
         )
+    return _learn(
+        layer, spikes, jnp.asarray(labels), check_key(key), plasticity,
+        rule=rule, epochs=epochs, batch_size=batch_size,
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnames=("rule", "epochs", "batch_size"))
+def _learn(
+    layer: Params,
+    spikes: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+    plasticity: PlasticityParams,
+    *,
+    rule: LearningRule,
+    epochs: int,
+    batch_size: int,
+) -> Params:
+    num_images = spikes.shape[1]
+    num_batches = num_images // batch_size
 
     def learn_batch(state: LearnerState, batch: jax.Array) -> tuple[LearnerState, None]:
         return rule(state, layer, spikes[:, batch], labels[batch], plasticity), None
@@ -82,17 +105,16 @@ def learn(
         return order[: num_batches * batch_size].reshape(num_batches, batch_size)
 
     batches = jax.vmap(draw_batches)(jnp.arange(epochs)).reshape(-1, batch_size)
-    start = LearnerState(layer["weights"], jnp.zeros(layer["weights"].shape[1]))
+    start = LearnerState(layer["weights"], jnp.zeros(layer["weights"].shape[1], jnp.float32))
     return {**layer, "weights": jax.lax.scan(learn_batch, start, batches)[0].weights}
 
 
-@partial(jax.jit, static_argnames=("network", "recording", "rule", "epochs"))
 def learn_on_images(
     network: arch.Network,
     params: Params,
     layer: Params,
-    images: jax.Array,
-    labels: jax.Array,
+    images: ArrayLike,
+    labels: ArrayLike,
     key: jax.Array,
     plasticity: PlasticityParams,
     *,
@@ -100,13 +122,13 @@ def learn_on_images(
     rule: LearningRule = competitive_stdp,
     epochs: int = 1,
 ) -> tuple[Params, jax.Array]:
-    """Simulate the images once and learn from the output spikes, in one compiled program.
+    """Simulate the images once and learn from the output spikes.
 
     Args:
       network: the architecture; static.
       params: as returned by `conversion.convert`, with an output_scale.
       layer: from `readout.leaky_layer`.
-      images: uint8 `[N, H, W, C]`.
+      images: bytes (uint8) `[N, H, W, C]` or `[N, D]`, or floats in the range of the network.
       labels: int `[N]`; only `margin_perceptron` uses them.
       key: for the order of the images and for an encoding with random spikes.
       plasticity: parameters of the rule.
@@ -120,7 +142,7 @@ def learn_on_images(
     Raises:
       ValueError: if `record_output_currents` or `learn` refuses its arguments.
     """
-    recording_key, order_key = jax.random.split(key)
+    recording_key, order_key = jax.random.split(check_key(key))
     currents = record_output_currents(network, params, images, recording_key, recording)
     spikes = output_spikes(params, currents)
     learnt = learn(layer, spikes, labels, order_key, plasticity, rule=rule, epochs=epochs)

@@ -141,9 +141,9 @@ def test_bad_input_is_refused():
     params, image = convert(network, variables), np.ones((1, 1, 1, 1), np.float32)
     with pytest.raises(ValueError, match="balance"):
         measure_conversion_error(network, params, image, num_steps=4, neuron=AUGMENTED)
-    with pytest.raises(ValueError, match="num_steps 0"):
+    with pytest.raises(ValueError, match="num_steps is 0; want a whole number of at least 1"):
         measure_conversion_error(network, params, image, num_steps=0)
-    with pytest.raises(ValueError, match="0 images"):
+    with pytest.raises(ValueError, match="there are no images to compare on"):
         measure_conversion_error(network, params, image[:0], num_steps=4)
     with pytest.raises(ValueError, match="pass key"):
         measure_conversion_error(network, params, image, num_steps=4, encoding=RATE)

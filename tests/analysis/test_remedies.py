@@ -116,7 +116,7 @@ def test_a7_the_report_names_the_first_layer_whose_own_part_is_large(tiny):
 
 def test_a7_bad_input_is_refused(tiny):
     variables, largest = tiny
-    with pytest.raises(ValueError, match="0 images"):
+    with pytest.raises(ValueError, match="there are no images to score on"):
         try_remedies(RELU, variables, IMAGES[:0], Setting(largest, 0.5, 2))
     with pytest.raises(ValueError, match="labels have shape"):
         tried(variables, Setting(largest, 0.5, 2), labels=np.zeros(3, int))

@@ -255,7 +255,7 @@ def test_pre_steps_that_cannot_be_are_refused():
     for neuron, pre_steps, message in (
         (OFFSET, 2, "num_steps is 4, and 4 of them are pre-steps; want more timesteps"),
         (DOUBLE_THRESHOLD, 2, "pre_steps is 2; want 0, or at least 1 with a neuron that revises"),
-        (OFFSET, -1, "pre_steps is -1; want 0"),
+        (OFFSET, -1, "pre_steps is -1; want a whole number of at least 0"),
     ):
         with pytest.raises(ValueError, match=message):
             simulate(network, params, images, num_steps=4, neuron=neuron, pre_steps=pre_steps)

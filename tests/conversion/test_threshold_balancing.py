@@ -28,7 +28,7 @@ def test_least_error_finds_the_scale_of_an_exhaustive_search():
 def test_bad_input_of_least_error_is_refused():
     network = dense_network(alpha=0.0, theta=np.inf)
     variables, images = random_variables(network, SHAPE), random_images(4, SHAPE)
-    with pytest.raises(ValueError, match="num_steps is 0; want at least 1 timestep"):
+    with pytest.raises(ValueError, match="num_steps is 0; want a whole number of at least 1"):
         threshold_balancing.least_error(network, variables, images, num_steps=0)
     with pytest.raises(ValueError, match="there are no images to measure on"):
         threshold_balancing.least_error(network, variables, images[:0], num_steps=4)

@@ -78,5 +78,5 @@ def test_temporal_coding_sends_one_spike_per_window_earlier_for_brighter_pixels(
     assert times == [[0, 11], [5, 16], [5, 16], [10, 21], [], [0, 11]]
     assert sent[5, 2] == -1
     assert temporal(11) is temporal(11)  # one compilation for equal windows
-    with pytest.raises(ValueError, match="window is 0; want at least 1"):
+    with pytest.raises(ValueError, match="window is 0; want a whole number of at least 1"):
         temporal(0)

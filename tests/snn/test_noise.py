@@ -105,7 +105,7 @@ def test_noise_reaches_a_network_with_constant_input():
         ({"density": float("nan")}, "density is nan"),
         ({"density": 0.1, "steps": 3, "out_of": 2}, "steps is 3; want it from 0 to out_of = 2"),
         ({"density": 0.1, "steps": -1}, "steps is -1"),
-        ({"density": 0.1, "out_of": 0}, "out_of is 0; want a block of at least 1"),
+        ({"density": 0.1, "out_of": 0}, "out_of is 0; want a whole number of at least 1"),
     ],
 )
 def test_bad_noise_is_refused(numbers, message):

@@ -253,7 +253,7 @@ def test_count_needs_an_output_scale_and_approaches_the_logits(dense):
         ({"images": np.full((2, 4, 4, 1), np.nan, np.float32)}, "images hold NaN or Inf"),
         ({"images": np.zeros((2, 5, 4, 1), np.float32)}, r"shape \(5, 4, 1\) do not fit"),
         ({"images": np.zeros((2, 4, 4, 3), np.float32)}, r"shape \(4, 4, 3\) do not fit"),
-        ({"chunk_steps": 0}, "chunk_steps is 0; want at least 1 timestep at once"),
+        ({"chunk_steps": 0}, "chunk_steps is 0; want a whole number of at least 1"),
         ({"engine": "fastest"}, "unknown engine 'fastest': want one of fast, plain"),
         ({"encoding": RATE}, r"pass key=jax.random.key\(seed\)"),
     ],

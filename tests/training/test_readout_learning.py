@@ -131,12 +131,12 @@ def test_recording_and_learning_in_one_program_equal_both_in_turn():
 
 def test_bad_settings_are_refused(task):
     layer = leaky_layer(np.eye(CLASSES))
-    with pytest.raises(ValueError, match="1500 images, batches of 1501"):
+    with pytest.raises(ValueError, match="batch_size is 1501; want at most the 1500 images"):
         learnt(task, layer, batch_size=1501)
-    with pytest.raises(ValueError, match="0 epochs; want at least"):
+    with pytest.raises(ValueError, match="epochs is 0; want a whole number of at least 1"):
         learnt(task, layer, epochs=0)
     with pytest.raises(ValueError, match="4 neurons cannot stand for 5 classes"):
         random_weights(KEY, 5, 4)
     no_images = jnp.zeros((0, 4, 4, 1), jnp.uint8)
-    with pytest.raises(ValueError, match="0 images in batches of 100"):
+    with pytest.raises(ValueError, match=r"images have shape \(0, 4, 4, 1\); want \[B"):
         record_output_currents(dense_network(), {}, no_images, KEY, RecordingSettings(num_steps=2))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from snnjax.io import datasets
 from snnjax.runtime import sharding
+from snnjax.runtime.images import check_dataset_images, unit_images
 
 __all__ = ["Batch", "batches"]
 
@@ -20,7 +21,7 @@ __all__ = ["Batch", "batches"]
 class Batch(NamedTuple):
     """Images of a split.
 
-    images: floats `[B, H, W, C]` in [0, 1]; labels: `[B]`; first: position of the first image in
+    images: floats `[B, H, W, C]` or `[B, D]`; labels: `[B]`; first: position of the first image in
     the split; valid: number of images that are not filling.
     """
 
@@ -48,14 +49,12 @@ def batches(
     Raises:
       ValueError: if there are no images.
     """
-    images, labels = split
-    if not len(images):
-        raise ValueError("there are no images to score; want at least one")
+    images, labels = check_dataset_images(split.images, purpose=" to score"), split.labels
     size = min(size, math.ceil(len(images) / mesh.size) * mesh.size)
     starts = range(0, len(images), size)
     for first in tqdm(starts, name, unit="batch", mininterval=1, disable=not progress):
         places = np.minimum(np.arange(first, first + size), len(images) - 1)
-        shown = images[places].astype(np.float32) / 255
+        shown = unit_images(images[places])
         yield Batch(
             images=sharding.shard(mesh, shown),
             labels=sharding.shard(mesh, labels[places]),

@@ -5,6 +5,7 @@ from snnjax.networks.layers.average_pool import AvgPool
 from snnjax.networks.layers.base import (
     KINDS,
     Block,
+    DoesNotFit,
     FixedSynapse,
     Folded,
     ForwardMode,
@@ -31,6 +32,7 @@ __all__ = [
     "Concat",
     "Conv",
     "Dense",
+    "DoesNotFit",
     "FixedSynapse",
     "Flatten",
     "Folded",

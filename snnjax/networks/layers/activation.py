@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from snnjax.networks.activations import quantised_sth_leaky_relu, step_relu, sth_leaky_relu
 from snnjax.networks.layers.base import ForwardMode, Layer
+from snnjax.networks.layers.fields import number, set_fields
 
 __all__ = ["Activation"]
 
@@ -44,6 +45,7 @@ class Activation(Layer):
     step: float = 0.0
 
     def __post_init__(self) -> None:
+        set_fields(self, alpha=number, theta=number, step=number)
         if not 0 <= self.alpha <= 1:
             raise ValueError(
                 f"alpha is {self.alpha}; want a slope in (0, 1], or 0 for no negative side"
@@ -81,7 +83,7 @@ class Activation(Layer):
             return jnp.exp(params["log_theta"])
         if "largest" in statistics:  # 1e-6 as in the source, so that theta is never 0
             return jax.nn.sigmoid(params["share"]) * statistics["largest"] + 1e-6
-        return jnp.asarray(self.theta)
+        return jnp.float32(self.theta)
 
     def rate(
         self, numbers: Mapping[str, Any], current: jax.Array, *, levels: ArrayLike | None = None
@@ -145,5 +147,5 @@ class _Activation(nn.Module):
         if spec.learn == "nothing":
             return spec.learnt_theta({}, {})
         shape = (z.shape[-1],) if spec.learn == "channel" else ()
-        start = nn.initializers.constant(jnp.log(spec.theta))
+        start = nn.initializers.constant(jnp.log(jnp.float32(spec.theta)))
         return spec.learnt_theta({"log_theta": self.param("log_theta", start, shape)}, {})

@@ -27,6 +27,7 @@ from jax.typing import ArrayLike
 __all__ = [
     "KINDS",
     "Block",
+    "DoesNotFit",
     "FixedSynapse",
     "Folded",
     "ForwardMode",
@@ -40,6 +41,10 @@ Params = dict[str, Any]
 
 KINDS: dict[str, type[Layer]] = {}
 """Classes of layers by name; a subclass that defines `kind` adds itself."""
+
+
+class DoesNotFit(ValueError):
+    """An input that a layer does not take, because of its shape."""
 
 
 class ForwardMode(NamedTuple):
@@ -75,6 +80,17 @@ class Layer(ABC):
     def parameter_names(self) -> frozenset[str]:
         """Names of the layer's arrays in the collection "params"."""
         return frozenset()
+
+    def parameter_shapes(self, inputs: int | None = None) -> Mapping[str, tuple[int | None, ...]]:
+        """Shapes of the layer's arrays by name, None for a length that is not known.
+
+        Names that it leaves out are not checked.
+
+        Args:
+          inputs: channels of the input, None where only the images decide them.
+        """
+        del inputs
+        return {}
 
     def remark(self, weights: str) -> str:
         """Describe for a report what conversion makes of the layer.
@@ -112,7 +128,7 @@ class Synapse(Layer):
           elapsed: number of timesteps summed in `x`, a scalar or `[B]`.
 
         Raises:
-          TypeError: from JAX, if shapes do not fit.
+          DoesNotFit: if the layer does not take an input of this shape.
         """
 
     def current(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:

@@ -11,22 +11,34 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.networks.layers.base import Folded, ForwardMode
+from snnjax.networks.layers.fields import number, set_fields
 
 __all__ = ["BatchNorm"]
 
 
 @dataclass(frozen=True)
 class BatchNorm(Folded):
-    """Batch normalisation, which conversion folds into the weights directly before it."""
+    """Batch normalisation, which conversion folds into the weights directly before it.
+
+    Raises:
+      ValueError: if a field is no number.
+    """
 
     kind: ClassVar[str] = "norm"
 
     momentum: float = 0.9
     epsilon: float = 1e-5
 
+    def __post_init__(self) -> None:
+        set_fields(self, momentum=number, epsilon=number)
+
     def parameter_names(self) -> frozenset[str]:
         """Names of the layer's arrays."""
         return frozenset({"scale", "bias"})
+
+    def parameter_shapes(self, inputs: int | None = None) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the layer's arrays, for an input of so many channels."""
+        return {"scale": (inputs,), "bias": (inputs,)}
 
     def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
         """Apply the layer in the ANN; its statistics are in the collection "batch_stats"."""

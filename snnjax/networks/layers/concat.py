@@ -9,7 +9,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from snnjax.networks.layers.base import Block, Layer
+from snnjax.networks.layers.base import Block, DoesNotFit, Layer
+from snnjax.networks.layers.fields import branches, set_fields
 
 __all__ = ["Concat"]
 
@@ -19,7 +20,7 @@ class Concat(Block):
     """Outputs of branches, concatenated along the channels; an empty branch is the identity.
 
     Raises:
-      ValueError: if there are fewer than two branches.
+      ValueError: if there are fewer than two branches, or one is no sequence of layers.
     """
 
     kind: ClassVar[str] = "concat"
@@ -27,6 +28,7 @@ class Concat(Block):
     parts: tuple[tuple[Layer, ...], ...]
 
     def __post_init__(self) -> None:
+        set_fields(self, parts=branches)
         if len(self.parts) < 2:
             raise ValueError(f"parts has {len(self.parts)} branches; want at least 2")
 
@@ -40,7 +42,14 @@ class Concat(Block):
         return Concat(tuple(map(change, self.parts)))
 
     def join(self, outputs: Sequence[jax.Array]) -> jax.Array:
-        """Concatenate the outputs along the channels."""
+        """Concatenate the outputs along the channels.
+
+        Raises:
+          DoesNotFit: if their shapes differ in more than the channels.
+        """
+        if len({output.shape[:-1] for output in outputs}) > 1:
+            shapes = ", ".join(str(list(output.shape[1:])) for output in outputs)
+            raise DoesNotFit(f"its branches end in maps of different sizes, {shapes}")
         return jnp.concatenate(outputs, -1)
 
     def split_scale(self, scale: jax.Array) -> tuple[jax.Array, jax.Array]:

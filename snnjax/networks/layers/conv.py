@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from snnjax.networks.layers.base import ForwardMode, Params, Weights
+from snnjax.networks.layers.base import DoesNotFit, ForwardMode, Params, Weights
+from snnjax.networks.layers.fields import flag, pads, pair, set_fields
+from snnjax.runtime.checks import check_count
 from snnjax.runtime.convolution import ConvSpec, conv, conv_general_dilated, prepare_kernel
 from snnjax.runtime.windows import Pads, Window
 
@@ -22,8 +24,14 @@ __all__ = ["Conv"]
 class Conv(Weights):
     """A 2-D convolution on `[B, H, W, C]`, kernel `[kh, kw, C / groups, features]`.
 
-    padding: "SAME", "VALID", or the pixels added before and after each axis.
+    padding: "SAME", "VALID", or the pixels added before and after each axis; one number, or one for
+      each axis, stands for both sides.
     dilation: pixels from one tap of the kernel to the next; 1 is a dense kernel.
+
+    Sizes are pairs for rows and columns; one number stands for both.
+
+    Raises:
+      ValueError: if a field is not of this kind.
     """
 
     kind: ClassVar[str] = "conv"
@@ -37,6 +45,17 @@ class Conv(Weights):
     use_bias: bool = True
     dilation: tuple[int, int] = (1, 1)
 
+    def __post_init__(self) -> None:
+        set_fields(
+            self, features=check_count, kernel_size=pair, strides=pair, padding=pads,
+            groups=check_count, use_bias=flag, dilation=pair,
+        )  # fmt: skip
+        if self.features % self.groups:
+            raise ValueError(
+                f"features of Conv is {self.features} and groups {self.groups}; want as many"
+                " features in each group"
+            )
+
     @property
     def spec(self) -> ConvSpec:
         """Geometry of the windows, and number of groups."""
@@ -46,6 +65,12 @@ class Conv(Weights):
     def parameter_names(self) -> frozenset[str]:
         """Names of the layer's arrays."""
         return frozenset({"kernel", "bias"} if self.use_bias else {"kernel"})
+
+    def parameter_shapes(self, inputs: int | None = None) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the layer's arrays, for an input of so many channels."""
+        of_group = None if inputs is None else inputs // self.groups
+        kernel = (*self.kernel_size, of_group, self.features)
+        return {"kernel": kernel, "bias": (self.features,), "border": (inputs,)}
 
     def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
         """Apply the layer in the ANN."""
@@ -67,8 +92,17 @@ class Conv(Weights):
 
         If `params` has a "border" `[C]`, it is the value of the padding at every timestep;
         otherwise the padding is 0.
+
+        Raises:
+          DoesNotFit: if `x` is no map of the layer's channels, or smaller than its windows.
         """
-        spec = self.spec
+        spec, channels = self.spec, params["kernel"].shape[2] * self.groups
+        if x.ndim != 4 or x.shape[-1] != channels:
+            raise DoesNotFit(f"it takes maps [H, W, {channels}], and gets {list(x.shape[1:])}")
+        try:
+            spec.window.outputs(x.shape[1:])
+        except ValueError as error:
+            raise DoesNotFit(str(error)) from error
         if "border" in params:
             times = jnp.reshape(elapsed, (-1, *[1] * (x.ndim - 1)))
             x = _pad_with_border(spec.window, times * params["border"], x)

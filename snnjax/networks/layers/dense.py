@@ -10,14 +10,20 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from snnjax.networks.layers.base import ForwardMode, Params, Weights
+from snnjax.networks.layers.base import DoesNotFit, ForwardMode, Params, Weights
+from snnjax.networks.layers.fields import flag, set_fields
+from snnjax.runtime.checks import check_count
 
 __all__ = ["Dense"]
 
 
 @dataclass(frozen=True)
 class Dense(Weights):
-    """y = x W + b on `[B, N]`, kernel `[N, features]`."""
+    """y = x W + b on `[B, N]`, kernel `[N, features]`.
+
+    Raises:
+      ValueError: if `features` is no whole number of at least 1.
+    """
 
     kind: ClassVar[str] = "dense"
     drops_inputs: ClassVar[bool] = True
@@ -26,17 +32,31 @@ class Dense(Weights):
     features: int
     use_bias: bool = True
 
+    def __post_init__(self) -> None:
+        set_fields(self, features=check_count, use_bias=flag)
+
     def parameter_names(self) -> frozenset[str]:
         """Names of the layer's arrays."""
         return frozenset({"kernel", "bias"} if self.use_bias else {"kernel"})
+
+    def parameter_shapes(self, inputs: int | None = None) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the layer's arrays, for an input of so many channels."""
+        return {"kernel": (inputs, self.features), "bias": (self.features,)}
 
     def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
         """Apply the layer in the ANN."""
         return nn.Dense(self.features, use_bias=self.use_bias, dtype=mode.dtype, name=name)(x)
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Current caused by spikes `x` `[B, N]`, without the bias."""
+        """Current caused by spikes `x` `[B, N]`, without the bias.
+
+        Raises:
+          DoesNotFit: if `x` has another number of inputs.
+        """
         del elapsed
+        inputs = params["kernel"].shape[0]
+        if x.shape[-1] != inputs:
+            raise DoesNotFit(f"it takes {inputs} inputs, and gets {list(x.shape[1:])}")
         return jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.networks.layers.base import Folded, ForwardMode
+from snnjax.networks.layers.fields import number_tuple, set_fields
 
 __all__ = ["Normalise"]
 
@@ -29,6 +30,7 @@ class Normalise(Folded):
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        set_fields(self, mean=number_tuple, std=number_tuple)
         if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
             raise ValueError(
                 f"mean is {self.mean} and std {self.std}; want one mean and one standard"
@@ -47,7 +49,7 @@ class Normalise(Folded):
                 f"images have {x.shape[-1]} channels; want the {len(self.mean)} that the network"
                 " normalises"
             )
-        return (x - jnp.array(self.mean)) / jnp.array(self.std)
+        return (x - jnp.float32(self.mean)) / jnp.float32(self.std)
 
     def remark(self, weights: str) -> str:
         """Describe for a report what conversion makes of the layer."""

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from snnjax.networks.layers.base import ForwardMode, Params, Weights, per_channel
+from snnjax.networks.layers.base import DoesNotFit, ForwardMode, Params, Weights, per_channel
+from snnjax.networks.layers.fields import set_fields
+from snnjax.runtime.checks import check_count
 
 __all__ = ["Scale"]
 
@@ -20,15 +22,26 @@ class Scale(Weights):
     """y = x * scale + bias, with one scale and one bias per channel.
 
     features: channels of `[B, H, W, C]`, or inputs of `[B, N]`.
+
+    Raises:
+      ValueError: if `features` is no whole number of at least 1.
     """
 
     kind: ClassVar[str] = "scale"
 
     features: int
 
+    def __post_init__(self) -> None:
+        set_fields(self, features=check_count)
+
     def parameter_names(self) -> frozenset[str]:
         """Names of the layer's arrays."""
         return frozenset({"scale", "bias"})
+
+    def parameter_shapes(self, inputs: int | None = None) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the layer's arrays, for an input of so many channels."""
+        del inputs
+        return {"scale": (self.features,), "bias": (self.features,)}
 
     def forward(self, x: jax.Array, name: str, mode: ForwardMode) -> jax.Array:
         """Apply the layer in the ANN."""
@@ -36,8 +49,14 @@ class Scale(Weights):
         return _Scale(self, name=name)(x)
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Current caused by spikes `x`, without the bias."""
+        """Current caused by spikes `x`, without the bias.
+
+        Raises:
+          DoesNotFit: if `x` has another number of channels.
+        """
         del elapsed
+        if self.features not in (1, x.shape[-1]):
+            raise DoesNotFit(f"it takes {self.features} channels, and gets {list(x.shape[1:])}")
         return x * params["scale"]
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:

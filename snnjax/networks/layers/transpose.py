@@ -8,7 +8,8 @@ from typing import ClassVar
 import jax
 from jax.typing import ArrayLike
 
-from snnjax.networks.layers.base import FixedSynapse, Params
+from snnjax.networks.layers.base import DoesNotFit, FixedSynapse, Params
+from snnjax.networks.layers.fields import set_fields, whole_numbers
 
 __all__ = ["Transpose"]
 
@@ -28,12 +29,19 @@ class Transpose(FixedSynapse):
     axes: tuple[int, int, int]
 
     def __post_init__(self) -> None:
+        set_fields(self, axes=whole_numbers)
         if sorted(self.axes) != [0, 1, 2]:
             raise ValueError(f"axes is {self.axes}; want 0, 1 and 2 in some order")
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Transpose `x`, a batch of images."""
+        """Transpose `x`, a batch of images.
+
+        Raises:
+          DoesNotFit: if the images do not have three axes.
+        """
         del params, elapsed
+        if x.ndim != 4:
+            raise DoesNotFit(f"it takes images of three axes, and gets {list(x.shape[1:])}")
         return x.transpose(0, *(axis + 1 for axis in self.axes))
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:

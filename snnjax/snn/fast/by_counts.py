@@ -46,8 +46,8 @@ def rest(problem: Problem) -> CountState:
     """State before the first timestep."""
     batch, varies = problem.output[0], problem.stem_current is None
     return CountState(
-        {path: jnp.zeros((batch, *shape)) for path, shape in problem.shapes.items()},
-        jnp.zeros(problem.output),
+        {path: jnp.zeros((batch, *shape), jnp.float32) for path, shape in problem.shapes.items()},
+        jnp.zeros(problem.output, jnp.float32),
         jnp.zeros_like(problem.stimulus.images) if varies else None,
     )
 

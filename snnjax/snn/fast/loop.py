@@ -48,8 +48,9 @@ def make_loop(
         readout, values = jax.lax.scan(partial(task.readout.step, params), carry.readout, currents)
         sent = {path: jax.vmap(count_spikes)(of) for path, of in spikes.items()}
         nothing = jnp.zeros((len(times), problem.output[0]), jnp.int32)
-        total = sum((carry.counts[path] + jnp.cumsum(n, 0) for path, n in sent.items()), nothing)
-        counts = {path: carry.counts[path] + n.sum(0) for path, n in sent.items()}
+        so_far = (carry.counts[path] + jnp.cumsum(n, 0, jnp.int32) for path, n in sent.items())
+        total = sum(so_far, nothing)
+        counts = {path: carry.counts[path] + n.sum(0, dtype=jnp.int32) for path, n in sent.items()}
         observed = None
         if observe is not None:
             observed = jax.lax.map(lambda of: observe(*of), (frames, spikes))

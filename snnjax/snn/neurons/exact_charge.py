@@ -22,7 +22,7 @@ class ChargeState(NamedTuple):
 
 def _init(params: NeuronParams, shape: tuple[int, ...]) -> ChargeState:
     del params
-    return ChargeState(charge=jnp.zeros(shape), sent=jnp.zeros(shape))
+    return ChargeState(jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
 def _step(

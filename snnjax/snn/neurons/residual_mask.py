@@ -21,7 +21,7 @@ class MaskState(NamedTuple):
 
 
 def _init(params: NeuronParams, shape: tuple[int, ...]) -> MaskState:
-    return MaskState(rest(params, shape).membrane, jnp.ones(shape))
+    return MaskState(rest(params, shape).membrane, jnp.ones(shape, jnp.float32))
 
 
 def _step(

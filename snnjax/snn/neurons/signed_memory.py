@@ -20,7 +20,7 @@ class MemoryState(NamedTuple):
 
 
 def _init(params: NeuronParams, shape: tuple[int, ...]) -> MemoryState:
-    return MemoryState(rest(params, shape).membrane, jnp.zeros(shape))
+    return MemoryState(rest(params, shape).membrane, jnp.zeros(shape, jnp.float32))
 
 
 def _step(
