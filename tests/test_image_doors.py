@@ -154,6 +154,7 @@ OTHERS = {
     "conversion.threshold_balancing.model_norm": "images are unused",
     "conversion.threshold_balancing.unit_scales": "images are unused",
     "snn.noise.corrupt": "inside simulate",
+    "snn.stimulus.make_stimulus": "inside simulate",
     "training.augmentation.augment": "inside fit",
     "training.augmentation.colour": "inside fit",
     "training.augmentation.cutout": "inside fit",

@@ -42,12 +42,12 @@ def set_fields(layer: Any, **rules: Rule) -> None:
 
 
 def pair(name: str, value: Any) -> tuple[int, int]:
-    """Two whole numbers of at least 1, rows first; one number stands for both axes.
+    """Two whole numbers of at least 1, rows first; one number stands for both axes, None for 1.
 
     Raises:
       ValueError: if it is something else.
     """
-    parts = _parts(value)
+    parts = [1, 1] if value is None else _parts(value)
     if parts is None:
         parts = [value, value]
     if len(parts) != 2:
