@@ -144,6 +144,7 @@ OTHERS = {
     "app.commands.conversion.report": "images is a number",
     "app.commands.simulation.energy": "images is a number",
     "app.evaluation.batches.batches": "inside evaluate",
+    "app.run_checks.check_before_training": "train is a configuration",
     "app.stages.conversion.balanced_scales": "a rule of threshold_balancing",
     "app.stages.conversion.convert_with_scales": "inside a stage",
     "app.stages.energy.measure_energy": "images is a number",
@@ -279,3 +280,14 @@ def test_a2_traced_images_are_checked_for_type_and_shape():
 
 def test_augment_leaves_floats_as_they_are():
     np.testing.assert_array_equal(augment(KEY, jnp.asarray(GOOD)), GOOD)
+
+
+@pytest.mark.parametrize("door", FLOATS)
+def test_b1_results_under_x64_are_float32_and_the_same(door):
+    wanted = FLOATS[door](GOOD)
+    with jax.enable_x64(True):
+        found = FLOATS[door](GOOD.astype(np.float64))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, wanted)
+    for leaf, of_32 in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        if isinstance(leaf, jax.Array) and door != "snn.noise.salt_and_pepper":
+            assert leaf.dtype == of_32.dtype

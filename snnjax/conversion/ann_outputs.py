@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,14 @@ from snnjax.networks.layers import DoesNotFit
 from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import check_images
 
-__all__ = ["BATCH_SIZE", "activation_batches", "image_batches", "logit_batches", "percentiles"]
+__all__ = [
+    "BATCH_SIZE",
+    "activation_batches",
+    "image_batches",
+    "largest_values",
+    "logit_batches",
+    "percentiles",
+]
 
 Variables = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -77,6 +84,17 @@ def logit_batches(
     """
     for batch in image_batches(images, purpose=" to measure on", **how):
         yield np.asarray(_fitting(_logits, network, variables, batch))
+
+
+def largest_values(
+    batches: Iterable[Mapping[str, np.ndarray]], size: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Any]:
+    """Return the largest `size` of a value over all batches, by path."""
+    largest: dict[str, Any] = {}
+    for batch in batches:
+        for path, values in batch.items():
+            largest[path] = float(np.maximum(largest.get(path, -np.inf), np.max(size(values))))
+    return largest
 
 
 def percentiles(batches: Callable[[], Iterator[Arrays]], percentile: float) -> dict[str, float]:

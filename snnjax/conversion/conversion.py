@@ -257,7 +257,6 @@ def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
         )
     params = variables["params"]
     _check_names(network.layers, params, f"network {network.name!r}")
-    check_shapes(network.layers, params, "params/")
     for keys, leaf in jax.tree_util.tree_flatten_with_path(dict(variables))[0]:
         dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
         if not jnp.issubdtype(dtype, jnp.number):
@@ -266,6 +265,7 @@ def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
         if not isinstance(leaf, jax.core.Tracer) and not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(keys, simple=True, separator="/")
             raise ValueError(f"{name} holds NaN or Inf; want finite numbers, so train it again")
+    check_shapes(network.layers, params, "params/")
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), dict(params))
 
 

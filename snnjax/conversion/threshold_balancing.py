@@ -7,7 +7,7 @@ result is the `scales` argument of `conversion.convert`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnjax.conversion.ann_outputs import (
-    BATCH_SIZE,
-    activation_batches,
-    logit_batches,
-    percentiles,
-)
+from snnjax.conversion import ann_outputs
+from snnjax.conversion.ann_outputs import BATCH_SIZE, largest_values, percentiles
 from snnjax.conversion.folding import fold
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_count
@@ -77,11 +73,11 @@ def measure_scales(
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}; want it in (0, 100]")
     start = partial(
-        activation_batches, network, variables, images,
+        ann_outputs.activation_batches, network, variables, images,
         name="scales", batch_size=batch_size, progress=progress,
     )  # fmt: skip
     whole = percentile == 100
-    scales: Scales = _largest(start(), np.abs) if whole else percentiles(start, percentile)
+    scales: Scales = largest_values(start(), np.abs) if whole else percentiles(start, percentile)
     known = arch.activations(network)
     for path in scales:
         _check_active(path, scales[path])
@@ -89,17 +85,6 @@ def measure_scales(
             theta = known[path].learnt_theta(arch.inside(variables["params"], path), {})
             scales[path] = np.minimum(scales[path], theta)
     return scales
-
-
-def _largest(
-    batches: Iterable[Mapping[str, np.ndarray]], size: Callable[[np.ndarray], np.ndarray]
-) -> Scales:
-    """Return the largest `size` of a value over all batches, by path."""
-    largest: Scales = {}
-    for batch in batches:
-        for path, values in batch.items():
-            largest[path] = float(np.maximum(largest.get(path, -np.inf), np.max(size(values))))
-    return largest
 
 
 def _check_active(path: str, largest: float) -> None:
@@ -130,10 +115,10 @@ def measure_output_scale(
       ValueError: if there are no images, or they are not finite floats or do not fit the
         parameters.
     """
-    batches = logit_batches(
+    batches = ann_outputs.logit_batches(
         network, variables, images, name="output scale", batch_size=batch_size, progress=progress
     )
-    return _largest(({"": logits} for logits in batches), np.abs)[""]
+    return largest_values(({"": logits} for logits in batches), np.abs)[""]
 
 
 def model_norm(
@@ -255,12 +240,12 @@ def least_error(
     """
     num_steps = check_count("num_steps", num_steps)
     start = partial(
-        activation_batches, network, variables, images,
+        ann_outputs.activation_batches, network, variables, images,
         name="scales", batch_size=batch_size, progress=progress,
     )  # fmt: skip
     shares = np.float32(1) - np.float32(0.01) * np.arange(95, dtype=np.float32)
     candidates = {}
-    for path, largest in _largest(start(), lambda values: values).items():
+    for path, largest in largest_values(start(), lambda values: values).items():
         _check_active(path, largest)
         candidates[path] = np.float32(largest) * shares
     errors: dict[str, np.ndarray] = {}
