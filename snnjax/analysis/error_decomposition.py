@@ -143,7 +143,7 @@ def sum_batch(
 
     task = Task(network, counting, encoding, CURRENT)
     loop = plain.make_loop(params, Stimulus(images, key, first), task)
-    carry, outputs = loop.body(loop.carry, jnp.arange(num_steps), True)
+    carry, outputs = loop.body(loop.carry, jnp.arange(num_steps, dtype=jnp.int32), True)
     output = outputs.values.sum(0)
     specs = arch.activations(network)
     sums: dict[str, LayerSums] = {}
@@ -172,7 +172,7 @@ def _with_totals(model: NeuronModel) -> NeuronModel:
     """Return the same neuron with a state that also holds its `SpikeTotals`."""
 
     def init(params: NeuronParams, shape: tuple[int, ...]) -> _CountingState:
-        zeros = jnp.zeros(shape)
+        zeros = jnp.zeros(shape, jnp.float32)
         return _CountingState(model.init(params, shape), SpikeTotals(zeros, zeros, zeros))
 
     def step(params: NeuronParams, state: _CountingState, current: jax.Array) -> Any:
