@@ -112,10 +112,8 @@ class Network:
             try:
                 hash(layer)
             except TypeError as error:
-                raise ValueError(
-                    f"layer {name} is {layer!r}, which cannot be hashed ({error}); want numbers,"
-                    " texts and tuples in its fields, no lists or arrays"
-                ) from error
+                hashable = f"({error}); want numbers, texts and tuples in its fields"
+                raise ValueError(f"{name} is {layer!r}, which has no hash {hashable}") from error
 
     @property
     def image_order(self) -> Transpose | None:
