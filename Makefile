@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := data,export,mnist5k,nir,test
 
-.PHONY: run test test-all check docs peers clean
+.PHONY: run test test-x64 test-all check docs peers clean
 
 run: .venv/.installed
 	$(BIN)/snnjax run $(ARGS)
@@ -16,7 +16,13 @@ run: .venv/.installed
 test: check
 	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(ARGS)
 
-test-all: test
+# The core of the suite with JAX's 64-bit types on: results stay float32.
+X64 := tests/snn/test_engines.py tests/snn/test_readout.py tests/test_image_doors.py
+
+test-x64: .venv/.installed
+	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
+
+test-all: test test-x64
 	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" $(BIN)/pytest -m slow $(ARGS)
 
 check: .venv/.installed

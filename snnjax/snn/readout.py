@@ -157,9 +157,8 @@ def leaky_layer(
     classes, neurons = np.shape(weights)
     if labels is None:
         if neurons != classes:
-            raise ValueError(
-                f"there are {neurons} neurons for {classes} classes; pass the labels of the neurons"
-            )
+            counts = f"there are {neurons} neurons for {classes} classes"
+            raise ValueError(f"{counts}; pass the labels of the neurons")
         labels = jnp.arange(classes)
     if np.shape(labels) != (neurons,):
         raise ValueError(f"labels have shape {np.shape(labels)}; want [{neurons}]")
@@ -253,7 +252,8 @@ def output_spikes(params: Params, currents: jax.Array) -> jax.Array:
     """
     neuron = _positive_output_neuron(params)
     start = DOUBLE_THRESHOLD.init(neuron, currents.shape[1:])
-    return jax.lax.scan(partial(DOUBLE_THRESHOLD.step, neuron), start, centred(currents))[1]
+    shifted = centred(currents.astype(jnp.float32))
+    return jax.lax.scan(partial(DOUBLE_THRESHOLD.step, neuron), start, shifted)[1]
 
 
 def read(readout: Readout, params: Params, currents: jax.Array) -> jax.Array:
@@ -268,7 +268,7 @@ def read(readout: Readout, params: Params, currents: jax.Array) -> jax.Array:
       ValueError: if the readout lacks something in `params`.
     """
     start = readout.init(params, currents.shape[1:])
-    return jax.lax.scan(partial(readout.step, params), start, currents)[1]
+    return jax.lax.scan(partial(readout.step, params), start, currents.astype(jnp.float32))[1]
 
 
 def responses(params: Params, currents: jax.Array) -> jax.Array:
@@ -282,7 +282,7 @@ def responses(params: Params, currents: jax.Array) -> jax.Array:
       ValueError: if there is no leaky layer or no output_scale.
     """
     start = _start_leaky(params, currents.shape[1:])
-    return jax.lax.scan(partial(_leaky, params), start, currents)[0].sent
+    return jax.lax.scan(partial(_leaky, params), start, currents.astype(jnp.float32))[0].sent
 
 
 ACCUMULATE = Readout(_start_mean, _mean)
