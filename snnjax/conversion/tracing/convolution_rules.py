@@ -141,6 +141,12 @@ def _check(operation: Operation, params: dict[str, Any], weights_first: bool) ->
         refuse(operation, "it is transposed; want a convolution of images with fixed kernels")
     if len(params["window_strides"]) != 2:
         refuse(operation, f"it has {len(params['window_strides'])} axes of space; want 2")
+    if any(min(pads) < 0 < max(pads) for pads in params["padding"]):
+        refuse(
+            operation,
+            "it crops one side of an axis and pads the other, which XLA computes wrongly on a CPU;"
+            " crop with a slice before it",
+        )
 
 
 def _window(params: dict[str, Any], size: Any, pads: Pads, pixels: tuple[int, ...]) -> Window:

@@ -75,6 +75,10 @@ GAPS = ((0, 0, 0), (0, 0, 1), (0, 0, 0), (0, 0, 0))
             ).mean(1),
             "it has 1 axes of space; want 2",
         ),
+        (
+            lambda p, x: conv(x, ((0, 1), (-1, 1))).mean((1, 2)),
+            "crops one side of an axis and pads the other.* slice",
+        ),
     ],
 )  # fmt: skip
 def test_a_convolution_of_another_kind_is_refused_by_name_and_line(function, message):
