@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
     from snnjax.conversion.conversion import convert
+    from snnjax.conversion.spiking import Spiking, spike
     from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
     from snnjax.conversion.tracing import Traced, trace
     from snnjax.networks.ann import ANN
     from snnjax.networks.architecture import Network
     from snnjax.networks.known_networks import NET1, NET2
     from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
+    from snnjax.snn.engine import Simulation
     from snnjax.snn.fast.chunks import prepare_kernels
     from snnjax.snn.neurons import DOUBLE_THRESHOLD, DOUBLE_THRESHOLD_HARD, EXACT_CHARGE
     from snnjax.snn.readout import ACCUMULATE, COUNT
-    from snnjax.snn.simulation import Simulation, simulate
+    from snnjax.snn.simulation import simulate
 
 __all__ = [
     "ACCUMULATE",
@@ -36,6 +38,7 @@ __all__ = [
     "RATE",
     "Network",
     "Simulation",
+    "Spiking",
     "Traced",
     "accuracy",
     "conversion_loss",
@@ -45,6 +48,7 @@ __all__ = [
     "measure_scales",
     "prepare_kernels",
     "simulate",
+    "spike",
     "spike_rate",
     "trace",
 ]
@@ -54,6 +58,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "analysis.metrics": ("accuracy", "conversion_loss", "latency", "spike_rate"),
     "conversion.conversion": ("convert",),
+    "conversion.spiking": ("Spiking", "spike"),
     "conversion.threshold_balancing": ("measure_output_scale", "measure_scales"),
     "conversion.tracing": ("Traced", "trace"),
     "networks.ann": ("ANN",),
@@ -63,7 +68,8 @@ _MODULES = {
     "snn.fast.chunks": ("prepare_kernels",),
     "snn.neurons": ("DOUBLE_THRESHOLD", "DOUBLE_THRESHOLD_HARD", "EXACT_CHARGE"),
     "snn.readout": ("ACCUMULATE", "COUNT"),
-    "snn.simulation": ("Simulation", "simulate"),
+    "snn.engine": ("Simulation",),
+    "snn.simulation": ("simulate",),
 }
 """The public names by the module that defines each: the imports above, made when they are used."""
 

@@ -9,6 +9,7 @@ takes. Inside, images are float32, whatever float comes in.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = [
+    "FUNCTION_RANKS",
+    "NETWORK_RANKS",
     "check_dataset_images",
     "check_floats",
     "check_images",
@@ -28,7 +31,16 @@ LARGEST = float(np.finfo(np.float32).max)
 """Images are computed in float32, so larger pixels would be infinite."""
 
 
-def check_images(images: Any, name: str = "images", purpose: str = "") -> Any:
+NETWORK_RANKS = (2, 4)
+"""Numbers of axes of the images of a network of layers."""
+
+FUNCTION_RANKS = tuple(range(2, 9))
+"""Numbers of axes of the input of a function, the axis of the images included."""
+
+
+def check_images(
+    images: Any, name: str = "images", purpose: str = "", ranks: Sequence[int] = NETWORK_RANKS
+) -> Any:
     """Return the input of a network as an array, after a check of its type, shape and values.
 
     A traced array has no values yet; its type and shape are checked.
@@ -37,12 +49,13 @@ def check_images(images: Any, name: str = "images", purpose: str = "") -> Any:
       images: floats `[B, H, W, C]` or `[B, D]`; an array, or what NumPy makes one of.
       name: of the argument, for messages.
       purpose: of the images in a message, such as " to measure on".
+      ranks: numbers of axes that are good.
 
     Raises:
       ValueError: if they are no floats, of another shape, or not finite in float32.
     """
     array = check_floats(_as_array(images, name), name)
-    _check_shape(array, name, purpose)
+    _check_shape(array, name, purpose, ranks)
     low, high = _extremes(array)
     if math.isnan(low) or math.isinf(low) or math.isinf(high):
         raise ValueError(f"{name} hold NaN or Inf; want finite pixels")
@@ -63,13 +76,15 @@ def check_floats(images: Any, name: str = "images") -> Any:
     return images
 
 
-def float_images(images: Any, name: str = "images", purpose: str = "") -> Any:
+def float_images(
+    images: Any, name: str = "images", purpose: str = "", ranks: Sequence[int] = NETWORK_RANKS
+) -> Any:
     """Return the input of a network as float32; arguments and errors as in `check_images`.
 
     Raises:
       ValueError: as `check_images`.
     """
-    return check_images(images, name, purpose).astype(np.float32)
+    return check_images(images, name, purpose, ranks).astype(np.float32)
 
 
 def check_range(images: jax.Array | np.ndarray, low: float, high: float, reason: str) -> None:
@@ -128,13 +143,19 @@ def _as_array(images: Any, name: str) -> Any:
         ) from error
 
 
-def _check_shape(array: jax.Array | np.ndarray, name: str, purpose: str) -> None:
+def _check_shape(
+    array: jax.Array | np.ndarray,
+    name: str,
+    purpose: str,
+    ranks: Sequence[int] = NETWORK_RANKS,
+) -> None:
     shape = array.shape
-    if len(shape) in (2, 4) and 0 not in shape:
+    if len(shape) in ranks and 0 not in shape:
         return
     if purpose and len(shape) and shape[0] == 0:
         raise ValueError(f"there are no {name}{purpose}; want at least one")
-    raise ValueError(f"{name} have shape {shape}; want [B, H, W, C] or [B, D] with no empty axis")
+    wanted = "[B, H, W, C] or [B, D]" if tuple(ranks) == NETWORK_RANKS else "[B, ...]"
+    raise ValueError(f"{name} have shape {shape}; want {wanted} with no empty axis")
 
 
 def _extremes(array: jax.Array | np.ndarray) -> tuple[float, float]:

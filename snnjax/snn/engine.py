@@ -25,14 +25,17 @@ from snnjax.snn.readout import Readout
 __all__ = [
     "Carry",
     "Loop",
+    "MeanFunction",
     "Observer",
     "Outputs",
+    "Simulation",
     "SpikingFunction",
     "Task",
     "count_spikes",
     "float32_params",
     "neuron_params",
     "neuron_shapes",
+    "spike_values",
     "with_leaks",
 ]
 
@@ -67,6 +70,40 @@ class SpikingFunction(Protocol):
         At every layer of neurons it calls fire(path, numbers, current), which returns their
         output. Constant currents, such as biases, are added `elapsed` times.
         """
+
+
+At = Callable[[str, jax.Array], jax.Array]
+"""at(site, value [B, ...]) -> mean that the neurons of the site have sent."""
+
+Resume = Callable[[At], Any]
+"""resume(at) -> outputs of a function, any pytree of `[B, ...]`."""
+
+
+class MeanFunction(Protocol):
+    """A function that is evaluated on mean activations; hashable, and equal functions share a
+    compilation.
+
+    Unlike a `SpikingFunction` it need not be linear between its sites, so it takes the mean input
+    so far and not the input of one timestep.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the function, for messages."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the layers of neurons, in the order of computation."""
+
+    @property
+    def input_steps(self) -> int:
+        """Number of timesteps with input."""
+
+    def neurons(self, params: Params) -> dict[str, NeuronParams]:
+        """Parameters of each site's neurons."""
+
+    def begin(self, params: Params, x: jax.Array) -> Resume:
+        """Compute what no site feeds from the mean input `[B, ...]`; return the rest."""
 
 
 class Task(NamedTuple):
@@ -109,6 +146,26 @@ class Outputs(NamedTuple):
     observed: Any
 
 
+class Simulation(NamedTuple):
+    """Result of a simulation.
+
+    values: `[T, B, K]` values of the readout after every timestep; `answers.classify` gives the
+      answer. Zeros in pre-steps, which give no answer.
+    spikes: `[T, B]` spike count of all hidden layers, both signs, up to and including each
+      timestep.
+    layer_spikes: `[B]` spike count over all timesteps, both signs, by path of the layer.
+    neurons: number of hidden neurons, by path of the layer.
+    recording: `[T, B, ...]` all spikes by path, or the results of the observer at each timestep;
+      None without a recording.
+    """
+
+    values: jax.Array
+    spikes: jax.Array
+    layer_spikes: dict[str, jax.Array]
+    neurons: dict[str, jax.Array]
+    recording: Any
+
+
 class Loop(NamedTuple):
     """Initial carry and scan body of a simulation.
 
@@ -148,6 +205,16 @@ def neuron_params(numbers: Mapping[str, Any], shown_steps: int = 0) -> NeuronPar
         numbers[name] for name in ("positive", "negative", "leak", "initial")
     )
     return NeuronParams(positive, negative, leak, initial, most)
+
+
+def spike_values(params: NeuronParams, count: jax.Array) -> jax.Array:
+    """Value of net spike counts: a positive spike is worth v_p, a negative one v_n.
+
+    Args:
+      params: of the neurons.
+      count: `[B, ...]` net spike count; not below 0 if v_n is infinite.
+    """
+    return jnp.where(count >= 0, params.positive, params.negative) * count
 
 
 def with_leaks(layers: Params) -> Params:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from snnjax.snn.engine import (
     Loop,
     Observer,
     Outputs,
+    Simulation,
     SpikingFunction,
     Task,
     float32_params,
@@ -26,6 +27,7 @@ from snnjax.snn.engine import (
 )
 from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop as make_fast_loop
+from snnjax.snn.function_simulation import ParametrisedFunction, function_task, simulate_function
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
@@ -52,30 +54,10 @@ ENGINES = {"fast": make_fast_loop, "plain": plain.make_loop}
 """Engines by name, each a function that makes the `engine.Loop` of a simulation."""
 
 
-class Simulation(NamedTuple):
-    """Result of a simulation.
-
-    values: `[T, B, K]` values of the readout after every timestep; `answers.classify` gives the
-      answer. Zeros in pre-steps, which give no answer.
-    spikes: `[T, B]` spike count of all hidden layers, both signs, up to and including each
-      timestep.
-    layer_spikes: `[B]` spike count over all timesteps, both signs, by path of the layer.
-    neurons: number of hidden neurons, by path of the layer.
-    recording: `[T, B, ...]` all spikes by path, or the results of the observer at each timestep;
-      None without a recording.
-    """
-
-    values: jax.Array
-    spikes: jax.Array
-    layer_spikes: dict[str, jax.Array]
-    neurons: dict[str, jax.Array]
-    recording: Any
-
-
 def simulate(
-    network: SpikingFunction,
-    params: Params,
-    images: ArrayLike,
+    network: SpikingFunction | ParametrisedFunction,
+    params: Params | ArrayLike,
+    images: ArrayLike | None = None,
     *,
     num_steps: int,
     neuron: NeuronModel = EXACT_CHARGE,
@@ -91,6 +73,11 @@ def simulate(
     engine: Literal["fast", "plain"] = "fast",
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
+
+    Call it as `simulate(network, params, images)`, or as `simulate(spiking, images)` with what
+    `snnjax.spike` returned; then the values are the outputs of the function, any pytree of
+    `[T, B, ...]`, the input lasts `spiking.function.input_steps` timesteps, and `readout`,
+    `pre_steps`, `shown_steps`, `chunk_steps` and `engine` have no meaning.
 
     Apart from the small result `[T, B, K]`, memory does not grow with `num_steps`, unless spikes
     are recorded or `chunk_steps` grows too. All arrays in `params`, the images, the key and
@@ -132,6 +119,18 @@ def simulate(
         `[B, H, W, C]` or do not fit the parameters, a key or the scale of the readout is
         missing, or the engine is unknown.
     """
+    observe = Observer(_every_spike) if record is True else record or None
+    if images is None:
+        spiking, images = cast(ParametrisedFunction, network), cast(ArrayLike, params)
+        unused = {
+            "readout": readout is not ACCUMULATE, "pre_steps": pre_steps != 0,
+            "shown_steps": shown_steps != 0, "chunk_steps": chunk_steps is not None,
+            "engine": engine != "fast",
+        }  # fmt: skip
+        task = function_task(spiking, neuron, encoding, unused)
+        stimulus = make_stimulus(network, images, key, first, noise)
+        return simulate_function(spiking.params, stimulus, observe, task=task, num_steps=num_steps)
+    network, params = cast(SpikingFunction, network), cast(Params, params)
     check_name("engine", engine, ENGINES)
     check_network(network)
     if engine == "fast" and not isinstance(network, Network):
@@ -148,7 +147,7 @@ def simulate(
         batch_size = stimulus.images.shape[0]
         chunk_steps = choose_chunk(batch_size, num_steps, count_weights(params["layers"]))
     return _simulate(
-        params, stimulus, Observer(_every_spike) if record is True else record or None,
+        params, stimulus, observe,
         task=task, num_steps=num_steps, pre_steps=pre_steps,
         chunk_steps=check_count("chunk_steps", chunk_steps), engine=engine,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_count, check_key, check_kind
-from snnjax.runtime.images import check_range, float_images
+from snnjax.runtime.images import NETWORK_RANKS, check_range, float_images
 from snnjax.snn.encoding import ENCODINGS, Encoding
 from snnjax.snn.engine import SpikingFunction, Task
 from snnjax.snn.neurons import NEURONS, NeuronModel
@@ -24,6 +25,7 @@ __all__ = [
     "check_models",
     "check_network",
     "check_shown_steps",
+    "check_stimulus",
     "count_pre_steps",
     "needed_key",
 ]
@@ -66,7 +68,8 @@ def check_arguments(
     count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     shown_steps = check_shown_steps(task.neuron, task.shown_steps)
     task = task._replace(shown_steps=min(shown_steps, num_steps))
-    return Checked(task, _checked(stimulus, params["gain"], task.encoding), num_steps, pre_steps)
+    stimulus = check_stimulus(stimulus, params["gain"], task.encoding)
+    return Checked(task, stimulus, num_steps, pre_steps)
 
 
 def check_network(network: Any) -> None:
@@ -165,10 +168,25 @@ def _lacks_leak(layers: Params) -> bool:
     return ("positive" in layers and "leak" not in layers) or any(map(_lacks_leak, inner))
 
 
-def _checked(stimulus: Stimulus, gain: ArrayLike, encoding: Encoding) -> Stimulus:
-    """Return the stimulus with float32 images, after a check of all its fields."""
+def check_stimulus(
+    stimulus: Stimulus,
+    gain: ArrayLike,
+    encoding: Encoding,
+    ranks: Sequence[int] = NETWORK_RANKS,
+) -> Stimulus:
+    """Return the stimulus with float32 images, after a check of all its fields.
+
+    Args:
+      stimulus: images, keys and noise.
+      gain: of the encoding.
+      encoding: of the images.
+      ranks: numbers of axes of the images that are good.
+
+    Raises:
+      ValueError: if a field is bad.
+    """
     images, key, first, noise = stimulus
-    images, key = float_images(images), needed_key(key, encoding, noise)
+    images, key = float_images(images, ranks=ranks), needed_key(key, encoding, noise)
     if noise is not None:
         check_range(images, 0.0, 1.0, "noise sets pixels to 0 or 1; want images in [0, 1]")
     if np.isfinite(encoding.largest) and not isinstance(gain, jax.core.Tracer):

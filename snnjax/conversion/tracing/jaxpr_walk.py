@@ -40,6 +40,9 @@ class Operation(NamedTuple):
     module: str = ""
 
 
+NOWHERE: frozenset[str] = frozenset()
+
+
 class Known(NamedTuple):
     """A value that does not depend on the images.
 
@@ -47,14 +50,16 @@ class Known(NamedTuple):
     """
 
     value: Any
-    sources: frozenset[str] = frozenset()
+    sources: frozenset[str] = NOWHERE
 
 
 Rule = Callable[[Operation, JaxprEqn, list[Any]], list[Any]]
 """Outputs of an operation of which at least one operand is not `Known`."""
 
 
-def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]:
+def walk(
+    closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule, origin: frozenset[str] = NOWHERE
+) -> list[Any]:
     """Return the outputs of a jaxpr.
 
     Operations on `Known` operands are computed. Calls (`jit`, `remat`, `custom_jvp_call` and the
@@ -65,11 +70,12 @@ def walk(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]
       closed: the jaxpr with its constants.
       arguments: a value for each argument of the jaxpr.
       rule: see `Rule`.
+      origin: sources of the constants.
 
     Raises:
       Exception: what `rule` raises.
     """
-    return _walk(closed.jaxpr, closed.consts, arguments, rule, Operation(""))
+    return _walk(closed.jaxpr, closed.consts, arguments, rule, Operation(""), origin)
 
 
 def sources_of(operands: Sequence[Any]) -> frozenset[str]:
@@ -104,13 +110,15 @@ def _walk(
     arguments: Sequence[Any],
     rule: Rule,
     caller: Operation,
+    origin: frozenset[str] = NOWHERE,
 ) -> list[Any]:
     """Walk one jaxpr.
 
     caller: the call that it belongs to. With a primitive it is the call of a library's function,
       to which all operations inside belong; without one only its module is known.
     """
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(Known, constants), strict=True))
+    known = (Known(value, origin) for value in constants)
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, known, strict=True))
     values |= dict(zip(jaxpr.invars, arguments, strict=True))
 
     def read(variable: Any) -> Any:

@@ -113,6 +113,8 @@ def _is_plain(value: Any) -> bool:
     """Return True for truth values and float32, of which NumPy makes the same as JAX."""
     if isinstance(value, bool | float):
         return True
+    if isinstance(value, jax.core.Tracer):
+        return False
     return getattr(value, "dtype", None) in (np.dtype(np.float32), np.dtype(bool))
 
 

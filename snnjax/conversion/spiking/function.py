@@ -1,0 +1,154 @@
+"""A function of JAX whose sites are neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.conversion.spiking.program import Apply, Program, Values, evaluate, record
+from snnjax.conversion.spiking.sites import Site, find_sites
+from snnjax.conversion.tracing.jaxpr_walk import Known
+from snnjax.snn.engine import At, Params, Resume
+from snnjax.snn.neurons import NeuronParams
+
+__all__ = ["SpikingApply", "describe"]
+
+
+class SpikingApply(NamedTuple):
+    """A function with neurons at its sites; hashable if the function is.
+
+    apply: `apply(params, x) -> outputs`, the user's function.
+    sites: names of the sites, in the order of computation.
+    signed: for each site, True if its neurons send negative spikes too.
+    batch_axes: for each site, the axis of its value that holds the images.
+    levels: largest spike count of a neuron while the input lasts, and so the number of levels that
+      its value is quantised to, on each side.
+    input_steps: number of timesteps with input, at least `levels`.
+    image_shape: shape of one image of the example.
+    name: of the function, for messages.
+    """
+
+    apply: Apply
+    sites: tuple[str, ...]
+    signed: tuple[bool, ...]
+    batch_axes: tuple[int, ...]
+    levels: int
+    input_steps: int
+    image_shape: tuple[int, ...]
+    name: str = "function"
+
+    def neurons(self, params: Params) -> dict[str, NeuronParams]:
+        """Parameters of each site's neurons.
+
+        A spike is worth theta * input_steps / levels: `levels` spikes in `input_steps` timesteps
+        stand for theta.
+        """
+        found = {}
+        for name, signed in zip(self.sites, self.signed, strict=True):
+            threshold = jnp.asarray(params["thetas"][name]) * (self.input_steps / self.levels)
+            found[name] = NeuronParams(
+                positive=threshold,
+                negative=threshold if signed else jnp.asarray(jnp.inf, threshold.dtype),
+                leak=None,
+                initial=jnp.asarray(0.5, threshold.dtype),
+                most=float(self.levels),
+            )
+        return found
+
+    def begin(self, params: Params, x: jax.Array) -> Resume:
+        """Compute what no site feeds; return the rest of the function, which sends spikes.
+
+        Args:
+          params: "params", the user's; "thetas" by site.
+          x: mean input so far, `[B, ...]`.
+
+        Raises:
+          ValueError: if the function cannot be spiking for an input of that shape.
+        """
+        program = record(self.apply, params["params"], x)
+        found = find_sites(program)
+        if tuple(site.name for site in found) != self.sites:
+            raise ValueError(
+                f"{self.name} has other sites for an input of shape {jnp.shape(x)} than for the"
+                " example; want a function whose operations do not depend on the number of images"
+            )
+        return _split(program, found, self.batch_axes, x)
+
+
+def _split(program: Program, sites: tuple[Site, ...], axes: tuple[int, ...], x: Any) -> Resume:
+    """Compute the steps before all sites; return a function that computes the others."""
+    batch = jnp.shape(x)[0]
+    by_index = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
+    fed: set[int] = set(by_index)
+    before, after = [], []
+    for step in program.steps:
+        if fed.isdisjoint(value.number for value in step.reads):
+            before.append(step)
+        else:
+            after.append(step)
+            fed |= {value.number for value in step.outputs}
+    start = evaluate(before, {0: x}, lambda index, value: value)
+    first = [index for index in by_index if index in start]
+
+    def resume(at: At) -> Any:
+        def fire(index: int, value: jax.Array) -> jax.Array:
+            if index not in by_index:
+                return value
+            site, axis = by_index[index]
+            return _with_images_first(value, axis, batch, lambda rows: at(site.name, rows))
+
+        values: Values = start | {index: fire(index, start[index]) for index in first}
+        values = evaluate(after, values, fire)
+        outputs = [v.value if isinstance(v, Known) else values[v.number] for v in program.outputs]
+        return jax.tree.unflatten(program.tree, outputs)
+
+    return resume
+
+
+def _with_images_first(
+    value: jax.Array, axis: int, batch: int, function: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """Apply a function of `[B, ...]` to a value that has the images on another axis, or in which
+    an image has several consecutive entries on that axis.
+    """
+    moved = jnp.moveaxis(value, axis, 0)
+    rows = moved.reshape(batch, -1, *moved.shape[1:]) if moved.shape[0] != batch else moved
+    return jnp.moveaxis(function(rows).reshape(moved.shape), 0, axis)
+
+
+def describe(
+    apply: Apply, params: Any, shape: tuple[int, ...]
+) -> tuple[Program, tuple[Site, ...], tuple[int, ...]]:
+    """Return a function's program for 2 images, its sites and, for each, the axis of the images.
+
+    The axis is the one that grows with the number of images.
+
+    Args:
+      apply: the function.
+      params: its parameters.
+      shape: of one image.
+
+    Raises:
+      ValueError: if the function cannot be spiking, or if a site mixes images.
+    """
+    two, three = (
+        record(apply, params, jax.ShapeDtypeStruct((batch, *shape), jnp.float32))
+        for batch in (2, 3)
+    )
+    sites = find_sites(two)
+    axes = tuple(_batch_axis(*pair) for pair in zip(sites, find_sites(three), strict=True))
+    return two, sites, axes
+
+
+def _batch_axis(two: Site, three: Site) -> int:
+    shapes = two.value.shape, three.value.shape
+    axes = [place for place, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
+    if len(axes) != 1:
+        raise ValueError(
+            f"{two.name} at {two.step.operation.line} has shape {shapes[0]} for 2 images and"
+            f" {shapes[1]} for 3; want one axis that holds the images"
+        )
+    return axes[0]

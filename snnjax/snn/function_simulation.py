@@ -1,0 +1,100 @@
+"""The simulation of a function with neurons at its sites."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Protocol, cast
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.runtime.checks import check_count
+from snnjax.runtime.images import FUNCTION_RANKS
+from snnjax.snn.encoding import Encoding
+from snnjax.snn.engine import MeanFunction, Observer, Outputs, Params, Simulation, Task
+from snnjax.snn.means import make_loop
+from snnjax.snn.neurons import NeuronModel
+from snnjax.snn.readout import ACCUMULATE
+from snnjax.snn.simulation_arguments import check_models, check_stimulus
+from snnjax.snn.stimulus import Stimulus
+
+__all__ = ["ParametrisedFunction", "function_task", "simulate_function"]
+
+
+class ParametrisedFunction(Protocol):
+    """A function with neurons and its parameters, such as `snnjax.spike` returns."""
+
+    @property
+    def function(self) -> MeanFunction:
+        """The static part."""
+
+    @property
+    def params(self) -> Params:
+        """The traced part."""
+
+
+def function_task(
+    spiking: ParametrisedFunction, neuron: NeuronModel, encoding: Encoding, options: dict[str, bool]
+) -> Task:
+    """Return the static part of a function's simulation.
+
+    Args:
+      spiking: what `snnjax.spike` returned.
+      neuron: of all sites.
+      encoding: of the images.
+      options: by name, for each option of a network's simulation, True if it is given.
+
+    Raises:
+      ValueError: if `spiking` is something else, or an option is given that has no effect.
+    """
+    function = getattr(spiking, "function", None)
+    if not callable(getattr(function, "begin", None)):
+        raise ValueError(
+            f"a {type(spiking).__name__} needs params and images: simulate(network, params, images)"
+            "; only what snnjax.spike returned goes without params"
+        )
+    check_models(neuron, encoding)
+    for name, given in options.items():
+        if given:
+            raise ValueError(f"{name} has no effect on a function; leave it out")
+    function = cast(MeanFunction, function)
+    return Task(function, neuron, encoding, ACCUMULATE, function.input_steps)  # type: ignore[arg-type]
+
+
+def simulate_function(
+    params: Params, stimulus: Stimulus, observe: Observer | None, *, task: Task, num_steps: int
+) -> Simulation:
+    """Simulate a function; see `simulation.simulate`.
+
+    Args:
+      params: of the function.
+      stimulus: images, keys and noise.
+      observe: applied at every timestep, or None.
+      task: from `function_task`.
+      num_steps: T.
+
+    Raises:
+      ValueError: if `num_steps` is below 1, the images are no finite floats, a key is missing, or
+        the function cannot be spiking for images of that shape.
+    """
+    stimulus = check_stimulus(stimulus, params["gain"], task.encoding, FUNCTION_RANKS)
+    num_steps = check_count("num_steps", num_steps)
+    return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)
+
+
+@partial(jax.jit, static_argnames=("task", "num_steps"))
+def _simulate(
+    params: Params, stimulus: Stimulus, observe: Observer | None, *, task: Task, num_steps: int
+) -> Simulation:
+    loop = make_loop(params, stimulus, task, observe)
+    carry = loop.carry
+    outputs: list[Outputs] = []
+    end = min(task.shown_steps, num_steps)
+    for steps, shown in ((range(end), True), (range(end, num_steps), False)):
+        if steps:
+            carry, more = loop.body(carry, jnp.asarray(steps, jnp.int32), shown)
+            outputs.append(more)
+    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
+    sizes = {name: jnp.asarray(math.prod(of), jnp.int32) for name, of in loop.shapes.items()}
+    return Simulation(joined.values, joined.spikes, carry.counts, sizes, joined.observed)

@@ -1,0 +1,216 @@
+"""The engine of functions that need not be linear between their neurons.
+
+At every timestep the function is evaluated once. The charge that has reached a neuron is E times
+the value that the function would have on the mean activations so far, where E counts the
+timesteps with input. Each neuron sends spikes towards that charge, and the function goes on with
+the mean of the spikes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from snnjax.snn.engine import (
+    Carry,
+    Loop,
+    MeanFunction,
+    Observer,
+    Outputs,
+    Params,
+    Resume,
+    Spikes,
+    Task,
+    count_spikes,
+    spike_values,
+)
+from snnjax.snn.neurons import NeuronModel, NeuronParams
+from snnjax.snn.stimulus import Stimulus, frame
+
+__all__ = ["make_loop"]
+
+
+class Problem(NamedTuple):
+    """Arguments of a simulation, and values that are computed once before its first timestep.
+
+    params, stimulus, task, observe: arguments of the engine.
+    gain: of the encoding; numbers: parameters of the neurons, by site.
+    resume: the function beyond what a constant input alone decides; None if the input varies.
+    """
+
+    params: Params
+    stimulus: Stimulus
+    task: Task
+    observe: Observer | None
+    gain: ArrayLike
+    numbers: dict[str, NeuronParams]
+    resume: Resume | None
+
+    def begin(self, x: jax.Array) -> Resume:
+        """Compute what no site feeds, from the mean input."""
+        return cast(MeanFunction, self.task.network).begin(self.params, x)
+
+
+class Neurons(NamedTuple):
+    """State of a site's neurons, `[B, ...]` each.
+
+    sent: net spike count.
+    charge: so far, and model: state of the neuron model; None for neurons whose next count
+      follows from their count and charge.
+    """
+
+    sent: jax.Array
+    charge: jax.Array | None = None
+    model: Any = None
+
+
+class State(NamedTuple):
+    """State between two timesteps.
+
+    sites: by name.
+    frames: sum of the inputs so far; None if the input is constant.
+    values: outputs of the last timestep.
+    silent: True if the last timestep had no input and no spike, for all images.
+    """
+
+    sites: dict[str, Neurons]
+    frames: jax.Array | None
+    values: Any
+    silent: jax.Array
+
+
+def make_loop(
+    params: Params, stimulus: Stimulus, task: Task, observe: Observer | None = None
+) -> Loop:
+    """Initial carry and scan body of a simulation.
+
+    With the exact-charge neuron the outputs settle, after the input has ended, to those of the
+    function with quantised values at its sites. A timestep after a silent one is not computed: it
+    would equal it.
+
+    Source: derived for this package; for linear functions it is the plain engine's simulation.
+
+    Args:
+      params: of the function; "gain" for its encoding.
+      stimulus: images, keys and noise.
+      task: `engine.MeanFunction`, neuron and encoding. The values are the function's outputs.
+      observe: applied to the input and the spikes of every timestep; None for nothing.
+
+    Raises:
+      ValueError: if the function cannot be spiking for images of that shape.
+    """
+    function, gain = cast(MeanFunction, task.network), params["gain"]
+    numbers = function.neurons(params)
+    problem = Problem(params, stimulus, task, observe, gain, numbers, None)
+    resume = problem.begin(frame(stimulus, gain, 0, task.encoding) / gain)
+    varies = task.encoding.varies or stimulus.noise is not None
+    if not varies:
+        problem = problem._replace(resume=resume)
+    sites, outputs = _initial(resume, numbers, task.neuron)
+    batch = stimulus.images.shape[0]
+    carry = Carry(
+        State(
+            sites, jnp.zeros_like(stimulus.images) if varies else None,
+            jax.tree.map(lambda of: jnp.zeros(of.shape, of.dtype), outputs), jnp.asarray(False),
+        ),
+        None,
+        {name: jnp.zeros(batch, jnp.int32) for name in sites},
+    )  # fmt: skip
+
+    def body(carry: Carry, times: jax.Array, shown: bool) -> tuple[Carry, Outputs]:
+        step = _shown_step if shown else _step_without_input
+        return jax.lax.scan(partial(step, problem), carry, times)
+
+    def revise(states: Any, after: Any, paths: tuple[str, ...]) -> Any:
+        raise ValueError("the neurons of a function have no pre-steps")
+
+    return Loop(carry, body, revise, {name: of.sent.shape[1:] for name, of in sites.items()})
+
+
+def _initial(
+    resume: Resume, numbers: dict[str, NeuronParams], neuron: NeuronModel
+) -> tuple[dict[str, Neurons], Any]:
+    """State of all neurons before the first timestep, by site; and the outputs' shapes."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, value: jax.Array) -> jax.Array:
+        shapes[name] = value.shape
+        return value
+
+    outputs = jax.eval_shape(lambda: resume(note))
+    sites = {}
+    for name, shape in shapes.items():
+        sites[name] = Neurons(jnp.zeros(shape, jnp.float32))
+        if neuron.next_count is None:
+            charge, model = jnp.zeros(shape, jnp.float32), neuron.init(numbers[name], shape)
+            sites[name] = sites[name]._replace(charge=charge, model=model)
+    return sites, outputs
+
+
+def _shown_step(problem: Problem, carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:
+    """Timestep t, with input."""
+    x = frame(problem.stimulus, problem.gain, t, problem.task.encoding)
+    elapsed = jnp.asarray(t + 1, jnp.float32)
+    return _timestep(problem, carry, x, elapsed)
+
+
+def _step_without_input(problem: Problem, carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:
+    """Timestep t after the input has ended."""
+    del t
+    x = jnp.zeros_like(problem.stimulus.images)
+    elapsed = jnp.asarray(problem.task.shown_steps, jnp.float32)
+
+    def compute(carry: Carry) -> tuple[Carry, Outputs]:
+        after, outputs = _timestep(problem, carry, x, elapsed)
+        sent = sum((after.counts[name] - carry.counts[name]).sum() for name in after.counts)
+        return after._replace(neurons=after.neurons._replace(silent=sent == 0)), outputs
+
+    def repeat(carry: Carry) -> tuple[Carry, Outputs]:
+        spikes = {name: jnp.zeros_like(of.sent) for name, of in carry.neurons.sites.items()}
+        return carry, _outputs(problem, carry, x, spikes)
+
+    return jax.lax.cond(carry.neurons.silent, repeat, compute, carry)
+
+
+def _timestep(
+    problem: Problem, carry: Carry, x: jax.Array, elapsed: jax.Array
+) -> tuple[Carry, Outputs]:
+    """Evaluate the function once; x: input of this timestep; elapsed: timesteps with input."""
+    state: State = carry.neurons
+    frames, resume = state.frames, problem.resume
+    if frames is not None:
+        frames = frames + x
+        resume = problem.begin(frames / (problem.gain * elapsed))
+    assert resume is not None
+    after, spikes = {}, {}
+
+    def at(name: str, value: jax.Array) -> jax.Array:
+        own, before = problem.numbers[name], state.sites[name]
+        after[name] = _fire(problem.task.neuron, own, before, elapsed * value.astype(jnp.float32))
+        spikes[name] = after[name].sent - before.sent
+        return (spike_values(own, after[name].sent) / elapsed).astype(value.dtype)
+
+    values = resume(at)
+    counts = {name: carry.counts[name] + count_spikes(spikes[name]) for name in carry.counts}
+    carry = Carry(State(after, frames, values, state.silent), None, counts)
+    return carry, _outputs(problem, carry, x, spikes)
+
+
+def _outputs(problem: Problem, carry: Carry, x: jax.Array, spikes: Spikes) -> Outputs:
+    """Results of a timestep, given the carry after it."""
+    total = sum(carry.counts.values(), jnp.zeros(x.shape[0], jnp.int32))
+    observed = None if problem.observe is None else problem.observe(x, spikes)
+    return Outputs(carry.neurons.values, total, observed)
+
+
+def _fire(neuron: NeuronModel, params: NeuronParams, state: Neurons, charge: jax.Array) -> Neurons:
+    """Send at most one spike per neuron, given the charge so far."""
+    if neuron.next_count is not None:
+        return Neurons(neuron.next_count(params, state.sent, charge))
+    assert state.charge is not None
+    model, spikes = neuron.step(params, state.model, charge - state.charge)
+    return Neurons(state.sent + spikes, charge, model)

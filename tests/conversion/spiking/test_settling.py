@@ -1,0 +1,107 @@
+"""A spiking function settles, after its input has ended, to the function with quantised sites."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from spiking_functions import FLAX, flax_case, images
+
+import snnjax
+from snnjax.conversion.spiking.calibration import largest
+from snnjax.networks.architecture import Activation, AvgPool, Conv, Dense, Flatten
+from snnjax.snn.encoding import DETERMINISTIC, RATE
+from snnjax.snn.neurons import DOUBLE_THRESHOLD
+
+RELU = Activation(theta=np.inf, alpha=0.0)
+
+
+def last(values):
+    return jax.tree.map(lambda of: of[-1], values)
+
+
+def largest_difference(a, b):
+    of_leaves = jax.tree.map(lambda x, y: float(jnp.max(jnp.abs(x - y))), a, b)
+    return max(jax.tree.leaves(of_leaves))
+
+
+@pytest.mark.parametrize("levels", [2, pytest.param(5, marks=pytest.mark.slow), 16])
+@pytest.mark.parametrize("name", FLAX)
+def test_it_settles_to_the_quantised_function_and_stays_there(name, levels):
+    case = flax_case(name)
+    x = images(case.shape)
+    spiking = snnjax.spike(case.apply, case.params, x, levels=levels)
+    result = snnjax.simulate(spiking, x, num_steps=6 * levels + 12)
+    wanted = jax.jit(spiking.quantised)(spiking.params, x)
+    assert largest_difference(last(result.values), wanted) <= 1e-5
+    assert int(result.spikes[-1].max()) == int(result.spikes[-levels].max())
+
+
+def test_it_is_far_from_the_quantised_function_at_the_first_timestep():
+    case = flax_case("lenet")
+    x = images(case.shape)
+    spiking = snnjax.spike(case.apply, case.params, x, levels=8)
+    result = snnjax.simulate(spiking, x, num_steps=1)
+    assert largest_difference(last(result.values), spiking.quantised(spiking.params, x)) > 1e-2
+
+
+@pytest.mark.parametrize("name", ["lenet", "gated-mlp"])
+def test_many_levels_give_the_function_itself(name):
+    case = flax_case(name)
+    x = images(case.shape)
+    spiking = snnjax.spike(case.apply, case.params, x, levels=2048)
+    wanted = case.apply(case.params, x)
+    assert largest_difference(spiking.quantised(spiking.params, x), wanted) < 0.02
+
+
+def test_a_network_of_layers_sends_the_same_spikes_as_its_function():
+    layers = (
+        Conv(4, (3, 3)), RELU, AvgPool((2, 2)), Conv(4, (3, 3)), RELU,
+        Flatten(), Dense(3),
+    )  # fmt: skip
+    network, image = snnjax.Network("small", layers), images((6, 6, 2))
+    ann = snnjax.ANN(network.layers)
+    variables = ann.init(jax.random.key(0), image)
+    variables = jax.tree.map(lambda w: jnp.round(w * 64) / 64, variables)
+    spiking = snnjax.spike(ann.apply, variables, image, levels=8, rule=largest)
+    thetas = list(spiking.params["thetas"].values())
+    scales = dict(zip(network.sites, map(float, thetas), strict=True))
+    converted = snnjax.convert(network, variables, scales=scales)
+    wanted = snnjax.simulate(network, converted, image, num_steps=8, record=True)
+    found = snnjax.simulate(spiking, image, num_steps=8, record=True)
+    for of_network, of_function in zip(
+        wanted.recording.values(), found.recording.values(), strict=True
+    ):
+        np.testing.assert_array_equal(of_network, of_function)
+
+
+def test_evenly_spaced_spikes_give_the_function_of_the_image():
+    case = flax_case("lenet")
+    x = images(case.shape)  # multiples of 1/64
+    spiking = snnjax.spike(case.apply, case.params, x, levels=64)
+    result = snnjax.simulate(spiking, x, num_steps=100, encoding=DETERMINISTIC)
+    wanted = spiking.quantised(spiking.params, x)
+    assert largest_difference(last(result.values), wanted) <= 1e-5
+
+
+def test_random_spikes_come_near_the_function_of_the_image():
+    case = flax_case("lenet")
+    x = images(case.shape)
+    spiking = snnjax.spike(case.apply, case.params, x, levels=64)
+    key = jax.random.key(0)
+    result = snnjax.simulate(spiking, x, num_steps=100, encoding=RATE, key=key)
+    difference = largest_difference(last(result.values), spiking.quantised(spiking.params, x))
+    assert 0 < difference < 0.2
+
+
+def test_double_threshold_neurons_approach_the_function():
+    case = flax_case("lenet")
+    x = images(case.shape)
+    spiking = snnjax.spike(case.apply, case.params, x, levels=256)
+    wanted = case.apply(case.params, x)
+    errors = [
+        largest_difference(
+            last(snnjax.simulate(spiking, x, num_steps=t, neuron=DOUBLE_THRESHOLD).values), wanted
+        )
+        for t in (2, 256)
+    ]
+    assert 4 * errors[1] < errors[0]

@@ -1,0 +1,118 @@
+"""Places of neurons in a function."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from spiking_functions import flax_case, images
+
+import snnjax
+from snnjax.conversion.spiking.program import record
+from snnjax.conversion.spiking.sites import find_sites
+
+X = np.ones((2, 4), np.float32)
+W = np.ones((4, 4), np.float32)
+
+
+def sites(apply, params=W, x=X):
+    return find_sites(record(apply, params, x))
+
+
+def test_the_input_is_no_site():
+    assert sites(lambda w, x: x.reshape(2, 4)[:, ::-1] * 2 @ w) == ()
+
+
+def test_each_value_that_a_product_reads_is_one_site():
+    found = sites(lambda w, x: jax.nn.relu(x @ w) @ w)
+    assert [site.value.shape for site in found] == [(2, 4)]
+
+
+def test_a_value_that_several_products_read_is_one_site():
+    def apply(w, x):
+        h = jax.nn.relu(x @ w)
+        return h @ w + h.T.T @ w + (2 * h) @ w
+
+    assert len(sites(apply)) == 1
+
+
+def test_both_operands_of_a_product_of_activations_are_sites():
+    def apply(w, x):
+        return jax.nn.relu(x @ w) @ jnp.tanh(x @ w).T
+
+    assert len(sites(apply)) == 2
+
+
+def test_spikes_pass_pooling_joining_and_layout():
+    def apply(w, x):
+        h = jax.nn.relu(x @ w)
+        pooled = h.reshape(2, 2, 2).max(1)
+        return jnp.concatenate([pooled, h[:, :2] * 0.5 + 1], 1) @ w
+
+    (site,) = sites(apply)
+    assert site.step.kind == "max"
+
+
+def test_a_residual_sum_is_spiked_once():
+    def apply(w, x):
+        h = jax.nn.relu(x @ w)
+        return (h + h @ w) @ w
+
+    assert [site.step.kind for site in sites(apply)] == ["max", "add"]
+
+
+def test_a_site_has_the_name_of_the_users_module():
+    case = flax_case("vit")
+    names = [site.name for site in sites(case.apply, case.params, images(case.shape))]
+    assert names[0] == "Block_0/LayerNorm_0"
+    assert "Block_1/MultiHeadDotProductAttention_0/query" in names
+    assert len(set(names)) == len(names) == 17
+
+
+@pytest.mark.parametrize(
+    ("apply", "message"),
+    [
+        pytest.param(lambda w, x: jax.nn.relu(x), "no weight product", id="nothing-to-weigh"),
+        pytest.param(
+            lambda w, x: jax.lax.while_loop(lambda h: h.sum() < 9, lambda h: 2 * h, x) @ w,
+            "number of its rounds", id="unknown-number-of-rounds",
+        ),
+        pytest.param(
+            lambda w, x: jax.lax.cond(x[0, 0] > 0, jnp.sin, jnp.cos, x) @ w, "jnp.where",
+            id="decides-by-the-image",
+        ),
+        pytest.param(
+            lambda w, x: jax.nn.relu(x @ w)[:, jnp.argmax(x[0])], "index", id="index-of-activation"
+        ),
+        pytest.param(
+            lambda w, x: jnp.take_along_axis(x @ w, jnp.int32(x), 1) @ w, "places",
+            id="indexed-by-the-input",
+        ),
+        pytest.param(lambda w, x: jnp.int32(x @ w), "floats", id="returns-integers"),
+        pytest.param(lambda w, x: jnp.sort(x @ w) @ w, "orders", id="sorted"),
+        pytest.param(lambda w, x: jnp.sum(x @ w, 0)[None] @ w, "images", id="mixes-images"),
+        pytest.param(lambda w, x: 0 * jax.nn.relu(-1 - x @ w) @ w, "is 0 on all", id="silent"),
+        pytest.param(lambda w, x: jnp.log(-1 - jax.nn.relu(x @ w)) @ w, "NaN", id="not-finite"),
+    ],
+)  # fmt: skip
+def test_what_cannot_spike_is_refused(apply, message):
+    with pytest.raises(ValueError, match=message):
+        snnjax.spike(apply, W, X, levels=4)
+
+
+def test_a_random_function_is_refused():
+    def apply(w, x):
+        return jnp.where(jax.random.bernoulli(jax.random.key(0), 0.5, x.shape), x, 0) @ w
+
+    with pytest.raises(ValueError, match="random"):
+        snnjax.spike(apply, W, X, levels=4)
+
+
+def test_spikes_pass_a_resize_and_weights_of_a_closure_are_weights():
+    weights = W
+
+    def apply(_, x):
+        h = jax.nn.relu(x @ weights)
+        return jax.image.resize(h, (len(x), 8), "bilinear")[:, ::2] @ weights
+
+    (site,) = sites(apply, None)
+    assert site.step.kind == "max"
