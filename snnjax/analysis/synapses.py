@@ -26,7 +26,7 @@ from snnjax.networks.architecture import (
     Weights,
     unknown_layer,
 )
-from snnjax.snn.engine import neuron_shapes
+from snnjax.snn.engine import float32_params, neuron_shapes
 from snnjax.snn.fast.dynamics import stem_length
 
 __all__ = ["INPUT", "Connection", "Synapses", "find_synapses"]
@@ -107,7 +107,7 @@ def find_synapses(
     neuron_shapes(network, params["layers"], image_shape)  # refuses others
     found: dict[str, Synapses] = {}
     start = _Signal(INPUT, (), image_shape)
-    _follow(network.layers, params["layers"], start, "", found)
+    _follow(network.layers, float32_params(params["layers"]), start, "", found)
     stem = {name for name, _ in arch.named(network.layers)[: stem_length(network.layers)]}
     return {path: synapses._replace(in_stem=path in stem) for path, synapses in found.items()}
 
@@ -209,7 +209,7 @@ def _fan_out(
 def _transposed_incidence(
     params: Params, behind: jax.Array, *, layer: Synapse, shape: tuple[int, ...]
 ) -> jax.Array:
-    x = jnp.zeros((1, *shape))
+    x = jnp.zeros((1, *shape), jnp.float32)
     _, transpose = jax.vjp(lambda x: layer.incidence(params, x), x)
     (counts,) = transpose(jnp.asarray(behind, jnp.float32)[None])
     return counts[0]

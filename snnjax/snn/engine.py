@@ -259,7 +259,9 @@ def neuron_shapes(
         check_shapes(network.layers, layers)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     try:
-        jax.eval_shape(lambda params, x: network.propagate(params, x, note), layers, image)
+        jax.eval_shape(
+            lambda params, x: network.propagate(float32_params(params), x, note), layers, image
+        )
     except DoesNotFit as error:
         raise ValueError(
             f"images of shape {image_shape} do not fit the parameters of network"

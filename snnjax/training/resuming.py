@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ def check_resumable(path: Path, config: TrainingConfig) -> None:
       FileNotFoundError: if there is no such file.
     """
     saved = checkpoint.load_metadata(path, kind="training")["config"]
-    wanted = asdict(config)
+    wanted = json.loads(json.dumps(asdict(config)))  # as the file holds it: lists for tuples
     different = [f"{k} {saved.get(k)} not {v}" for k, v in wanted.items() if saved.get(k) != v]
     if different:
         raise ValueError(

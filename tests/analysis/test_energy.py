@@ -113,12 +113,15 @@ def test_static_metrics_are_neurobenchs(neurobench):
         energy.static_metrics({"gain": 1.0})
 
 
-def test_fan_out_at_a_border_by_hand():
+def test_b1_fan_out_at_a_border_by_hand_also_under_x64():
     network = arch.Network("one", (arch.Conv(5, (3, 3)), arch.Activation(), arch.Conv(2, (3, 3))))
     params = only_kernels(conv00=(3, 3, 1, 5), conv02=(3, 3, 5, 2))
     merged = find_synapses(network, params, (4, 4, 1))["02_conv"].merged
     assert merged.shape == (4, 4, 5)
     np.testing.assert_array_equal(merged[:2, :2, 0], 2 * np.array([[4, 6], [6, 9]]))
+    with jax.enable_x64(True):
+        wide = find_synapses(network, params, (4, 4, 1))["02_conv"].merged
+    np.testing.assert_array_equal(wide, merged)
 
 
 def test_a_spike_has_a_synapse_in_each_of_overlapping_windows():

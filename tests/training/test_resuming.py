@@ -11,6 +11,7 @@ from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 from snnjax.training import resuming
 from snnjax.training.gradient_step import init_train_state
+from snnjax.training.training_config import TrainingConfig
 
 
 class Killed(Exception):
@@ -66,3 +67,20 @@ def test_a_file_of_another_run_is_refused(start, run, small_config, tmp_path):
     variables = wider.init(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
     with pytest.raises(ValueError, match="its parameters have other shapes"):
         run((wider, variables), config, resume=path)
+
+
+@dataclasses.dataclass(frozen=True)
+class WithShape(TrainingConfig):
+    """A configuration with a tuple, as that of the command line, which JSON holds as a list."""
+
+    image_shape: tuple[int, ...] = (4, 4, 1)
+
+
+def test_a_tuple_in_the_configuration_is_the_same_in_the_file(start, small_config, tmp_path):
+    path, variables = tmp_path / "training.safetensors", start[1]
+    config = WithShape(**dataclasses.asdict(small_config))
+    state = init_train_state(variables, config, 12)
+    resuming.save_progress(path, config, resuming.Progress(state, variables, []))
+    resuming.check_resumable(path, config)
+    with pytest.raises(ValueError, match=r"\(image_shape \[4, 4, 1\] not \[5\]\)"):
+        resuming.check_resumable(path, dataclasses.replace(config, image_shape=(5,)))
