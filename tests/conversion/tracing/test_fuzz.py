@@ -237,7 +237,12 @@ OF_VECTORS = [*OF_ANY, as_map]
 
 
 def added(draw, shape, depth):
-    return lambda ends: ends[0] + ends[1]
+    def add(ends):
+        if ends[0].ndim != ends[1].ndim:
+            raise ValueError("a sum of vectors and maps mixes the images")
+        return ends[0] + ends[1]
+
+    return add
 
 
 def joined(draw, shape, depth):
