@@ -19,7 +19,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_the_examples_run_as_printed(monkeypatch, capsys):
     pytest.importorskip("mlxtend")
     monkeypatch.chdir(ROOT)
-    first, second, third = EXAMPLES
+    first, second, third, fourth = EXAMPLES
     assert len([line for line in first.splitlines() if line.strip()]) <= 10
     names = {}
     exec(first, names)
@@ -36,6 +36,11 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     logits = names["Mine"]().apply(names["mine"], names["images"][:100])
     error = np.abs(np.asarray(names["values"]) - np.asarray(logits)).mean((1, 2))
     assert error[31] < error[3] / 4
+    exec(fourth, names)
+    spiking, values = names["spiking"], names["result"].values
+    wanted = spiking.quantised(spiking.params, names["images"][:100])
+    np.testing.assert_allclose(values[-1], wanted, atol=1e-4)
+    assert "Conv_0" in capsys.readouterr().out
 
 
 def table(page, mark):
