@@ -61,7 +61,7 @@ def shift(key: jax.Array, images: jax.Array, *, max_shift: int) -> jax.Array:
     offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1, jnp.int32)
 
     def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], jnp.int32(0)), images.shape[1:])
 
     return jax.vmap(crop)(padded, offsets)
 

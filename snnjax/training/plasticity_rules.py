@@ -147,7 +147,7 @@ def competitive_stdp(
 
     def fire_winner(m: jax.Array) -> tuple[jax.Array, jax.Array]:
         above = m - threshold
-        winner = jax.nn.one_hot(jnp.argmax(above, -1), above.shape[-1])
+        winner = jax.nn.one_hot(jnp.argmax(above, -1), above.shape[-1], dtype=above.dtype)
         fired = winner * (above >= 0)
         return jnp.where(fired.any(-1, keepdims=True), 0.0, m), fired
 

@@ -98,7 +98,8 @@ def _learn(
     num_batches = num_images // batch_size
 
     def learn_batch(state: LearnerState, batch: jax.Array) -> tuple[LearnerState, None]:
-        return rule(state, layer, spikes[:, batch], labels[batch], plasticity), None
+        after = rule(state, layer, spikes[:, batch], labels[batch], plasticity)
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), after), None  # also under x64
 
     def draw_batches(epoch: jax.Array) -> jax.Array:
         order = jax.random.permutation(jax.random.fold_in(key, epoch), num_images)

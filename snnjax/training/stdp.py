@@ -91,7 +91,7 @@ def window(rule: STDP, delay: ArrayLike) -> jax.Array:
 
 def init_traces(pre: tuple[int, ...], post: tuple[int, ...]) -> Traces:
     """Return traces of shapes `pre` and `post` before the first spike: zeros."""
-    return Traces(jnp.zeros(pre), jnp.zeros(post))
+    return Traces(jnp.zeros(pre, jnp.float32), jnp.zeros(post, jnp.float32))
 
 
 def step_traces(
@@ -144,5 +144,5 @@ def weight_change(rule: STDP, pre: jax.Array, post: jax.Array) -> jax.Array:
         return (traces, total + change), None
 
     start = init_traces(pre.shape[1:], post.shape[1:])
-    zero = jnp.zeros((*pre.shape[1:], post.shape[-1]))
+    zero = jnp.zeros((*pre.shape[1:], post.shape[-1]), jnp.float32)
     return jax.lax.scan(body, (start, zero), (pre, post))[0][1]

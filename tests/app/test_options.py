@@ -1,5 +1,6 @@
 """Every option of every command: its range, and that it has an effect or is refused by name."""
 
+import inspect
 import math
 import re
 from dataclasses import fields
@@ -10,7 +11,9 @@ import pytest
 from snnjax.app import cli, pipeline, program_export
 from snnjax.app.commands import conversion, simulation
 from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
+from snnjax.app.configurations.conversion import MEASURED_SCALES
 from snnjax.app.configurations.effects import RULES
+from snnjax.conversion.threshold_balancing import BALANCING_RULES
 from snnjax.io import preparation
 from snnjax.runtime.processes import DeviceConfig
 from snnjax.runtime.ranges import ranges_of
@@ -100,7 +103,7 @@ LEARNING = {
 }  # fmt: skip
 CONVERSION = {
     "--for-steps": ([], ["--shift"]),
-    "--calibration-images": (["--scales", "unit"], ["--scales", "percentile"]),
+    "--calibration-images": (["--scales", "unit"], ["--scales", "percentile_99"]),
 }
 TRAINING = {
     "--alpha": (["--activation", "th_relu"], ["--activation", "sth_leaky_relu"]),
@@ -181,6 +184,14 @@ def value_words(name, argument):
     else:
         value = "elsewhere"
     return [name] if value is None else [name, value]
+
+
+def test_a7_every_rule_that_takes_images_gets_them():
+    taken = {
+        name for name, rule in BALANCING_RULES.items()
+        if inspect.signature(rule).parameters["images"].default is inspect.Parameter.empty
+    }  # fmt: skip
+    assert set(MEASURED_SCALES) == taken
 
 
 class Reached(Exception):

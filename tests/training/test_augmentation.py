@@ -73,3 +73,9 @@ def test_every_option_changes_something_and_its_key_decides(option):
     np.testing.assert_array_equal(first, again)
     assert (first != augment(KEY, images)).any()
     assert (first != augment(jax.random.key(1), images, **option)).any()
+
+
+def test_b1_augmented_images_are_float32_under_x64():
+    every = {"max_shift": 1, "flip_images": True, "colour_strength": 0.2, "cutout_size": 2}
+    with jax.enable_x64(True):
+        assert augment(KEY, random_images(3, (6, 6, 3)), **every).dtype == np.float32

@@ -140,3 +140,14 @@ def test_bad_settings_are_refused(task):
     no_images = jnp.zeros((0, 4, 4, 1), jnp.uint8)
     with pytest.raises(ValueError, match=r"images have shape \(0, 4, 4, 1\); want \[B"):
         record_output_currents(dense_network(), {}, no_images, KEY, RecordingSettings(num_steps=2))
+
+
+@pytest.mark.parametrize("rule", LEARNING_RULES)
+def test_b1_learning_under_x64_is_the_same(task, rule):
+    few = (task[0], task[1][:, :100], task[2][:100])
+    layer = leaky_layer(np.eye(CLASSES, dtype=np.float32), leak=0.9, threshold=1.0)
+    usual = learnt(few, layer, rule)["weights"]
+    with jax.enable_x64(True):
+        wide = learnt(few, layer, rule)["weights"]
+    assert wide.dtype == np.float32
+    np.testing.assert_allclose(wide, usual, atol=0.02)

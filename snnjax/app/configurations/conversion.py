@@ -14,7 +14,7 @@ from snnjax.runtime.ranges import IMAGES, LEAKS, SIZES, UP_TO_STEPS, check_range
 
 __all__ = ["MEASURED_SCALES", "RULES_FOR_STEPS", "ConvertConfig"]
 
-MEASURED_SCALES = ("largest", "percentile", "data_norm", "least_error")
+MEASURED_SCALES = ("largest", "percentile", "percentile_99", "data_norm", "least_error")
 """Values of `ConvertConfig.scales` that are measured on images."""
 
 RULES_FOR_STEPS = ("least_error",)
