@@ -40,6 +40,11 @@ def find_units(
       ValueError: if an activation has no scale, or a scale names no activation.
     """
     params, statistics = variables["params"], variables.get("batch_stats", {})
+    if not isinstance(scales or {}, Mapping):
+        raise ValueError(
+            f"scales is {scales!r}; want a dict from the path of an activation to its scale, as"
+            " measure_scales returns it"
+        )
     scales = scales or {}
     known = arch.activations(network)
     for path, scale in scales.items():

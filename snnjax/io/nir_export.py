@@ -95,6 +95,11 @@ def to_graph(
         raise ValueError("NIR cannot state output_leak; convert with --output-leak 1")
     if network.image_order is not None:  # NIR has one order of axes
         image_shape = tuple(image_shape[axis] for axis in network.image_order.axes)
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"images have shape {tuple(image_shape)}; NIR graphs are written for maps: want a"
+            " network that begins with a Flatten, and images [1, 1, D]"
+        )
     height, width, channels = image_shape
     images = nir.Input({"input": np.array([channels, height, width])})
     graph = Graph({"input": images}, [], coupled)

@@ -41,8 +41,14 @@ def make_stimulus(
     first: ArrayLike = 0,
     noise: Noise | None = None,
 ) -> Stimulus:
-    """Input of a network, with noise on whole pixels of the images as the network takes them."""
+    """Input of a network, with noise on whole pixels of the images as the network takes them.
+
+    Raises:
+      ValueError: if the noise is no Noise.
+    """
     if noise is not None:
+        if not isinstance(noise, Noise):
+            raise ValueError(f"noise is {noise!r}; want snnjax.snn.noise.make_noise(density)")
         noise = replace(noise, channel_axis=getattr(network, "channel_axis", -1))
     return Stimulus(images, key, first, noise)  # type: ignore[arg-type]
 

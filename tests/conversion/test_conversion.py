@@ -332,3 +332,10 @@ def test_bad_measurements_are_refused():
     silent = jax.tree.map(jnp.zeros_like, variables)
     with pytest.raises(ValueError, match="02_activation is zero on every image"):
         measure_scales(network, silent, images)
+
+
+def test_b6_scales_are_a_dict_by_path():
+    network = arch.Network("one", (arch.Dense(2), arch.Activation(), arch.Dense(2)))
+    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"scales is 1\.5; want a dict from the path"):
+        convert(network, variables, scales=1.5)

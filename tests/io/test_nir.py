@@ -472,3 +472,18 @@ def test_a1_a_network_of_channels_first_images_survives_a_file():
     read = nir_import.from_graph(as_read(graph))
     assert read.network == network
     assert_same_trees(read.params, params)
+
+
+def test_b9_vectors_are_refused_and_written_behind_a_flatten():
+    layers = (arch.Dense(4), arch.Activation(0.0), arch.Dense(3))
+    for first, shape in (((), (7,)), ((arch.Flatten(),), (1, 1, 7))):
+        network = arch.Network("vectors", (*first, *layers))
+        variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, *shape)))
+        params = convert(network, variables)
+        if first:
+            nir_export.to_graph(network, params, shape)
+        else:
+            with pytest.raises(
+                ValueError, match=r"images have shape \(7,\); NIR graphs .* for maps"
+            ):
+                nir_export.to_graph(network, params, shape)

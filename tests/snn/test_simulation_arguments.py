@@ -162,6 +162,7 @@ def test_b12_both_forms_of_a_key_draw_the_same():
         ({"readout": "count"}, r"readout is 'count'; want snnjax.*READOUTS\['count'\]"),
         ({"neuron": None}, "neuron is None; want a NeuronModel, such as those in"),
         ({"network": "net2"}, "network is 'net2'; want a Network"),
+        ({"noise": 0.1}, r"noise is 0\.1; want snnjax\.snn\.noise\.make_noise\(density\)"),
     ],
 )
 def test_b12_a_name_in_place_of_a_model_says_where_the_model_is(change, message):
