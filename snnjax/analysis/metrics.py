@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from snnjax.snn.answers import classify
+from snnjax.runtime.checks import check_value
+from snnjax.snn.answers import check_labels, classify
 from snnjax.snn.simulation import Simulation
 
 __all__ = ["accuracy", "conversion_loss", "correct_answers", "latency", "spike_rate"]
@@ -24,10 +26,10 @@ def correct_answers(values: jax.Array, labels: ArrayLike) -> jax.Array:
       labels: ints `[B]`.
 
     Raises:
-      ValueError: if the shape of `labels` is not `[B]`.
+      ValueError: if the shape of `labels` is not `[B]`, a label is no class, or a value is NaN;
+        traced numbers, not known yet, pass.
     """
-    if jnp.shape(labels) != values.shape[1:2]:
-        raise ValueError(f"labels have shape {jnp.shape(labels)}; want {values.shape[1:2]}")
+    check_labels(labels, values.shape[1:2], values.shape[-1])
     return classify(values) == jnp.asarray(labels)
 
 
@@ -39,7 +41,7 @@ def accuracy(values: jax.Array, labels: ArrayLike) -> jax.Array:
       labels: ints `[B]`.
 
     Raises:
-      ValueError: if the shape of `labels` is not `[B]`, or there are no images.
+      ValueError: if there are no images, or as in `correct_answers`.
     """
     if not values.shape[1]:
         raise ValueError(f"values have shape {values.shape}; want [T, B, K] with an image or more")
@@ -54,8 +56,9 @@ def conversion_loss(ann: float, snn: ArrayLike) -> jax.Array:
       snn: accuracy of the SNN after each timestep, `[T]`, in the unit of `ann`.
 
     Raises:
-      TypeError: from JAX, if `snn` is not numeric.
+      ValueError: if an accuracy is no finite number.
     """
+    _check_accuracies(ann, snn)
     return ann - jnp.asarray(snn)
 
 
@@ -68,12 +71,17 @@ def latency(ann: float, snn: Sequence[float], *, within: float) -> int | None:
       within: allowed loss of accuracy, in the same unit.
 
     Raises:
-      ValueError: if `within` is negative.
+      ValueError: if `within` is negative, or an accuracy is no finite number.
     """
-    if within < 0:
-        raise ValueError(f"within is {within}; want at least 0")
+    check_value("within", within, lambda x: x >= 0, "at least 0")
+    _check_accuracies(ann, snn)
     # Accuracies are multiples of 1 / number of images; 1e-9 only absorbs rounding.
     return next((t for t, a in enumerate(snn, 1) if a >= ann - within - 1e-9), None)
+
+
+def _check_accuracies(ann: ArrayLike, snn: ArrayLike | Sequence[float]) -> None:
+    check_value("ann", ann, np.isfinite, "a finite accuracy")
+    check_value("snn", snn, np.isfinite, "finite accuracies")  # type: ignore[arg-type]
 
 
 def spike_rate(simulation: Simulation) -> jax.Array:

@@ -47,10 +47,14 @@ def check_value(
       wanted: the good values in words, for the message.
 
     Raises:
-      ValueError: if an element is not good.
+      ValueError: if an element is not good, or no number.
     """
-    if not isinstance(value, jax.core.Tracer) and not np.all(good(np.asarray(value))):
-        raise ValueError(f"{name} is {value}; want {wanted}")
+    if isinstance(value, jax.core.Tracer):
+        return
+    array = np.asarray(value)
+    is_number = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
+    if not is_number or not np.all(good(array)):
+        raise ValueError(f"{name} is {value if is_number else repr(value)}; want {wanted}")
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int:

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-__all__ = ["NO_CLASS", "classify", "find_ties"]
+from snnjax.runtime.checks import check_value
+
+__all__ = ["NO_CLASS", "check_labels", "classify", "find_ties"]
 
 NO_CLASS = -1
 """Label of a readout neuron that stands for no class."""
@@ -28,9 +31,9 @@ def classify(values: ArrayLike) -> jax.Array:
       values: of a readout, or logits, `[..., K]`.
 
     Raises:
-      ValueError: from JAX, if there are no classes.
+      ValueError: if a value is NaN, unless it is traced; from JAX, if there are no classes.
     """
-    values = jnp.asarray(values)
+    values = _checked(values)
     if values.shape[-1] == 1:
         return (values[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(values, axis=-1)
@@ -45,9 +48,40 @@ def find_ties(values: ArrayLike) -> jax.Array:
       values: of a readout, or logits, `[..., K]`.
 
     Raises:
-      ValueError: from JAX, if there are no classes.
+      ValueError: if a value is NaN, unless it is traced; from JAX, if there are no classes.
     """
-    values = jnp.asarray(values)
+    values = _checked(values)
     if values.shape[-1] == 1:
         return values[..., 0] == 0
     return jnp.sum(values == values.max(-1, keepdims=True), axis=-1) > 1
+
+
+def _checked(values: ArrayLike) -> jax.Array:
+    """Return values as an array; a NaN has no order, so it is refused unless it is traced."""
+    values = jnp.asarray(values)
+    nan = jnp.isnan(values).any()
+    if not isinstance(nan, jax.core.Tracer) and nan:
+        first = np.argwhere(np.isnan(np.asarray(values)))[0].tolist()
+        raise ValueError(f"values hold NaN, first at {first}; want numbers, which can be compared")
+    return values
+
+
+def check_labels(labels: ArrayLike, shape: tuple[int, ...], values_per_image: int) -> None:
+    """Check the labels of images; of traced labels, the shape and the type.
+
+    Args:
+      labels: ints `[B]`.
+      shape: wanted shape, `(B,)`.
+      values_per_image: K; a network with a single output has the classes 0 and 1.
+
+    Raises:
+      ValueError: if they have another shape, are no whole numbers, or one is no class.
+    """
+    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if labels.shape != shape:
+        raise ValueError(f"labels have shape {labels.shape}; want {shape}")
+    classes = max(values_per_image, 2)
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"labels are {labels.dtype}; want whole numbers from 0 to {classes - 1}")
+    wanted = f"classes from 0 to {classes - 1}"
+    check_value("labels", labels, lambda x: (x >= 0) & (x < classes), wanted)

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_value
-from snnjax.snn.answers import classify
+from snnjax.snn.answers import check_labels, classify
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.engine import (
     Carry,
@@ -206,7 +206,8 @@ def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> Trade
       before: number of pre-steps among the T timesteps; no image stops in them.
 
     Raises:
-      ValueError: if there is not one label for each image, or no timestep or image.
+      ValueError: if there is not one label for each image, a label is no class, a value is NaN,
+        or there is no timestep or image.
     """
     values = np.asarray(values)[before:]
     if 0 in values.shape or np.shape(labels) != values.shape[1:2]:
@@ -214,6 +215,7 @@ def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> Trade
             f"values have shape {values.shape} after {before} pre-steps, and labels"
             f" {np.shape(labels)}; want [T, B, K] and [B] with no empty axis"
         )
+    check_labels(labels, values.shape[1:2], values.shape[-1])
     right = (np.asarray(classify(values)) == np.asarray(labels)).astype(np.int64)
     reached = np.maximum.accumulate(np.asarray(margins(jnp.asarray(values))), axis=0)[:-1].ravel()
     order = np.argsort(reached, kind="stable")

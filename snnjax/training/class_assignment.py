@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnjax.snn.answers import NO_CLASS, classify
+from snnjax.snn.answers import NO_CLASS, check_labels, classify
 from snnjax.snn.readout import leaky_layer, responses
 
 __all__ = ["assign_classes", "with_assigned_classes"]
@@ -55,8 +55,10 @@ def assign_classes(
       num_classes: K.
 
     Raises:
-      ValueError: if there are no images, or none of some class.
+      ValueError: if there are no images, or none of some class, there is not one label for each
+        image, or a label is no class.
     """
+    check_labels(labels, currents.shape[1:2], num_classes)
     counts = np.bincount(np.asarray(labels), minlength=num_classes)
     if not len(np.asarray(labels)) or (counts == 0).any():
         missing = ", ".join(map(str, np.flatnonzero(counts == 0)))

@@ -155,6 +155,8 @@ def test_trade_off_equals_simulations_with_each_threshold(params, readout):
         (lambda p: choose_margin(VALUES, LABELS, tolerance=1.0), "tolerance is 1.0"),
         (lambda p: choose_margin(VALUES, LABELS[:3], tolerance=0.1), "want .* no empty axis"),
         (lambda p: trade_off(VALUES, LABELS, before=3), "after 3 pre-steps"),
+        (lambda p: trade_off(VALUES * np.nan, LABELS), "values hold NaN"),
+        (lambda p: choose_margin(VALUES, LABELS + 9, tolerance=0.1), "labels .* want classes from"),
     ],
 )
 def test_bad_input_is_refused(params, call, message):

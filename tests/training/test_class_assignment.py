@@ -47,3 +47,19 @@ def test_a_class_without_images_or_neurons_is_named():
     unreachable = leaky_layer(np.eye(3)[:, [0] * 3], labels=np.arange(3))
     with pytest.raises(ValueError, match="has no neuron"):
         with_assigned_classes(params, unreachable, currents, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.0, 1.0, 2.0], "labels are float64; want whole numbers from 0 to 2"),
+        ([0, 1], r"labels have shape \(2,\); want \(3,\)"),
+        ([0, 1, -1], "labels .* want classes from 0 to 2"),
+        ([0, 1, 3], "labels .* want classes from 0 to 2"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(labels, message):
+    currents = jnp.tile(2.0 * jnp.eye(3), (6, 1, 1))
+    params = {"output_scale": jnp.float32(1.0), "readout": leaky_layer(np.eye(3), threshold=0.5)}
+    with pytest.raises(ValueError, match=message):
+        assign_classes(params, currents, labels, num_classes=3)
