@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.analysis.energy import FLOAT32, Costs
 from snnjax.conversion.spiking import Spiking
 from snnjax.conversion.spiking.operations import PRODUCTS, is_product
-from snnjax.conversion.spiking.program import Program, Reference, Step, compute, record
+from snnjax.conversion.spiking.program import RecordedFunction, Reference, Step, compute, record
 from snnjax.conversion.spiking.sites import find_sites, passes_spikes
 from snnjax.conversion.spiking.summary import floating_steps, floats_of
 from snnjax.snn.simulation import simulate
@@ -114,7 +114,7 @@ def _as_made(counts: jax.Array, value: Reference, axis: int) -> jax.Array:
 
 
 def _trains(
-    program: Program, counts: dict[int, jax.Array], products: Sequence[Step]
+    program: RecordedFunction, counts: dict[int, jax.Array], products: Sequence[Step]
 ) -> list[dict[int, jax.Array]]:
     """Size of the spikes at each operand of each product, `[T, ...]` by the operand's place.
 

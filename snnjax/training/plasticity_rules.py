@@ -270,10 +270,12 @@ def _stdp_of_batch(
       The change of the weights, `[K, M]`, and spikes per timestep, `[M]`; means over the batch.
     """
 
+    weights, leak, spikes = (jnp.asarray(x, jnp.float32) for x in (weights, leak, spikes))
+
     def body(carry: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         v, traces, change = carry
         x, current = inputs
-        v, fired = fire(leak * v + current)
+        v, fired = (after.astype(jnp.float32) for after in fire(leak * v + current))
         traces, by_pairs = step_traces(stdp, traces, x, fired)
         return (v, traces, change + by_pairs.mean(0)), fired.mean(0)
 

@@ -143,6 +143,7 @@ def weight_change(rule: STDP, pre: jax.Array, post: jax.Array) -> jax.Array:
         traces, change = step_traces(rule, traces, *spikes)
         return (traces, total + change), None
 
+    pre, post = pre.astype(jnp.float32), post.astype(jnp.float32)
     start = init_traces(pre.shape[1:], post.shape[1:])
     zero = jnp.zeros((*pre.shape[1:], post.shape[-1]), jnp.float32)
     return jax.lax.scan(body, (start, zero), (pre, post))[0][1]

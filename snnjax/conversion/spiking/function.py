@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax.conversion.spiking.program import Apply, Program, Values, evaluate, record
+from snnjax.conversion.spiking.program import Apply, RecordedFunction, Values, evaluate, record
 from snnjax.conversion.spiking.sites import Site, find_sites
 from snnjax.conversion.tracing.jaxpr_walk import Known
 from snnjax.snn.engine import At, Params, Resume
@@ -78,7 +78,9 @@ class SpikingApply(NamedTuple):
         return _split(program, found, self.batch_axes, x)
 
 
-def _split(program: Program, sites: tuple[Site, ...], axes: tuple[int, ...], x: Any) -> Resume:
+def _split(
+    program: RecordedFunction, sites: tuple[Site, ...], axes: tuple[int, ...], x: Any
+) -> Resume:
     """Compute the steps before all sites; return a function that computes the others."""
     batch = jnp.shape(x)[0]
     by_index = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
@@ -121,7 +123,7 @@ def _with_images_first(
 
 def describe(
     apply: Apply, params: Any, shape: tuple[int, ...]
-) -> tuple[Program, tuple[Site, ...], tuple[int, ...]]:
+) -> tuple[RecordedFunction, tuple[Site, ...], tuple[int, ...]]:
     """Return a function's program for 2 images, its sites and, for each, the axis of the images.
 
     The axis is the one that grows with the number of images.

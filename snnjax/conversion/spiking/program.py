@@ -18,7 +18,7 @@ from snnjax.conversion.tracing.jaxpr_walk import (
     walk,
 )
 
-__all__ = ["Program", "Reference", "Step", "compute", "evaluate", "record"]
+__all__ = ["RecordedFunction", "Reference", "Step", "compute", "evaluate", "record"]
 
 Apply = Callable[[Any, Any], Any]
 """apply(params, x) -> outputs: any pytree of arrays."""
@@ -68,7 +68,7 @@ class Step(NamedTuple):
         return tuple(x for x in self.operands if isinstance(x, Reference))
 
 
-class Program(NamedTuple):
+class RecordedFunction(NamedTuple):
     """A function of JAX, with nested calls written out.
 
     steps: operations in the order of computation; operations on parameters alone are computed
@@ -99,7 +99,7 @@ INDICES = {"dynamic_slice": 1, "dynamic_update_slice": 2, "gather": 1, "scatter"
 """Operations that index, and the place of their first index among the operands."""
 
 
-def record(apply: Apply, params: Any, x: Any) -> Program:
+def record(apply: Apply, params: Any, x: Any) -> RecordedFunction:
     """Write a function as a program for an input of one shape.
 
     Operations on parameters alone are computed at once. Products without a precision of their own
@@ -133,7 +133,7 @@ def record(apply: Apply, params: Any, x: Any) -> Program:
     known = [Known(leaf, PARAMETERS) for leaf in jax.tree.leaves(params)]
     given = Reference(0, jnp.shape(x), jnp.result_type(x))
     outputs = walk(closed, [*known, given], rule, PARAMETERS)
-    return _without_dead(Program(tuple(steps), tuple(outputs), jax.tree.structure(shapes)))
+    return _without_dead(RecordedFunction(tuple(steps), tuple(outputs), jax.tree.structure(shapes)))
 
 
 def _reason(equation: JaxprEqn, operands: list[Operand]) -> str | None:
@@ -155,7 +155,7 @@ def _reference(number: int, value: Any) -> Reference:
     return Reference(number, value.shape, value.dtype)
 
 
-def _without_dead(program: Program) -> Program:
+def _without_dead(program: RecordedFunction) -> RecordedFunction:
     """Drop steps whose outputs nothing reads."""
     needed = {x.number for x in program.outputs if isinstance(x, Reference)}
     kept = []

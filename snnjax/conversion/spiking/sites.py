@@ -14,7 +14,7 @@ from snnjax.conversion.spiking.operations import (
     is_elementwise,
     is_product,
 )
-from snnjax.conversion.spiking.program import Program, Reference, Step
+from snnjax.conversion.spiking.program import RecordedFunction, Reference, Step
 from snnjax.conversion.tracing.jaxpr_walk import Known
 
 __all__ = ["Site", "find_sites", "makers_of", "passes_spikes"]
@@ -45,7 +45,7 @@ Makers = dict[int, Step]
 """The step that makes each value, by the number of the value."""
 
 
-def makers_of(program: Program) -> Makers:
+def makers_of(program: RecordedFunction) -> Makers:
     """Return the step that makes each value."""
     return {made.number: step for step in program.steps for made in step.outputs}
 
@@ -68,7 +68,7 @@ def passes_spikes(step: Step) -> bool:
     return step.kind in LAYOUT | LINEAR | MONOTONE
 
 
-def find_sites(program: Program) -> tuple[Site, ...]:
+def find_sites(program: RecordedFunction) -> tuple[Site, ...]:
     """Return the sites of a program, in the order of computation.
 
     A site is a value that a product reads, followed back to where it was made: spikes pass some

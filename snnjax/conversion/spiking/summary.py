@@ -8,7 +8,7 @@ from typing import Any
 
 from snnjax.conversion.spiking.function import SpikingApply, describe
 from snnjax.conversion.spiking.operations import LAYOUT, is_product
-from snnjax.conversion.spiking.program import Program, Step
+from snnjax.conversion.spiking.program import RecordedFunction, Step
 from snnjax.conversion.spiking.sites import Site, passes_spikes
 
 __all__ = ["floating_steps", "floats_of", "summarise"]
@@ -23,7 +23,7 @@ TRANSFER_NAMES = {
 """Common names of transfer functions by their operations, shifts and scales apart."""
 
 
-def floating_steps(program: Program, sites: tuple[Site, ...]) -> tuple[Step, ...]:
+def floating_steps(program: RecordedFunction, sites: tuple[Site, ...]) -> tuple[Step, ...]:
     """Return the operations that are computed in floats at every timestep.
 
     These depend on spikes, and are no products of spikes, no layout, no sums of currents, no scale
