@@ -16,6 +16,7 @@ from tqdm import tqdm
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
 from snnjax.networks.layers import DoesNotFit
+from snnjax.networks.parameters import check_variables
 from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import check_images
 
@@ -67,7 +68,8 @@ def activation_batches(
     """Yield the ANN's activations on each batch, by path; `how` as in `image_batches`.
 
     Raises:
-      ValueError: if the images do not fit the parameters, or as `image_batches`.
+      ValueError: if there is no Network or no collection "params", the images do not fit the
+        parameters, or as `image_batches`.
     """
     for batch in image_batches(images, purpose=" to measure on", **how):
         found = _fitting(_activations, network, variables, batch)
@@ -80,7 +82,8 @@ def logit_batches(
     """Yield the ANN's logits on each batch; `how` as in `image_batches`.
 
     Raises:
-      ValueError: if the images do not fit the parameters, or as `image_batches`.
+      ValueError: if there is no Network or no collection "params", the images do not fit the
+        parameters, or as `image_batches`.
     """
     for batch in image_batches(images, purpose=" to measure on", **how):
         yield np.asarray(_fitting(_logits, network, variables, batch))
@@ -159,6 +162,7 @@ def _value_at(upper: np.ndarray, lower: Mapping[int, np.ndarray], rank: float) -
 
 def _fitting(run: Callable[..., Any], network: arch.Network, variables: Variables, x: Any) -> Any:
     """Run a network; a refusal by Flax becomes a ValueError with the shape of the images."""
+    check_variables(network, variables)
     try:
         with jax.default_matmul_precision("highest"):
             return run(variables, x, layers=network.layers)

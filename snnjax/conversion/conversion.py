@@ -27,8 +27,8 @@ from snnjax.networks.layers import (
     Layer,
     Weights,
 )
-from snnjax.networks.parameters import check_shapes
-from snnjax.runtime.checks import check_value
+from snnjax.networks.parameters import check_shapes, check_variables
+from snnjax.runtime.checks import check_single, check_value
 from snnjax.snn.neurons import make_params
 
 __all__ = ["convert"]
@@ -80,15 +80,17 @@ def convert(
       output_leak: fraction of the last layer's membrane potential kept per timestep, in (0, 1].
 
     Raises:
-      ValueError: if a value is out of its range, an activation has no scale, a scale names no
-        activation, parameters are missing, unknown, of another shape, NaN or Inf, a layer of
-        neurons or the output has no weights before it, or neurons behind a Flatten have a theta or
-        scale for each pixel.
+      ValueError: if `network` is no Network, a value is out of its range, an activation has no
+        scale, a scale names no activation, parameters are missing, unknown, of another shape, NaN
+        or Inf, a layer of neurons or the output has no weights before it, or neurons behind a
+        Flatten have a theta or scale for each pixel.
     """
     params = _checked(network, variables)
     check_positive("gain", gain)
+    check_single("gain", gain)
     check_positive("threshold", threshold)
     check_value("shift", shift, np.isfinite, "it finite, a fraction of the threshold")
+    check_single("output_leak", output_leak)
     check_value("output_leak", output_leak, lambda x: (x > 0) & (x <= 1), "it in (0, 1]")
     statistics = variables.get("batch_stats", {})
     plan = _Plan(
@@ -250,11 +252,7 @@ def _check_channels(path: str, goal: jax.Array, channels: int | None) -> None:
 
 def _checked(network: arch.Network, variables: Mapping[str, Any]) -> Params:
     """Return the collection "params" in float32, after a check of names, shapes and values."""
-    if "params" not in variables:
-        raise ValueError(
-            f"variables has {', '.join(sorted(variables)) or 'nothing'}; want the collection"
-            " 'params', as a Flax module's init returns it"
-        )
+    check_variables(network, variables)
     params = variables["params"]
     _check_names(network.layers, params, f"network {network.name!r}")
     for keys, leaf in jax.tree_util.tree_flatten_with_path(dict(variables))[0]:

@@ -20,7 +20,8 @@ from snnjax.conversion import ann_outputs
 from snnjax.conversion.ann_outputs import BATCH_SIZE, largest_values, percentiles
 from snnjax.conversion.folding import fold
 from snnjax.networks import architecture as arch
-from snnjax.runtime.checks import check_count
+from snnjax.networks.parameters import check_layered, check_variables
+from snnjax.runtime.checks import check_count, check_single, check_value
 
 __all__ = [
     "BALANCING_RULES",
@@ -67,11 +68,11 @@ def measure_scales(
       progress: show a progress bar after the first second.
 
     Raises:
-      ValueError: if `percentile` is outside (0, 100], there are no images, they are not finite
-        floats or do not fit the parameters, or an activation is zero on all of them.
+      ValueError: if `percentile` is outside (0, 100], network, parameters or images are not what
+        they should be or do not fit each other, or an activation is zero on all images.
     """
-    if not 0 < percentile <= 100:
-        raise ValueError(f"percentile is {percentile}; want it in (0, 100]")
+    check_single("percentile", percentile)
+    check_value("percentile", percentile, lambda x: (x > 0) & (x <= 100), "it in (0, 100]")
     start = partial(
         ann_outputs.activation_batches, network, variables, images,
         name="scales", batch_size=batch_size, progress=progress,
@@ -192,6 +193,7 @@ def _folded_chain(
     network: arch.Network, variables: Variables, rule: str
 ) -> list[tuple[str, arch.Layer, Mapping[str, Any]]]:
     """Return name, layer and folded parameters of each layer; raise if the network branches."""
+    check_variables(network, variables)
     check_rule(rule, network)
     statistics = variables.get("batch_stats", {})
     folded = fold(network.layers, variables["params"], statistics)
@@ -206,6 +208,7 @@ def unit_scales(
     Source: Cao et al. 2015.
     """
     del variables, images
+    check_layered(network)
     return dict.fromkeys(arch.activations(network), 1.0)
 
 

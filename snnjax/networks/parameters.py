@@ -1,4 +1,4 @@
-"""Checks of the shapes of a network's arrays, as far as the network alone decides them."""
+"""Checks of a network's variables, and of the shapes that the network alone decides."""
 
 from __future__ import annotations
 
@@ -7,10 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from snnjax.networks.architecture import named
+from snnjax.networks.architecture import Network, named
 from snnjax.networks.layers import Activation, Block, Folded, Layer, Weights
 
-__all__ = ["check_shapes"]
+__all__ = ["check_layered", "check_shapes", "check_variables"]
+
+
+def check_layered(network: Any) -> None:
+    """Check that a network is a Network of layers, and not its layers or its name.
+
+    Raises:
+      ValueError: if it is something else.
+    """
+    if not isinstance(network, Network):
+        given = repr(network) if isinstance(network, str) else f"a {type(network).__name__}"
+        raise ValueError(
+            f"network is {given}; want a Network, such as"
+            " snnjax.networks.architecture.Network(name, layers)"
+        )
+
+
+def check_variables(network: Any, variables: Any) -> None:
+    """Check a network and that its variables hold the collection "params".
+
+    Raises:
+      ValueError: if the network is no Network, or the variables are no such collections.
+    """
+    check_layered(network)
+    wanted = "want the collection 'params', as a Flax module's init returns it"
+    if not isinstance(variables, Mapping):
+        raise ValueError(f"variables is a {type(variables).__name__}; {wanted}")
+    if not isinstance(variables.get("params"), Mapping):
+        held = ", ".join(sorted(map(str, variables))) or "nothing"
+        raise ValueError(f"variables has {held}; {wanted}")
+    for name, collection in variables.items():
+        if not isinstance(collection, Mapping):
+            raise ValueError(f"variables holds {name}, which is no collection; {wanted}")
 
 
 def check_shapes(layers: tuple[Layer, ...], params: Mapping[str, Any], prefix: str = "") -> None:

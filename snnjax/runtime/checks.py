@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-__all__ = ["check_count", "check_key", "check_kind", "check_name", "check_value"]
+__all__ = ["check_count", "check_key", "check_kind", "check_name", "check_single", "check_value"]
 
 Kind = TypeVar("Kind")
 
@@ -55,6 +55,16 @@ def check_value(
     is_number = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
     if not is_number or not np.all(good(array)):
         raise ValueError(f"{name} is {value if is_number else repr(value)}; want {wanted}")
+
+
+def check_single(name: str, value: ArrayLike) -> None:
+    """Check that a value is one number, and no array of numbers; it may be traced.
+
+    Raises:
+      ValueError: if it has axes.
+    """
+    if np.shape(value):
+        raise ValueError(f"{name} has shape {np.shape(value)}; want one number")
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int:
