@@ -7,7 +7,7 @@ summarises each layer and names the cause where the error is large. `remedies` t
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from snnjax.analysis.error_decomposition import OWN_PARTS, BatchSums, LayerSums,
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import float_images
+from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.simulation_arguments import check_models, needed_key
@@ -113,7 +114,7 @@ def measure_conversion_error(
     shown: Any = float_images(images, purpose=" to compare on")
     check_models(neuron, encoding)
     key = needed_key(key, encoding)
-    num_steps = check_count("num_steps", num_steps)
+    num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     batch_size = check_count("batch_size", batch_size)
     if neuron.charge_count is None:
         raise ValueError("want the double-threshold or the exact-charge neuron, whose charge and"
@@ -134,7 +135,7 @@ def measure_conversion_error(
         for path, layer in sums.layers.items()
     }
     agreement = float(sums.agreeing / len(shown))
-    return ErrorReport(_with_advice(layers), agreement, len(shown), num_steps)
+    return ErrorReport(_with_advice(layers, params), agreement, len(shown), num_steps)
 
 
 def _add_batches(a: BatchSums, b: BatchSums) -> BatchSums:
@@ -177,14 +178,17 @@ def _summarise(
 CAUSES = {
     "clipping": "activations exceed one spike per timestep; a larger scale for this layer clips"
     " less",
-    "quantisation": "counts are too coarse; a smaller scale, v(0) = v_p / 2, more timesteps, or a"
+    "quantisation": "counts are too coarse; a smaller scale, {half}more timesteps, or a"
     " training with as many levels as timesteps make it smaller",
-    "unevenness": "spikes come too late or too early; more timesteps, v(0) = v_p / 2, or an input"
+    "unevenness": "spikes come too late or too early; more timesteps, {half}or an input"
     " that stops after as many timesteps as the network has levels (--shown-steps) make it smaller",
     "mixed_signs": "opposite spikes do not cancel; the exact-charge neuron or a smaller alpha"
     " makes it smaller",
 }
-"""Cause of each part that a layer causes itself, and what makes it smaller."""
+"""Cause of each part that a layer causes itself, and what makes it smaller.
+
+`{half}` stands for an initial potential that rounds, where the layer has another one.
+"""
 
 LARGE_ERROR = 0.1
 """Choice: an error above this share of the activations' root mean square is large."""
@@ -202,7 +206,9 @@ def _own_part_is_large(layer: LayerErrorReport) -> bool:
     return layer.parts[largest_own_part(layer)][0] > LARGE_ERROR * layer.size
 
 
-def _with_advice(layers: dict[str, LayerErrorReport]) -> dict[str, LayerErrorReport]:
+def _with_advice(
+    layers: dict[str, LayerErrorReport], params: Params
+) -> dict[str, LayerErrorReport]:
     """Return the reports with the cause of the error for each layer where it is large."""
     advised = {}
     for path, layer in layers.items():
@@ -210,8 +216,14 @@ def _with_advice(layers: dict[str, LayerErrorReport]) -> dict[str, LayerErrorRep
         most = layer.parts["inherited"][0] <= layer.parts[own][0]
         advice = ""
         if _own_part_is_large(layer) or (layer.error > LARGE_ERROR * layer.size and most):
-            advice = CAUSES[own]
+            rounds = np.all(np.asarray(_numbers_of(path, params)["initial"]) == 0.5)
+            advice = CAUSES[own].format(half="" if rounds else "v(0) = v_p / 2, ")
         elif layer.error <= LARGE_ERROR * layer.size and layer.silent > MANY_SILENT:
             advice = "most neurons never fire on these images"
         advised[path] = layer._replace(advice=advice)
     return advised
+
+
+def _numbers_of(path: str, params: Params) -> Params:
+    """Return the parameters of a layer of neurons."""
+    return reduce(lambda tree, name: tree[name], path.split("/"), params["layers"])

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_count, check_key
 from snnjax.runtime.images import check_range, float_images
+from snnjax.runtime.ranges import STEPS
 from snnjax.snn import simulation
 from snnjax.snn.answers import classify
 from snnjax.snn.encoding import RATE, Encoding
@@ -81,7 +82,7 @@ def correct_answers_under_noise(
     return _correct_answers(
         params, layers, jnp.asarray(labels), noise, Stimulus(images, check_key(key), first),
         task=Task(network, neuron, encoding, CURRENT), levels=levels,
-        num_steps=check_count("num_steps", num_steps),
+        num_steps=check_count("num_steps", num_steps, most=STEPS.highest),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from snnjax.app.configurations import (
@@ -19,8 +20,6 @@ from snnjax.app.stages.conversion import check_calibration_images, needs_images
 from snnjax.app.stages.readout_learning import count_images
 from snnjax.io import datasets
 from snnjax.io.checkpoint import check_writable
-from snnjax.snn import simulation
-from snnjax.snn.neurons import NEURONS
 
 __all__ = ["check_before_training"]
 
@@ -51,14 +50,11 @@ def check_before_training(
     simulate = resolve_simulation(simulate, convert.method)
     name = simulate.neuron or DEFAULT_NEURON
     check_calibrated_neuron(found.correct, name)
-    network, neuron, pre_steps = train.architecture(), NEURONS[name], simulate.pre_steps or 0
-    simulation.check_shown_steps(neuron, simulate.shown_steps)
-    lengths = [simulate.num_steps]
+    network = train.architecture()
+    simulate.check_steps(network)
     learns = simulate.readout in ("leaky", "stdp")
     if learns:
-        lengths.append(readout.readout_steps)
-    for num_steps in lengths:
-        simulation.count_pre_steps(network, neuron, pre_steps, num_steps)
+        replace(simulate, num_steps=readout.readout_steps).check_steps(network)
     if learns or needs_images(found):
         data = datasets.load(train.dataset)
         if needs_images(found):

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.conversion.ann_outputs import BATCH_SIZE, image_batches
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_count
+from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import CONSTANT
 from snnjax.snn.engine import float32_params, neuron_params, neuron_shapes
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, NeuronModel
@@ -72,7 +73,7 @@ def calibrate(
     """
     if correction not in CORRECTIONS:
         raise ValueError(f"correction is {correction!r}; want one of {', '.join(CORRECTIONS)}")
-    num_steps = check_count("num_steps", num_steps)
+    num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     check_models(neuron, CONSTANT)
     mean: dict[str, Any] = dict.fromkeys(arch.activations(network), 0.0)
     batches = image_batches(

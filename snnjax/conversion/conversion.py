@@ -15,7 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.conversion.folding import fold
-from snnjax.conversion.units import Unit, check_positive, find_units
+from snnjax.conversion.units import Unit, check_channels, check_positive, find_units
 from snnjax.networks import architecture as arch
 from snnjax.networks.architecture import unknown_layer
 from snnjax.networks.layers import (
@@ -176,6 +176,7 @@ def _convert_stack(
                     )
                 unit = plan.units[path + name]
                 result[name] = _neuron_numbers(layer, unit, plan)
+                check_channels(path + name, result[name], layers[place - 1])
                 scale, weighted = unit.spike, False
             case FixedSynapse() | Folded():
                 pass  # a FixedSynapse has no parameters, a Folded is in the weights

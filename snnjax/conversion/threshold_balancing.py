@@ -22,6 +22,7 @@ from snnjax.conversion.folding import fold
 from snnjax.networks import architecture as arch
 from snnjax.networks.parameters import check_layered, check_variables
 from snnjax.runtime.checks import check_count, check_single, check_value
+from snnjax.runtime.ranges import STEPS
 
 __all__ = [
     "BALANCING_RULES",
@@ -241,7 +242,7 @@ def least_error(
     Raises:
       ValueError: if `num_steps` is below 1, or as in `measure_scales`.
     """
-    num_steps = check_count("num_steps", num_steps)
+    num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     start = partial(
         ann_outputs.activation_batches, network, variables, images,
         name="scales", batch_size=batch_size, progress=progress,

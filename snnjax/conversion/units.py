@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_value
 
-__all__ = ["Unit", "check_positive", "find_units"]
+__all__ = ["Unit", "check_channels", "check_positive", "find_units"]
 
 
 class Unit(NamedTuple):
@@ -85,3 +85,18 @@ def _is_invertible(value: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         single = value.astype(np.float32)
         return np.isfinite(single) & (single > 0) & np.isfinite(1 / single)
+
+
+def check_channels(path: str, numbers: Mapping[str, Any], before: arch.Layer) -> None:
+    """Check that arrays of numbers have one for each channel of weights directly before.
+
+    Raises:
+      ValueError: naming a number that does not.
+    """
+    channels = getattr(before, "features", None)
+    for name, value in numbers.items():
+        if channels and np.shape(value)[-1:] not in ((), (1,), (channels,)):
+            raise ValueError(
+                f"{path}/{name} has shape {np.shape(value)}; want a number, or one for each of"
+                f" {channels} channels"
+            )

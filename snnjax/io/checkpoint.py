@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 
 __all__ = [
     "Checkpoint",
+    "check_exists",
     "check_writable",
     "is_writer",
     "load",
@@ -46,6 +47,17 @@ class Checkpoint(NamedTuple):
 def is_writer() -> bool:
     """Return True in the process that writes files and prints: the first one, or the only one."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def check_exists(path: Path) -> None:
+    """Check that there is a file to read.
+
+    Raises:
+      FileNotFoundError: if there is none, or a folder.
+    """
+    if not Path(path).is_file():
+        found = f"{path} is a folder" if Path(path).is_dir() else f"no checkpoint at {path}"
+        raise FileNotFoundError(f"{found}; want a file made by snnjax")
 
 
 def check_writable(*paths: Path) -> None:
@@ -179,9 +191,7 @@ def load(path: Path, *, kind: str) -> Checkpoint:
 
 
 def _read(path: Path, kind: str, *, arrays: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}; want a file made by snnjax")
+    check_exists(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}

@@ -114,6 +114,12 @@ def _as_bytes(pixels: np.ndarray, where: str) -> np.ndarray:
     if pixels.ndim not in (3, 4) or not pixels.size:
         raise ValueError(f"{where} has shape {pixels.shape}; want [N, H, W] or [N, H, W, C]")
     pixels = pixels if pixels.ndim == 4 else pixels[..., None]
+    if pixels.shape[1] in (1, 3) and pixels.shape[3] > 3:
+        warnings.warn(
+            f"{where} has shape {pixels.shape}, taken as [N, H, W, C]; if channels come first, save"
+            " images.transpose(0, 2, 3, 1)",
+            stacklevel=2,
+        )
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype.kind not in "uif":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
@@ -67,23 +68,25 @@ def check_single(name: str, value: ArrayLike) -> None:
         raise ValueError(f"{name} has shape {np.shape(value)}; want one number")
 
 
-def check_count(name: str, value: Any, *, least: int = 1) -> int:
+def check_count(name: str, value: Any, *, least: int = 1, most: float = math.inf) -> int:
     """Return a whole number as an int; NumPy's and JAX's whole numbers are accepted, bools not.
 
     Args:
       name: of the number, for the message.
       value: the number.
       least: smallest good number.
+      most: largest good number.
 
     Raises:
-      ValueError: if it is no whole number, or below `least`.
+      ValueError: if it is no whole number, below `least` or above `most`.
     """
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or number < least:
-        raise ValueError(f"{name} is {value!r}; want a whole number of at least {least}")
+    if number is None or not least <= number <= most:
+        end = "" if most == math.inf else f" and at most {most:,}"
+        raise ValueError(f"{name} is {value!r}; want a whole number of at least {least}{end}")
     return number
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import FUNCTION_RANKS
+from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import Encoding
 from snnjax.snn.engine import MeanFunction, Observer, Outputs, Params, Simulation, Task
 from snnjax.snn.means import make_loop
@@ -79,7 +80,7 @@ def simulate_function(
         the function cannot be spiking for images of that shape.
     """
     stimulus = check_stimulus(stimulus, params["gain"], task.encoding, FUNCTION_RANKS)
-    num_steps = check_count("num_steps", num_steps)
+    num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)
 
 

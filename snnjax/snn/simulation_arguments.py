@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnjax.runtime.checks import check_count, check_key, check_kind
+from snnjax.runtime.checks import check_count, check_key, check_kind, check_value
 from snnjax.runtime.images import NETWORK_RANKS, check_range, float_images
+from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import ENCODINGS, Encoding
 from snnjax.snn.engine import SpikingFunction, Task
 from snnjax.snn.neurons import NEURONS, NeuronModel
@@ -62,12 +63,17 @@ def check_arguments(
     check_network(task.network)
     check_models(task.neuron, task.encoding)
     check_kind("readout", task.readout, Readout, READOUTS, "snnjax.snn.readout.READOUTS")
-    num_steps = check_count("num_steps", num_steps)
+    num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     _check_params(params)
     pre_steps = check_count("pre_steps", pre_steps, least=0)
     count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     shown_steps = check_shown_steps(task.neuron, task.shown_steps)
-    task = task._replace(shown_steps=min(shown_steps, num_steps))
+    if shown_steps > num_steps:
+        raise ValueError(
+            f"shown_steps is {shown_steps}; want at most num_steps, which is {num_steps}, or 0 for"
+            " input at all timesteps"
+        )
+    task = task._replace(shown_steps=shown_steps)
     stimulus = check_stimulus(stimulus, params["gain"], task.encoding)
     return Checked(task, stimulus, num_steps, pre_steps)
 
@@ -152,9 +158,13 @@ def _check_params(params: Params) -> None:
             f"params holds {', '.join(sorted(params))}; want gain, layers and output_leak, which"
             " convert returns"
         )
-    for leaf in jax.tree.leaves(params):
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
             raise ValueError(f"params hold {leaf!r}; want arrays of numbers, as convert returns")
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
+        if path.endswith(("/positive", "/negative")):
+            wanted = "a threshold above 0, as convert returns it"
+            check_value(path, leaf, lambda x: x > 0, wanted)  # type: ignore[arg-type]
     if _lacks_leak(params["layers"]):
         raise ValueError(
             "a layer of neurons has no leak; use snnjax.snn.engine.with_leaks on the layers of a"

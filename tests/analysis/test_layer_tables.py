@@ -4,7 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from examples import branching_network, random_images, random_variables, residual_network
+from examples import (
+    branching_network,
+    dense_network,
+    random_images,
+    random_variables,
+    residual_network,
+)
 from paths import EXPERIMENTS
 
 from snnjax import convert
@@ -53,6 +59,15 @@ def test_the_tables_are_html_in_a_notebook():
     assert "counts are too coarse" in page
     for path in report.layers:
         assert path in page
+
+
+@pytest.mark.parametrize("initial", [0.0, 0.5])
+def test_e_an_initial_potential_is_advised_where_it_is_another(initial):
+    network = dense_network()
+    params = convert(network, random_variables(network, (4, 4, 1)), initial=initial)
+    report = measure_conversion_error(network, params, random_images(4, (4, 4, 1)), num_steps=2)
+    large = [layer.advice for layer in report.layers.values() if "timesteps" in layer.advice]
+    assert large and all(("v(0) = v_p / 2" in advice) == (initial == 0) for advice in large)
 
 
 def test_the_command_prints_and_writes_the_report(tmp_path, capsys):

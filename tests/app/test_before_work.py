@@ -215,3 +215,18 @@ def test_f_memory_that_is_not_there_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(pipeline, "train", greedy)
     assert "out of memory (Unable to allocate" in refused(["train"], capsys)
+
+
+@pytest.mark.parametrize("command", ["simulate", "energy"])
+def test_f_timesteps_that_do_not_fit_the_neuron_are_refused_before_data_are_read(
+    command, converted, monkeypatch, capsys
+):
+    monkeypatch.setattr(datasets, "load", None)
+    line = [command, str(converted / "opi"), "--neuron", "exact-charge", "--pre-steps", "2"]
+    assert "pre_steps is 2; want 0, or at least 1 with a neuron" in refused(line, capsys)
+
+
+@pytest.mark.parametrize("command", ["simulate", "energy", "learn", "convert", "report", "export"])
+def test_b11_a_folder_in_place_of_a_network_is_named(command, capsys):
+    said = refused([command, "/tmp"], capsys)
+    assert "/tmp is a folder; want a file made by snnjax" in said

@@ -342,3 +342,9 @@ def test_own_data_a_path_is_told_from_a_name(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ValueError, match=r"a.txt is neither an .npz file nor a folder"):
         datasets.load("a.txt")
+
+
+def test_b12_channels_first_are_noted(save):
+    images = np.moveaxis(np.repeat(BYTES, 3, -1), -1, 1)
+    with pytest.warns(UserWarning, match=r"if channels come first, save images\.transpose"):
+        datasets.load(save(x_train=images, x_test=images[:6]))

@@ -92,3 +92,13 @@ def test_b5_fields_are_plain_and_equal_layers_are_equal():
 def test_b5_bad_fields_are_refused_when_the_layer_is_made(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_b5_batch_normalisation_refuses_numbers_out_of_range():
+    for field, value, wanted in (
+        ("epsilon", -1, r"-1\.0; want it in \[0, inf\)"),
+        ("epsilon", np.nan, r"nan; want it in \[0, inf\)"),
+        ("momentum", 7, r"7\.0; want it in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=f"{field} of BatchNorm is {wanted}"):
+            arch.BatchNorm(**{field: value})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from examples import compact_network, dense_network, random_images, random_variables
 
+from snnjax import spike
 from snnjax.analysis.conversion_error import measure_conversion_error
 from snnjax.conversion.calibration import calibrate
 from snnjax.conversion.conversion import convert
@@ -174,3 +175,45 @@ def test_b12_a_name_in_place_of_a_model_says_where_the_model_is(change, message)
 def test_learning_takes_raw_keys_and_refuses_the_name_of_a_rule():
     with pytest.raises(ValueError, match="rule is 'stdp'; want a function"):
         learn({}, jnp.ones((1, 50, 3)), (), RAW_KEY, make_plasticity(), rule="stdp")
+
+
+TOO_LONG = 100_001
+
+
+def spiking():
+    return spike(lambda w, x: jax.nn.relu(x.reshape(len(x), -1) @ w) @ w, jnp.eye(16), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: simulate(NETWORK, params(), IMAGES, num_steps=TOO_LONG),
+        lambda: simulate_until(NETWORK, params(), IMAGES, margin=0, num_steps=TOO_LONG),
+        lambda: simulate(spiking(), IMAGES, num_steps=TOO_LONG),
+        lambda: calibrate(NETWORK, params(), IMAGES, num_steps=TOO_LONG),
+    ],
+)
+def test_b12_more_timesteps_than_memory_holds_are_refused(call):
+    wanted = "num_steps is 100001; want a whole number of at least 1 and at most 100,000"
+    with pytest.raises(ValueError, match=wanted):
+        call()
+
+
+def test_b12_input_is_not_shown_for_longer_than_the_simulation():
+    with pytest.raises(ValueError, match="shown_steps is 9; want at most num_steps, which is 4"):
+        simulate(NETWORK, params(), IMAGES, num_steps=4, shown_steps=9)
+
+
+def test_b12_a_threshold_of_converted_neurons_is_above_0():
+    for name, value in (("positive", 0.0), ("negative", -1.0)):
+        bad = copy.deepcopy(params())
+        bad["layers"]["04_activation"][name] = value
+        with pytest.raises(ValueError, match=f"04_activation/{name} is .*; want a threshold above"):
+            simulate(NETWORK, bad, IMAGES, num_steps=2)
+
+
+def test_b6_convert_refuses_numbers_that_are_not_one_for_each_channel():
+    for name in ("initial", "shift", "leak"):
+        wanted = rf"activation/{name} has shape \(7,\); want a number, or one for each of"
+        with pytest.raises(ValueError, match=wanted):
+            params(**{name: np.full(7, 0.5)})

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from snnjax.app import printing
-from snnjax.app.commands.options import Conversion, Dataset, Images, Output, Seed, Simulation
+from snnjax.app.commands.options import (
+    Conversion,
+    Dataset,
+    Images,
+    Output,
+    Seed,
+    Simulation,
+    folder_of,
+)
 from snnjax.app.configurations import ConvertConfig, SimulateConfig, resolve_simulation
 from snnjax.app.configurations.effects import refuse_unused
 from snnjax.app.configurations.methods import check_calibrated_neuron, with_method
@@ -39,7 +47,7 @@ def convert(
         folder for the file [default: the folder of the trained parameters]
     """
     refuse_unused("convert", config)
-    path = convert_to_file(ann, config, output or ann.parent, dataset=dataset)
+    path = convert_to_file(ann, config, folder_of(ann, output), dataset=dataset)
     printing.print_converted(path)
 
 
@@ -77,7 +85,7 @@ def report(
     )  # fmt: skip
     neuron = resolve_simulation(config, conversion.method).neuron
     check_calibrated_neuron(with_method(conversion).correct, str(neuron))
-    output = output or ann.parent
+    output = folder_of(ann, output)
     found = layer_report.report(
         ann, conversion, config, output, dataset=dataset, images=images, seed=seed
     )

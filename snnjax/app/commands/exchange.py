@@ -10,7 +10,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from snnjax.app import printing, program_export, run_files
-from snnjax.app.commands.options import Output, Simulation
+from snnjax.app.commands.options import Output, Simulation, folder_of
 from snnjax.app.configurations import SimulateConfig
 from snnjax.app.configurations.effects import refuse_unused
 from snnjax.conversion.methods import METHODS
@@ -42,7 +42,7 @@ def export(
         the file [default: snn.jaxexport in the folder of the converted parameters]
     """
     refuse_unused("export", config, without=("exit_margin", "exit_tolerance"))
-    output = output or snn.parent / f"{snn.stem}.jaxexport"
+    output = output or folder_of(snn, None) / f"{snn.stem}.jaxexport"
     program = program_export.export_file(snn, config, output, platforms=platforms)
     printing.print_program(program, output)
 

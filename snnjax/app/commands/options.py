@@ -24,6 +24,7 @@ __all__ = [
     "Seed",
     "Simulation",
     "Training",
+    "folder_of",
     "start_devices",
 ]
 
@@ -53,3 +54,14 @@ def start_devices(where: DeviceConfig) -> dict[str, Any]:
     """
     processes.join(where)
     return {"device_count": where.devices, "progress": checkpoint.is_writer()}
+
+
+def folder_of(file: Path, output: Path | None) -> Path:
+    """Folder for the files of a command: `output`, or else the folder of the file that it reads.
+
+    Raises:
+      FileNotFoundError: if the file is a folder, whose own folder is not meant.
+    """
+    if output is None and file.is_dir():
+        checkpoint.check_exists(file)
+    return output or file.parent

@@ -14,6 +14,7 @@ from snnjax.app.commands.options import (
     Readout,
     Seed,
     Simulation,
+    folder_of,
     start_devices,
 )
 from snnjax.app.configurations import ReadoutConfig, SimulateConfig
@@ -57,7 +58,7 @@ def simulate(
         folder for the files [default: the folder of the converted parameters]
     """
     refuse_unused("simulate", config)
-    output = output or snn.parent
+    output = folder_of(snn, output)
     record = simulation.simulate(
         snn, config, output, dataset=dataset, batch_size=batch_size, seed=seed,
         **start_devices(where),
@@ -93,7 +94,7 @@ def learn(
     refuse_unused(
         "learn", config, simulation, without=("readout", "num_steps", "shown_steps", *EXITS)
     )
-    output = output or snn.parent
+    output = folder_of(snn, output)
     record = readout_learning.learn(snn, config, output, how=simulation, dataset=dataset, seed=seed)
     printing.print_readout(record, output / "snn.safetensors")
 
@@ -128,7 +129,7 @@ def energy(
         folder for the file [default: the folder of the converted parameters]
     """
     refuse_unused("energy", config, without=EXITS)
-    output = output or snn.parent
+    output = folder_of(snn, output)
     record = measure_energy(
         snn, config, output, dataset=dataset, images=images, batch_size=batch_size, seed=seed
     )

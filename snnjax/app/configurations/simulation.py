@@ -9,8 +9,10 @@ from snnjax.app.configurations.choices import one_of, show_ranges
 from snnjax.runtime.checks import check_name
 from snnjax.runtime.ranges import SHARES, STEPS, UP_TO_STEPS, check_ranges, real
 from snnjax.snn.encoding import ENCODINGS
+from snnjax.snn.engine import SpikingFunction
 from snnjax.snn.neurons import NEURONS
 from snnjax.snn.readout import READOUTS
+from snnjax.snn.simulation_arguments import check_shown_steps, count_pre_steps
 
 __all__ = ["DEFAULT_ENCODING", "DEFAULT_NEURON", "SimulateConfig"]
 
@@ -80,3 +82,13 @@ class SimulateConfig:
             "pre_steps": self.pre_steps or 0,
             "shown_steps": self.shown_steps,
         }
+
+    def check_steps(self, network: SpikingFunction) -> None:
+        """Check that a network of these neurons can run for these timesteps.
+
+        Raises:
+          ValueError: as `simulate`.
+        """
+        neuron = NEURONS[self.neuron or DEFAULT_NEURON]
+        check_shown_steps(neuron, self.shown_steps)
+        count_pre_steps(network, neuron, self.pre_steps or 0, self.num_steps)

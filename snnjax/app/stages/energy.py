@@ -64,6 +64,7 @@ def measure_energy(
     check_writable(output / "energy.json")
     network, params, metadata = load_network(snn)
     config = resolve_for_network(config, metadata)
+    config.check_steps(network)
     params = with_readout(params, metadata, config, snn)
     data = load_data(metadata["trained"], dataset)
     if images > len(data.test.images):

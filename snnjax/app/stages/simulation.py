@@ -68,6 +68,7 @@ def simulate(
     check_writable(output / "simulation.json", output / "accuracy.png")
     network, params, metadata = load_network(snn)
     config = resolve_for_network(config, metadata)
+    config.check_steps(network)
     params = with_readout(params, metadata, config, snn)
     processes.check_same(f"options and {snn}", config, dataset, batch_size, seed, digest(snn))
     how: dict[str, Any] = {

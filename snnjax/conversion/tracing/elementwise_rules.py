@@ -111,8 +111,14 @@ def piecewise_linear(operation: Operation, equation: JaxprEqn, operands: list[Va
     return _elementwise(operation, equation, operands)
 
 
+@rule("exp", "exp2", "log")
+def exponential(operation: Operation, equation: JaxprEqn, operands: list[Value]) -> Value:
+    """Return a function that is refused unless its values are those of an activation."""
+    return _elementwise(operation, equation, operands, obstacle=EXPONENTIAL)
+
+
 @rule(
-    "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv", "sqrt",
+    "expm1", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv", "sqrt",
     "rsqrt", "cbrt", "pow", "integer_pow", "square", "sin", "cos", "tan", "atan", "sinh", "cosh",
     "asinh", "acosh", "atanh", "rem", "is_finite",
 )  # fmt: skip
@@ -143,6 +149,7 @@ WHOLE = (
 DIVISION = "it divides by an activation; want a divisor made of parameters"
 BROADCAST = "it broadcasts an activation; want operands that broadcast to its shape"
 CURVED = "neurons follow sthLeakyReLU, LeakyReLU, ReLU and clip only; train with one of these"
+EXPONENTIAL = f"of a softmax behind the last weights, return the logits; anywhere else {CURVED}"
 ROUNDED = f"{CURVED}, and trace it without levels"
 
 

@@ -237,7 +237,7 @@ def _callee(equation: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]] | None:
 
 
 LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (jax, flax) if module.__file__)
-PUBLIC = ("/nn/", "/numpy/", "/linen/", "/lax/")
+PUBLIC = ("/nn/", "/numpy/", "/linen/", "/lax/", "/ops/")
 """Folders of the libraries with functions that users call by name."""
 PLUMBING = ("<", str(Path(__file__).parents[2]), str(Path(functools.__file__).parent))
 """Start of file names that are not the user's: compiled text, this package, Python itself."""

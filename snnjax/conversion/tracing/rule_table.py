@@ -23,7 +23,8 @@ RULES: dict[str, PrimitiveRule] = {}
 REFUSED = {
     "reduce_window_max": "a maximum of spikes is no sum of them; use average pooling, and train"
     " again",
-    "reduce_max": "a maximum of spikes is no sum of them; use a mean, and train again",
+    "reduce_max": "a maximum of spikes is no sum of them; of a softmax behind the last weights,"
+    " return the logits; anywhere else use a mean, and train again",
     "debug_callback": "it looks at activations while the network runs; leave it out",
     "debug_print": "it prints activations while the network runs; leave it out",
     "argmax": "it is the answer; return the logits before it",

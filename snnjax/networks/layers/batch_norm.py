@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.networks.layers.base import Folded, ForwardMode
-from snnjax.networks.layers.fields import number, set_fields
+from snnjax.networks.layers.fields import in_range, set_fields
+from snnjax.runtime.ranges import real
 
 __all__ = ["BatchNorm"]
 
@@ -21,7 +23,7 @@ class BatchNorm(Folded):
     """Batch normalisation, which conversion folds into the weights directly before it.
 
     Raises:
-      ValueError: if a field is no number.
+      ValueError: if the momentum is outside [0, 1], or epsilon below 0 or infinite.
     """
 
     kind: ClassVar[str] = "norm"
@@ -30,7 +32,7 @@ class BatchNorm(Folded):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        set_fields(self, momentum=number, epsilon=number)
+        set_fields(self, momentum=in_range(real(0, 1)), epsilon=in_range(real(0, math.inf, "[)")))
 
     def parameter_names(self) -> frozenset[str]:
         """Names of the layer's arrays."""

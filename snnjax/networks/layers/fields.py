@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from snnjax.runtime.checks import check_count
+from snnjax.runtime.ranges import Range
 from snnjax.runtime.windows import PADDINGS
 
 __all__ = [
     "branches",
     "flag",
+    "in_range",
     "layer_tuple",
     "number",
     "number_tuple",
@@ -97,6 +99,21 @@ def number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} is {value!r}; want a number")
     return float(value)
+
+
+def in_range(allowed: Range) -> Rule:
+    """Rule for a number of a range.
+
+    Raises:
+      ValueError: by the rule, for a number out of the range.
+    """
+
+    def rule(name: str, value: Any) -> float:
+        found = number(name, value)
+        allowed.check(name, found)
+        return found
+
+    return rule
 
 
 def number_tuple(name: str, value: Any) -> tuple[float, ...]:

@@ -160,3 +160,21 @@ def test_e_tokens_are_not_divided_by_255():
         trace(lambda p, x: p[x].sum(1), np.ones((9, 3)), np.ones((2, 5), np.int64))
     with pytest.raises(ValueError, match=r"divide bytes by 255$"):
         trace(dense, WEIGHTS, np.ones((2, 4, 4, 1), np.uint8))
+
+
+def by_hand(z):
+    return jnp.exp(z) / jnp.exp(z).sum(-1, keepdims=True)
+
+
+def by_hand_without_overflow(z):
+    return by_hand(z - z.max(-1, keepdims=True))
+
+
+def by_log(z):
+    return z - jax.scipy.special.logsumexp(z, -1, keepdims=True)
+
+
+@pytest.mark.parametrize("end", [by_hand, by_hand_without_overflow, by_log])
+def test_e_a_softmax_by_hand_behind_the_last_weights_is_left_out(end):
+    with pytest.raises(ValueError, match="behind the last weights, return the logits"):
+        trace(lambda p, x: end(last(p, x)), WEIGHTS, images(4, 4, 1))
