@@ -297,5 +297,4 @@ BALANCING_RULES: dict[str, Rule] = {
     "data_norm": data_norm,
     "least_error": least_error,
 }
-"""Threshold-balancing rules by name. "percentile" is the 99.9th, "percentile_99" the 99th;
-"least_error" also needs `num_steps`."""
+"""Rules by name. "percentile" is the 99.9th; "least_error" also needs `num_steps`."""

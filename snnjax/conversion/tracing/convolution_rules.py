@@ -141,11 +141,12 @@ def _check(operation: Operation, params: dict[str, Any], weights_first: bool) ->
         refuse(operation, "it is transposed; want a convolution of images with fixed kernels")
     if len(params["window_strides"]) != 2:
         refuse(operation, f"it has {len(params['window_strides'])} axes of space; want 2")
-    if any(min(pads) < 0 < max(pads) for pads in params["padding"]):
+    of_axes = zip(params["padding"], params["window_strides"], strict=True)
+    if any(min(pads) < 0 < max(pads) and stride > 1 for pads, stride in of_axes):
         refuse(
             operation,
-            "it crops one side of an axis and pads the other, which XLA computes wrongly on a CPU;"
-            " crop with a slice before it",
+            "it has strides, crops one side of an axis and pads the other, which XLA computes"
+            " wrongly on a CPU; crop with a slice before it",
         )
 
 
