@@ -159,7 +159,7 @@ def _check_shape(
 
 
 def _extremes(array: jax.Array | np.ndarray) -> tuple[float, float]:
-    """Smallest and largest value, NaN if there is one; zeros where they are traced or distributed."""
+    """Smallest and largest value, NaN if there is one; zeros if traced or distributed."""
     if not isinstance(array, jax.Array):
         return float(array.min()), float(array.max())
     if not isinstance(array, jax.core.Tracer) and not array.is_fully_addressable:
