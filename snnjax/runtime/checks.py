@@ -52,9 +52,11 @@ def check_value(
     """
     if isinstance(value, jax.core.Tracer):
         return
-    if isinstance(value, jax.Array) and not value.is_fully_addressable:
-        return  # a part is on another process, which checks it
-    array = np.asarray(value)
+    # An array of which parts are on another process is checked where it lies.
+    is_apart = isinstance(value, jax.Array) and not (
+        value.is_fully_addressable or value.is_fully_replicated
+    )
+    array: Any = value if is_apart else np.asarray(value)
     is_number = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
     if not is_number or not np.all(good(array)):
         raise ValueError(f"{name} is {value if is_number else repr(value)}; want {wanted}")

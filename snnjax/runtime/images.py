@@ -159,11 +159,9 @@ def _check_shape(
 
 
 def _extremes(array: jax.Array | np.ndarray) -> tuple[float, float]:
-    """Smallest and largest value, NaN if there is one; zeros if traced or distributed."""
+    """Smallest and largest value, NaN if there is one; zeros where they are traced."""
     if not isinstance(array, jax.Array):
         return float(array.min()), float(array.max())
-    if not isinstance(array, jax.core.Tracer) and not array.is_fully_addressable:
-        return 0.0, 0.0  # each process has checked its own part
     found = _device_extremes(array)  # without a transfer of the images
     if isinstance(found, jax.core.Tracer):
         return 0.0, 0.0
