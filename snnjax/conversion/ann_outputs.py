@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from snnjax.networks.ann import ANN
 from snnjax.networks.layers import DoesNotFit
 from snnjax.networks.parameters import check_variables
 from snnjax.runtime.checks import check_count
-from snnjax.runtime.images import check_images
+from snnjax.runtime.images import NETWORK_RANKS, check_images
 
 __all__ = [
     "BATCH_SIZE",
@@ -40,7 +40,13 @@ BATCH_SIZE = 100
 
 
 def image_batches(
-    images: ArrayLike, *, name: str, purpose: str, batch_size: int = BATCH_SIZE, progress: bool
+    images: ArrayLike,
+    *,
+    name: str,
+    purpose: str,
+    batch_size: int = BATCH_SIZE,
+    progress: bool,
+    ranks: Sequence[int] = NETWORK_RANKS,
 ) -> Iterator[Any]:
     """Yield float32 batches of nearly equal size, behind a progress bar if they take long.
 
@@ -50,11 +56,12 @@ def image_batches(
       purpose: of the images in error messages, such as " to measure on".
       batch_size: images at a time, at most.
       progress: show a progress bar after the first second.
+      ranks: numbers of axes of the images that are good.
 
     Raises:
       ValueError: if there are no images, they are not finite floats, or `batch_size` is below 1.
     """
-    checked = check_images(images, purpose=purpose)
+    checked = check_images(images, purpose=purpose, ranks=ranks)
     count = math.ceil(len(checked) / check_count("batch_size", batch_size))
     ends = [len(checked) * place // count for place in range(count + 1)]
     bar = tqdm(range(count), name, unit="batch", mininterval=1, delay=1, disable=not progress)

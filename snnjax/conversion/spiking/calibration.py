@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.conversion.ann_outputs import image_batches
 from snnjax.conversion.spiking.function import SpikingApply
-from snnjax.conversion.spiking.quantised import quantise
+from snnjax.conversion.spiking.quantised import settled
+from snnjax.runtime.images import FUNCTION_RANKS
 
 __all__ = ["BATCH_SIZE", "largest", "least_error", "measure"]
 
@@ -80,8 +82,10 @@ def least_error(
 
 
 def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(images), BATCH_SIZE):
-        yield images[start : start + BATCH_SIZE]
+    return image_batches(
+        images, name="thetas", purpose=" to measure on", batch_size=BATCH_SIZE, progress=True,
+        ranks=FUNCTION_RANKS,
+    )  # fmt: skip
 
 
 @partial(jax.jit, static_argnums=0)
@@ -102,12 +106,12 @@ def _errors(
 ) -> dict[str, jax.Array]:
     """Sum of squared errors with each candidate, `[39]` by site."""
     found = {}
-    signed = dict(zip(function.sites, function.signed, strict=True))
 
     def at(name: str, value: jax.Array) -> jax.Array:
         def error(share: jax.Array) -> jax.Array:
-            theta = share * tops[name]
-            quantised = quantise(value, theta, levels=function.levels, signed=signed[name])
+            thetas = {site: share * top for site, top in tops.items()}
+            neurons = function.neurons({"thetas": thetas})[name]
+            quantised = settled(value, neurons, function.input_steps)
             return jnp.sum(jnp.square(quantised - value), dtype=jnp.float32)
 
         found[name] = jax.lax.map(error, jnp.asarray(FRACTIONS, jnp.float32))

@@ -83,8 +83,8 @@ def _split(
 ) -> Resume:
     """Compute the steps before all sites; return a function that computes the others."""
     batch = jnp.shape(x)[0]
-    by_index = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
-    fed: set[int] = set(by_index)
+    by_number = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
+    fed: set[int] = set(by_number)
     before, after = [], []
     for step in program.steps:
         if fed.isdisjoint(value.number for value in step.reads):
@@ -92,17 +92,17 @@ def _split(
         else:
             after.append(step)
             fed |= {value.number for value in step.outputs}
-    start = evaluate(before, {0: x}, lambda index, value: value)
-    first = [index for index in by_index if index in start]
+    start = evaluate(before, {0: x}, lambda number, value: value)
+    first = [number for number in by_number if number in start]
 
     def resume(at: At) -> Any:
-        def fire(index: int, value: jax.Array) -> jax.Array:
-            if index not in by_index:
+        def fire(number: int, value: jax.Array) -> jax.Array:
+            if number not in by_number:
                 return value
-            site, axis = by_index[index]
+            site, axis = by_number[number]
             return _with_images_first(value, axis, batch, lambda rows: at(site.name, rows))
 
-        values: Values = start | {index: fire(index, start[index]) for index in first}
+        values: Values = start | {number: fire(number, start[number]) for number in first}
         values = evaluate(after, values, fire)
         outputs = [v.value if isinstance(v, Known) else values[v.number] for v in program.outputs]
         return jax.tree.unflatten(program.tree, outputs)

@@ -175,7 +175,7 @@ def compute(step: Step, values: Sequence[Any]) -> list[Any]:
 
 
 Values = dict[int, Any]
-"""Values by the index of their reference."""
+"""Values by the number of their reference."""
 
 
 def evaluate(
@@ -186,7 +186,7 @@ def evaluate(
     Args:
       steps: part of a program.
       values: values that the steps read and do not compute; not changed.
-      at: `at(index, value)` replaces every computed value.
+      at: `at(number, value)` replaces every computed value.
 
     Raises:
       TypeError: from JAX, if shapes do not fit.

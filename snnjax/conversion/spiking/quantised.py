@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from snnjax.snn.engine import spike_values
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronParams
 
-__all__ = ["quantise", "settled"]
+__all__ = ["settled"]
 
 
 def settled(value: jax.Array, neurons: NeuronParams, input_steps: int) -> jax.Array:
@@ -31,16 +30,3 @@ def settled(value: jax.Array, neurons: NeuronParams, input_steps: int) -> jax.Ar
     for _ in range(2):  # the division may round to the neighbour, the neuron's comparisons do not
         count = next_count(neurons, count, charge)
     return (spike_values(neurons, count) / input_steps).astype(value.dtype)
-
-
-def quantise(value: jax.Array, theta: ArrayLike, *, levels: int, signed: bool) -> jax.Array:
-    """Nearest multiple of theta / levels, at most theta.
-
-    Args:
-      value: `[...]`.
-      theta: largest magnitude.
-      levels: number of steps from 0 to theta.
-      signed: True to quantise negative values likewise; False to give 0 for them.
-    """
-    least = -levels if signed else 0
-    return jnp.clip(jnp.round(value / theta * levels), least, levels) * (theta / levels)
