@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import __version__
-from snnjax.app.configurations import SimulateConfig, resolve_for_network, resolve_simulation
-from snnjax.app.run_files import image_shape, load_network
-from snnjax.app.stages.readout_learning import with_readout
+from snnjax.app.configurations import SimulateConfig, resolve_simulation
+from snnjax.app.run_files import image_shape
+from snnjax.app.stages.spiking_network import load_for_simulation
 from snnjax.io.checkpoint import check_writable, write_whole
 from snnjax.networks import architecture as arch
 from snnjax.runtime.checks import check_key, check_name
@@ -187,9 +187,7 @@ def export_file(
       ImportError: if flatbuffers is missing.
     """
     check_writable(output)
-    network, params, metadata = load_network(snn)
-    config = resolve_for_network(config, metadata)
-    params = with_readout(params, metadata, config, snn)
+    network, params, metadata, config = load_for_simulation(snn, config)
     trained = metadata["trained"]
     program = export(
         network, params, config, image_shape(metadata), platforms=platforms,

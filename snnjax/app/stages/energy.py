@@ -15,9 +15,9 @@ import numpy as np
 from snnjax.analysis import energy, metrics
 from snnjax.analysis.synapses import Synapses, find_synapses
 from snnjax.analysis.synaptic_operations import Operations, count_operations, make_observer
-from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig, resolve_for_network
-from snnjax.app.run_files import describe_dataset, load_data, load_network
-from snnjax.app.stages.readout_learning import with_readout
+from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig
+from snnjax.app.run_files import describe_dataset, load_data
+from snnjax.app.stages.spiking_network import load_for_simulation
 from snnjax.io import datasets, records
 from snnjax.io.checkpoint import check_writable
 from snnjax.networks import architecture as arch
@@ -62,10 +62,7 @@ def measure_energy(
     BATCHES.check("batch_size", batch_size)
     IMAGES.check("images", images)
     check_writable(output / "energy.json")
-    network, params, metadata = load_network(snn)
-    config = resolve_for_network(config, metadata)
-    config.check_steps(network)
-    params = with_readout(params, metadata, config, snn)
+    network, params, metadata, config = load_for_simulation(snn, config)
     data = load_data(metadata["trained"], dataset)
     if images > len(data.test.images):
         raise ValueError(f"images is {images}; want at most the {len(data.test.images)} there are")

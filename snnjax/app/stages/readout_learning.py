@@ -28,7 +28,7 @@ from snnjax.training.class_assignment import with_assigned_classes
 from snnjax.training.output_recording import RecordingSettings, record_output_currents
 from snnjax.training.plasticity_rules import LEARNING_RULES, make_plasticity
 
-__all__ = ["count_images", "learn", "with_readout"]
+__all__ = ["count_images", "learn"]
 
 logger = logging.getLogger(__name__)
 
@@ -203,31 +203,3 @@ def _is_kept(config: ReadoutConfig, before: float, after: float) -> bool:
         " stay the identity", 100 * before, 100 * after,
     )  # fmt: skip
     return False
-
-
-def with_readout(
-    params: dict[str, Any], metadata: dict[str, Any], config: SimulateConfig, snn: Path
-) -> dict[str, Any]:
-    """Return the parameters in the file `snn` with the leaky layer that `config.readout` needs.
-
-    "leaky" takes identity weights even if other ones were learnt, with the leak and threshold in
-    the file.
-
-    Raises:
-      ValueError: if the file has no leaky layer, or "stdp" needs one that learnt and it did not.
-    """
-    if config.readout not in ("leaky", "stdp"):
-        return params
-    layer, rule = params.get("readout"), "nothing"
-    if layer is not None:
-        rule = metadata["readout"]["config"]["readout_rule"]
-    if layer is None or (config.readout == "stdp" and rule == "nothing"):
-        more = "" if config.readout == "stdp" else " --readout-rule nothing"
-        raise ValueError(
-            f"{snn} has no {'learnt' if config.readout == 'stdp' else 'leaky'} layer; make one with"
-            f" snnjax learn {snn}{more}"
-        )
-    if config.readout == "leaky":
-        classes = len(layer["weights"])
-        layer = leaky_layer(jnp.eye(classes), leak=layer["leak"], threshold=layer["threshold"])
-    return {**params, "readout": layer}

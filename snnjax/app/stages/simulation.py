@@ -13,7 +13,6 @@ from snnjax.analysis import figures, plots
 from snnjax.app.configurations import (
     SimulateConfig,
     recorded_training,
-    resolve_for_network,
 )
 from snnjax.app.evaluation import evaluate, evaluate_exits
 from snnjax.app.run_files import (
@@ -21,9 +20,8 @@ from snnjax.app.run_files import (
     digest,
     hold_out_validation,
     load_data,
-    load_network,
 )
-from snnjax.app.stages.readout_learning import with_readout
+from snnjax.app.stages.spiking_network import load_for_simulation
 from snnjax.io import datasets, records
 from snnjax.io.checkpoint import check_writable
 from snnjax.runtime import processes, sharding
@@ -66,10 +64,7 @@ def simulate(
     SEEDS.check("seed", seed)
     BATCHES.check("batch_size", batch_size)
     check_writable(output / "simulation.json", output / "accuracy.png")
-    network, params, metadata = load_network(snn)
-    config = resolve_for_network(config, metadata)
-    config.check_steps(network)
-    params = with_readout(params, metadata, config, snn)
+    network, params, metadata, config = load_for_simulation(snn, config)
     processes.check_same(f"options and {snn}", config, dataset, batch_size, seed, digest(snn))
     how: dict[str, Any] = {
         "batch_size": batch_size,
