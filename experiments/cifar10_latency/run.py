@@ -134,7 +134,7 @@ def main(
     networks
         one or several
     smoke
-        two methods, 512 images, 4 timesteps; the last two stages of training, an epoch each
+        two methods, 512 images, 8 timesteps; the last two stages of training, an epoch each
     output
         folder for results and parameters
     """
@@ -155,7 +155,7 @@ def main(
         wanted,
         training=lambda line: stages(line)[-1],
         before=lambda line: stages(line)[:-1],
-        num_steps=lambda line: 4 if smoke else STEPS.get(jax.default_backend(), 128),
+        num_steps=lambda line: 8 if smoke else STEPS.get(jax.default_backend(), 128),
         shown_steps=shown_steps,
         runs=output / "runs" if smoke else RUNS,
         keep=lambda config: config.network == "resnet20",  # 1.1 MB
