@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -154,11 +155,12 @@ FLAX = {
 }
 
 
+@cache
 def flax_case(name: str) -> Case:
     """Return a function with weights that are multiples of 1/64, so that sums are exact."""
     module, shape = FLAX[name]
-    variables = module.init(jax.random.key(1), jnp.zeros((2, *shape)))
-    return Case(module.apply, jax.tree.map(lambda w: jnp.round(w * 64) / 64, variables), shape)
+    variables = jax.jit(module.init)(jax.random.key(1), jnp.zeros((2, *shape)))
+    return Case(module.apply, jax.tree.map(lambda w: np.round(w * 64) / 64, variables), shape)
 
 
 def images(shape: tuple[int, ...], count: int = 6, seed: int = 0) -> np.ndarray:

@@ -13,8 +13,8 @@ from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import FUNCTION_RANKS
 from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import Encoding
-from snnjax.snn.engine import MeanFunction, Observer, Outputs, Params, Simulation, Task
-from snnjax.snn.means import make_loop
+from snnjax.snn.engine import MeanFunction, Observer, Params, Simulation, Task
+from snnjax.snn.means import GAIN, make_loop
 from snnjax.snn.neurons import NeuronModel
 from snnjax.snn.readout import ACCUMULATE
 from snnjax.snn.simulation_arguments import check_models, check_stimulus
@@ -31,7 +31,7 @@ class ParametrisedFunction(Protocol):
         """The static part."""
 
     @property
-    def params(self) -> Params:
+    def arguments(self) -> Params:
         """The traced part."""
 
 
@@ -69,7 +69,7 @@ def simulate_function(
     """Simulate a function; see `simulation.simulate`.
 
     Args:
-      params: of the function.
+      params: of the function, "levels" included.
       stimulus: images, keys and noise.
       observe: applied at every timestep, or None.
       task: from `function_task`.
@@ -79,7 +79,7 @@ def simulate_function(
       ValueError: if `num_steps` is below 1, the images are no finite floats, a key is missing, or
         the function cannot be spiking for images of that shape.
     """
-    stimulus = check_stimulus(stimulus, params["gain"], task.encoding, FUNCTION_RANKS)
+    stimulus = check_stimulus(stimulus, GAIN, task.encoding, FUNCTION_RANKS)
     num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)
 
@@ -89,13 +89,6 @@ def _simulate(
     params: Params, stimulus: Stimulus, observe: Observer | None, *, task: Task, num_steps: int
 ) -> Simulation:
     loop = make_loop(params, stimulus, task, observe)
-    carry = loop.carry
-    outputs: list[Outputs] = []
-    end = min(task.shown_steps, num_steps)
-    for steps, shown in ((range(end), True), (range(end, num_steps), False)):
-        if steps:
-            carry, more = loop.body(carry, jnp.asarray(steps, jnp.int32), shown)
-            outputs.append(more)
-    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
+    carry, outputs = jax.lax.scan(loop.step, loop.carry, jnp.arange(num_steps, dtype=jnp.int32))
     sizes = {name: jnp.asarray(math.prod(of), jnp.int32) for name, of in loop.shapes.items()}
-    return Simulation(joined.values, joined.spikes, carry.counts, sizes, joined.observed)
+    return Simulation(outputs.values, outputs.spikes, carry.counts, sizes, outputs.observed)

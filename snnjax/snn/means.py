@@ -8,16 +8,16 @@ the mean of the spikes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+import numpy as np
 
 from snnjax.snn.engine import (
     Carry,
-    Loop,
     MeanFunction,
     Observer,
     Outputs,
@@ -31,14 +31,17 @@ from snnjax.snn.engine import (
 from snnjax.snn.neurons import NeuronModel, NeuronParams
 from snnjax.snn.stimulus import Stimulus, frame
 
-__all__ = ["make_loop"]
+__all__ = ["GAIN", "FunctionLoop", "make_loop"]
+
+GAIN = np.float32(1)
+"""Gain of the encoding: the function reads images as they are."""
 
 
 class Problem(NamedTuple):
     """Arguments of a simulation, and values that are computed once before its first timestep.
 
     params, stimulus, task, observe: arguments of the engine.
-    gain: of the encoding; numbers: parameters of the neurons, by site.
+    numbers: parameters of the neurons, by site.
     resume: the function beyond what a constant input alone decides; None if the input varies.
     """
 
@@ -46,7 +49,6 @@ class Problem(NamedTuple):
     stimulus: Stimulus
     task: Task
     observe: Observer | None
-    gain: ArrayLike
     numbers: dict[str, NeuronParams]
     resume: Resume | None
 
@@ -83,9 +85,21 @@ class State(NamedTuple):
     silent: jax.Array
 
 
+class FunctionLoop(NamedTuple):
+    """A simulation of a function.
+
+    carry: before the first timestep; step: `step(carry, t) -> (carry, outputs)`, a scan body;
+    shapes: of the neurons of one image, by site.
+    """
+
+    carry: Carry
+    step: Callable[[Carry, jax.Array], tuple[Carry, Outputs]]
+    shapes: dict[str, tuple[int, ...]]
+
+
 def make_loop(
     params: Params, stimulus: Stimulus, task: Task, observe: Observer | None = None
-) -> Loop:
+) -> FunctionLoop:
     """Initial carry and scan body of a simulation.
 
     With the exact-charge neuron the outputs settle, after the input has ended, to those of the
@@ -95,7 +109,7 @@ def make_loop(
     Source: derived for this package; for linear functions it is the plain engine's simulation.
 
     Args:
-      params: of the function; "gain" for its encoding.
+      params: of the function.
       stimulus: images, keys and noise.
       task: `engine.MeanFunction`, neuron and encoding. The values are the function's outputs.
       observe: applied to the input and the spikes of every timestep; None for nothing.
@@ -103,10 +117,9 @@ def make_loop(
     Raises:
       ValueError: if the function cannot be spiking for images of that shape.
     """
-    function, gain = cast(MeanFunction, task.network), params["gain"]
-    numbers = function.neurons(params)
-    problem = Problem(params, stimulus, task, observe, gain, numbers, None)
-    resume = problem.begin(frame(stimulus, gain, 0, task.encoding) / gain)
+    numbers = cast(MeanFunction, task.network).neurons(params)
+    problem = Problem(params, stimulus, task, observe, numbers, None)
+    resume = problem.begin(frame(stimulus, GAIN, 0, task.encoding))
     varies = task.encoding.varies or stimulus.noise is not None
     if not varies:
         problem = problem._replace(resume=resume)
@@ -121,14 +134,8 @@ def make_loop(
         {name: jnp.zeros(batch, jnp.int32) for name in sites},
     )  # fmt: skip
 
-    def body(carry: Carry, times: jax.Array, shown: bool) -> tuple[Carry, Outputs]:
-        step = _shown_step if shown else _step_without_input
-        return jax.lax.scan(partial(step, problem), carry, times)
-
-    def revise(states: Any, after: Any, paths: tuple[str, ...]) -> Any:
-        raise ValueError("the neurons of a function have no pre-steps")
-
-    return Loop(carry, body, revise, {name: of.sent.shape[1:] for name, of in sites.items()})
+    shapes = {name: of.sent.shape[1:] for name, of in sites.items()}
+    return FunctionLoop(carry, partial(_step, problem), shapes)
 
 
 def _initial(
@@ -151,23 +158,18 @@ def _initial(
     return sites, outputs
 
 
-def _shown_step(problem: Problem, carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:
-    """Timestep t, with input."""
-    x = frame(problem.stimulus, problem.gain, t, problem.task.encoding)
-    elapsed = jnp.asarray(t + 1, jnp.float32)
-    return _timestep(problem, carry, x, elapsed)
-
-
-def _step_without_input(problem: Problem, carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:
-    """Timestep t after the input has ended."""
-    del t
-    x = jnp.zeros_like(problem.stimulus.images)
-    elapsed = jnp.asarray(problem.task.shown_steps, jnp.float32)
+def _step(problem: Problem, carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:
+    """Timestep t; it repeats the last one if the network is silent."""
+    task = problem.task
+    shown = t < task.shown_steps
+    x = jnp.where(shown, frame(problem.stimulus, GAIN, t, task.encoding), 0)
+    elapsed = jnp.minimum(t + 1, task.shown_steps).astype(jnp.float32)
 
     def compute(carry: Carry) -> tuple[Carry, Outputs]:
         after, outputs = _timestep(problem, carry, x, elapsed)
         sent = sum((after.counts[name] - carry.counts[name]).sum() for name in after.counts)
-        return after._replace(neurons=after.neurons._replace(silent=sent == 0)), outputs
+        silent = jnp.logical_not(shown) & (sent == 0)
+        return after._replace(neurons=after.neurons._replace(silent=silent)), outputs
 
     def repeat(carry: Carry) -> tuple[Carry, Outputs]:
         spikes = {name: jnp.zeros_like(of.sent) for name, of in carry.neurons.sites.items()}
@@ -184,7 +186,7 @@ def _timestep(
     frames, resume = state.frames, problem.resume
     if frames is not None:
         frames = frames + x
-        resume = problem.begin(frames / (problem.gain * elapsed))
+        resume = problem.begin(frames / elapsed)
     assert resume is not None
     after, spikes = {}, {}
 

@@ -129,7 +129,8 @@ def simulate(
         }  # fmt: skip
         task = function_task(spiking, neuron, encoding, unused)
         stimulus = make_stimulus(network, images, key, first, noise)
-        return simulate_function(spiking.params, stimulus, observe, task=task, num_steps=num_steps)
+        arguments = spiking.arguments
+        return simulate_function(arguments, stimulus, observe, task=task, num_steps=num_steps)
     network, params = cast(SpikingFunction, network), cast(Params, params)
     check_name("engine", engine, ENGINES)
     check_network(network)

@@ -24,7 +24,10 @@ FRACTIONS = np.linspace(0.05, 1.0, 39)
 """Candidates for theta, as shares of the largest magnitude."""
 
 Rule = Callable[[SpikingApply, Any, np.ndarray, dict[str, Any]], dict[str, Any]]
-"""rule(function, params, images, ranges) -> theta by site."""
+"""rule(function, params, images, ranges) -> theta by site.
+
+params: "params", the user's, and "levels"; ranges: what `measure` returned.
+"""
 
 
 def measure(function: SpikingApply, params: Any, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -32,7 +35,7 @@ def measure(function: SpikingApply, params: Any, images: np.ndarray) -> dict[str
 
     Args:
       function: with neurons at its sites; its thetas are not used.
-      params: the user's parameters.
+      params: "params", the user's.
       images: `[N, ...]`; they are computed in batches.
 
     Raises:
@@ -96,7 +99,7 @@ def _ranges(function: SpikingApply, params: Any, images: jax.Array) -> dict[str,
         found[name] = jnp.stack([jnp.min(value), jnp.max(value)]).astype(jnp.float32)
         return value
 
-    function.begin({"params": params}, images)(at)
+    function.begin(params, images)(at)
     return found
 
 
@@ -110,12 +113,12 @@ def _errors(
     def at(name: str, value: jax.Array) -> jax.Array:
         def error(share: jax.Array) -> jax.Array:
             thetas = {site: share * top for site, top in tops.items()}
-            neurons = function.neurons({"thetas": thetas})[name]
+            neurons = function.neurons(params | {"thetas": thetas})[name]
             quantised = settled(value, neurons, function.input_steps)
             return jnp.sum(jnp.square(quantised - value), dtype=jnp.float32)
 
         found[name] = jax.lax.map(error, jnp.asarray(FRACTIONS, jnp.float32))
         return value
 
-    function.begin({"params": params}, images)(at)
+    function.begin(params, images)(at)
     return found

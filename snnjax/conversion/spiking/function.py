@@ -24,9 +24,7 @@ class SpikingApply(NamedTuple):
     sites: names of the sites, in the order of computation.
     signed: for each site, True if its neurons send negative spikes too.
     batch_axes: for each site, the axis of its value that holds the images.
-    levels: largest spike count of a neuron while the input lasts, and so the number of levels that
-      its value is quantised to, on each side.
-    input_steps: number of timesteps with input, at least `levels`.
+    input_steps: number of timesteps with input.
     image_shape: shape of one image of the example.
     name: of the function, for messages.
     """
@@ -35,7 +33,6 @@ class SpikingApply(NamedTuple):
     sites: tuple[str, ...]
     signed: tuple[bool, ...]
     batch_axes: tuple[int, ...]
-    levels: int
     input_steps: int
     image_shape: tuple[int, ...]
     name: str = "function"
@@ -45,16 +42,20 @@ class SpikingApply(NamedTuple):
 
         A spike is worth theta * input_steps / levels: `levels` spikes in `input_steps` timesteps
         stand for theta.
+
+        Args:
+          params: "thetas" by site; "levels", the largest spike count of a neuron, and so the number
+            of levels that its value is quantised to, on each side.
         """
-        found = {}
+        found, levels = {}, jnp.asarray(params["levels"], jnp.float32)
         for name, signed in zip(self.sites, self.signed, strict=True):
-            threshold = jnp.asarray(params["thetas"][name]) * (self.input_steps / self.levels)
+            threshold = jnp.asarray(params["thetas"][name]) * (self.input_steps / levels)
             found[name] = NeuronParams(
                 positive=threshold,
                 negative=threshold if signed else jnp.asarray(jnp.inf, threshold.dtype),
                 leak=None,
                 initial=jnp.asarray(0.5, threshold.dtype),
-                most=float(self.levels),
+                most=levels,
             )
         return found
 
@@ -62,7 +63,7 @@ class SpikingApply(NamedTuple):
         """Compute what no site feeds; return the rest of the function, which sends spikes.
 
         Args:
-          params: "params", the user's; "thetas" by site.
+          params: "params", the user's.
           x: mean input so far, `[B, ...]`.
 
         Raises:

@@ -25,19 +25,28 @@ LARGEST_DIFFERENCE = 1e-3
 """Share of an image's largest output by which rounding may change it in another batch."""
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["function"])
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["params", "levels"], meta_fields=["function"]
+)
 @dataclass(frozen=True)
 class Spiking:
     """A function with neurons at its sites, and its parameters; a pytree.
 
-    function: static part; params: "params", the user's, and "thetas" by site; traced.
+    function: static part. params: what can be trained: "params", the user's, and "thetas" by site.
+    levels: number of levels that each value is quantised to, on each side of 0.
     """
 
     function: SpikingApply
     params: dict[str, Any]
+    levels: ArrayLike
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the function's methods: `params` and "levels"."""
+        return self.params | {"levels": self.levels}
 
     def __str__(self) -> str:
-        return summarise(self.function, self.params)
+        return summarise(self.function, self.arguments)
 
     def quantised(self, params: dict[str, Any], x: ArrayLike) -> Any:
         """Return the outputs of the ANN that the spiking function settles to.
@@ -52,7 +61,7 @@ class Spiking:
           x: input `[B, ...]`.
         """
         function = self.function
-        neurons = function.neurons(params)
+        neurons = function.neurons(params | {"levels": self.levels})
         signed = dict(zip(function.sites, function.signed, strict=True))
 
         def at(name: str, value: jax.Array) -> jax.Array:
@@ -101,13 +110,13 @@ def spike(
     _, sites, axes = describe(apply, params, images.shape[1:])
     names = tuple(site.name for site in sites)
     function = SpikingApply(
-        apply, names, (True,) * len(names), axes, levels, input_steps, images.shape[1:],
-        _name(apply),
+        apply, names, (True,) * len(names), axes, input_steps, images.shape[1:], _name(apply),
     )  # fmt: skip
-    ranges = measure(function, params, images)
+    arguments = {"params": params, "levels": np.int32(levels)}
+    ranges = measure(function, arguments, images)
     function = function._replace(signed=tuple(bool(ranges[name][0] < 0) for name in names))
-    thetas = rule(function, params, images, ranges)
-    return Spiking(function, {"params": params, "thetas": thetas, "gain": np.float32(1)})
+    thetas = rule(function, arguments, images, ranges)
+    return Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))
 
 
 def _name(apply: Apply) -> str:

@@ -96,7 +96,7 @@ def summarise(function: SpikingApply, params: dict[str, Any]) -> str:
     counts = floats_of(floating_steps(program, sites), batch=2)
     floats = [f"  {module}: {count:,.0f}" for module, count in counts.items()] or ["  none"]
     head = (
-        f"{function.name}: {len(sites)} sites, {function.levels} levels, input for"
+        f"{function.name}: {len(sites)} sites, {params['levels']} levels, input for"
         f" {function.input_steps} timesteps"
     )
     return "\n".join(

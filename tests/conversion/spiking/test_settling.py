@@ -1,5 +1,7 @@
 """A spiking function settles, after its input has ended, to the function with quantised sites."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,16 +26,26 @@ def largest_difference(a, b):
     return max(jax.tree.leaves(of_leaves))
 
 
-@pytest.mark.parametrize("levels", [2, pytest.param(5, marks=pytest.mark.slow), 16])
-@pytest.mark.parametrize("name", FLAX)
-def test_it_settles_to_the_quantised_function_and_stays_there(name, levels):
+QUICK = {"lenet", "vit", "row-lstm"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FLAX]
+)
+def test_it_settles_to_the_quantised_function_at_any_number_of_levels_and_stays_there(name):
     case = flax_case(name)
     x = images(case.shape)
-    spiking = snnjax.spike(case.apply, case.params, x, levels=levels)
-    result = snnjax.simulate(spiking, x, num_steps=6 * levels + 12)
-    wanted = jax.jit(spiking.quantised)(spiking.params, x)
-    assert largest_difference(last(result.values), wanted) <= 1e-5
-    assert int(result.spikes[-1].max()) == int(result.spikes[-levels].max())
+
+    @jax.jit
+    def simulated_and_quantised(spiking):
+        result = snnjax.simulate(spiking, x, num_steps=112)
+        return result.values, result.spikes, spiking.quantised(spiking.params, x)
+
+    for levels in (2, 5, 16):
+        spiking = snnjax.spike(case.apply, case.params, x, levels=levels, input_steps=16)
+        values, spikes, wanted = simulated_and_quantised(spiking)
+        assert largest_difference(last(values), wanted) <= 1e-5
+        assert int(spikes[-1].max()) == int(spikes[-16].max()) > 0
 
 
 def test_it_is_far_from_the_quantised_function_at_the_first_timestep():
@@ -105,3 +117,25 @@ def test_double_threshold_neurons_approach_the_function():
         for t in (2, 256)
     ]
     assert 4 * errors[1] < errors[0]
+
+
+def test_vmap_over_thetas_and_levels_equals_a_loop():
+    case = flax_case("gated-mlp")
+    x = images(case.shape)
+    spiking = snnjax.spike(case.apply, case.params, x, levels=4, input_steps=8)
+    shares, levels = jnp.float32([1, 0.75, 0.5]), jnp.int32([2, 4, 8])
+
+    @jax.jit
+    def simulated(share, levels):
+        thetas = {name: share * theta for name, theta in spiking.params["thetas"].items()}
+        params = spiking.params | {"thetas": thetas}
+        other = dataclasses.replace(spiking, params=params, levels=levels)
+        result = snnjax.simulate(other, x, num_steps=24)
+        return result.values, result.spikes
+
+    found = jax.vmap(simulated)(shares, levels)
+    wanted = [simulated(*each) for each in zip(shares, levels, strict=True)]
+    for place, each in enumerate(wanted):
+        np.testing.assert_array_equal(found[1][place], each[1])
+        np.testing.assert_allclose(found[0][place], each[0], atol=1e-5)
+    assert len({int(spikes[-1].sum()) for _, spikes in wanted}) == 3
