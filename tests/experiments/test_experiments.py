@@ -23,6 +23,7 @@ RANGE = EXPERIMENTS / "activation_range"
 NOISE = EXPERIMENTS / "noise_robustness"
 CODING = EXPERIMENTS / "coding"
 THROUGHPUT = EXPERIMENTS / "throughput"
+TRANSFORMERS = EXPERIMENTS / "transformers"
 PEERS = EXPERIMENTS.parent / ".venv-peers" / "bin" / "python"
 
 
@@ -83,6 +84,26 @@ def test_smoke_of_figure_7(tmp_path, prepared):
     table = (tmp_path / "results" / "activation_range.md").read_text().splitlines()
     assert [line.split("`")[1] for line in table[2:]] == ["sthLeakyReLU", "LeakyReLU"]
     assert (tmp_path / "figures" / "activation_range.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_smoke_of_the_transformers_settles_to_the_quantised_network_in_both_forms(tmp_path):
+    smoke(TRANSFORMERS, tmp_path)
+    rows = json.loads((tmp_path / "results" / "transformers.json").read_text())["rows"]
+    assert [(row["training"], row["form"]) for row in rows] == [
+        ("quantised", "mean"), ("quantised", "sum"),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["images"] == 50 and row["config"]["levels"] == row["levels"] == 8
+        assert row["other_answers_than_quantised"] == 0
+        assert row["largest_difference_to_quantised"] < 1e-5
+        assert row["snn"][-1] == row["quantised_ann"]
+    ours = rows[0]["operations"]
+    assert ours["num_steps"] == len(rows[0]["snn"]) and sum(ours["accumulates"].values()) > 0
+    kept = tmp_path / "parameters" / "tiny-quantised-seed0.safetensors"
+    assert checkpoint.load_metadata(kept, kind="transformer")["training"] == rows[0]["config"]
+    assert len((tmp_path / "results" / "tiny.md").read_text().splitlines()) == 2 + 2
+    assert (tmp_path / "figures" / "tiny.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
