@@ -72,6 +72,8 @@ def check_floats(images: Any, name: str = "images") -> Any:
     """
     if not jnp.issubdtype(images.dtype, jnp.floating):
         advice = "floats, so divide bytes by 255, as in the training of the ANN"
+        if images.dtype != np.uint8:
+            advice += "; for tokens, pass their embeddings"
         raise ValueError(f"{name} are {images.dtype}; want {advice}")
     return images
 

@@ -76,9 +76,11 @@ def simulate_function(
       num_steps: T.
 
     Raises:
-      ValueError: if `num_steps` is below 1, the images are no finite floats, a key is missing, or
-        the function cannot be spiking for images of that shape.
+      ValueError: if `params` are not those of the function, `num_steps` is below 1, the images are
+        no finite floats, a key is missing, or the function cannot be spiking for images of that
+        shape.
     """
+    cast(MeanFunction, task.network).check(params, params["levels"])
     stimulus = check_stimulus(stimulus, GAIN, task.encoding, FUNCTION_RANKS)
     num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)

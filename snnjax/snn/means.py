@@ -194,7 +194,9 @@ def _timestep(
         own, before = problem.numbers[name], state.sites[name]
         after[name] = _fire(problem.task.neuron, own, before, elapsed * value.astype(jnp.float32))
         spikes[name] = after[name].sent - before.sent
-        return (spike_values(own, after[name].sent) / elapsed).astype(value.dtype)
+        mean = spike_values(own, after[name].sent) / elapsed
+        # NaN sends no spike; it must not become a 0 without a word.
+        return jnp.where(jnp.isnan(value), value, mean.astype(value.dtype))
 
     values = resume(at)
     counts = {name: carry.counts[name] + count_spikes(spikes[name]) for name in carry.counts}

@@ -84,6 +84,8 @@ def check_network(network: Any) -> None:
     Raises:
       ValueError: if it is not.
     """
+    if callable(getattr(getattr(network, "function", None), "begin", None)):
+        raise ValueError("network is a spiking function with its params; want simulate(it, images)")
     if not callable(getattr(network, "propagate", None)):
         raise ValueError(
             f"network is {network!r}; want a Network, such as"

@@ -15,7 +15,7 @@ from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.runtime.images import FUNCTION_RANKS
 
-__all__ = ["BATCH_SIZE", "largest", "least_error", "measure"]
+__all__ = ["BATCH_SIZE", "describe_values", "largest", "least_error", "measure"]
 
 BATCH_SIZE = 32
 """Images that are calibrated at once."""
@@ -41,9 +41,9 @@ def measure(function: SpikingApply, params: Any, images: np.ndarray) -> dict[str
     Raises:
       ValueError: if a site has a value that is not finite, or zeros only.
     """
-    found = [_ranges(function, params, batch) for batch in _batches(images)]
+    found = [describe_values(function, params, batch)[0] for batch in _batches(images)]
     ranges = {
-        name: np.array([min(f[name][0] for f in found), max(f[name][1] for f in found)])
+        name: np.array([min(f[name][0].min() for f in found), max(f[name][1].max() for f in found)])
         for name in function.sites
     }
     for name, ends in ranges.items():
@@ -92,15 +92,25 @@ def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _ranges(function: SpikingApply, params: Any, images: jax.Array) -> dict[str, jax.Array]:
+def describe_values(
+    function: SpikingApply, params: Any, images: jax.Array
+) -> tuple[dict[str, jax.Array], Any]:
+    """Return smallest, largest and mean value of every site, `[3, B]`, and the outputs.
+
+    Args:
+      function: with neurons at its sites; its thetas are not used.
+      params: "params", the user's.
+      images: `[B, ...]`.
+    """
     found = {}
 
     def at(name: str, value: jax.Array) -> jax.Array:
-        found[name] = jnp.stack([jnp.min(value), jnp.max(value)]).astype(jnp.float32)
+        rows = value.reshape(len(value), -1).astype(jnp.float32)
+        found[name] = jnp.stack([rows.min(1), rows.max(1), rows.mean(1)])
         return value
 
-    function.begin(params, images)(at)
-    return found
+    outputs = function.begin(params, images)(at)
+    return found, outputs
 
 
 @partial(jax.jit, static_argnums=0)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from snnjax.conversion.spiking.program import Apply, RecordedFunction, Values, evaluate, record
 from snnjax.conversion.spiking.sites import Site, find_sites
 from snnjax.conversion.tracing.jaxpr_walk import Known
+from snnjax.runtime.checks import check_value
 from snnjax.snn.engine import At, Params, Resume
 from snnjax.snn.neurons import NeuronParams
 
@@ -36,6 +39,36 @@ class SpikingApply(NamedTuple):
     input_steps: int
     image_shape: tuple[int, ...]
     name: str = "function"
+
+    def check(self, params: Any, levels: ArrayLike) -> None:
+        """Check that parameters are those of a spiking function; traced numbers pass.
+
+        Args:
+          params: "params", the user's; "thetas" by site.
+          levels: number of levels.
+
+        Raises:
+          ValueError: if something is missing, a theta is no finite number above 0, or `levels` is
+            no whole number that a neuron can send within the input.
+        """
+        thetas = params.get("thetas") if isinstance(params, Mapping) else None
+        missing = set(self.sites) - set(thetas if isinstance(thetas, Mapping) else ())
+        if thetas is None or missing or "params" not in params:
+            lacking = f", which lack thetas of {', '.join(sorted(missing))}" if missing else ""
+            raise ValueError(
+                f"params are not those of {self.name}{lacking}; want spiking.params, or a copy with"
+                " other numbers"
+            )
+        for name in self.sites:
+            check_value(
+                f"theta of {name}", thetas[name], lambda x: (x > 0) & (x < np.inf),
+                "a finite number above 0",
+            )  # fmt: skip
+        check_value(
+            "levels", levels,
+            lambda x: (x >= 1) & (x <= self.input_steps) & (x == np.floor(x)),
+            f"a whole number from 1 to input_steps, which is {self.input_steps}",
+        )  # fmt: skip
 
     def neurons(self, params: Params) -> dict[str, NeuronParams]:
         """Parameters of each site's neurons.
@@ -141,17 +174,38 @@ def describe(
         record(apply, params, jax.ShapeDtypeStruct((batch, *shape), jnp.float32))
         for batch in (2, 3)
     )
-    sites = find_sites(two)
-    axes = tuple(_batch_axis(*pair) for pair in zip(sites, find_sites(three), strict=True))
+    _check_outputs(two, three)
+    sites, others = find_sites(two), find_sites(three)
+    if len(sites) > len(others):
+        others = sites
+    axes = tuple(_batch_axis(*pair) for pair in zip(sites, others, strict=False))
     return two, sites, axes
 
 
+def _check_outputs(two: RecordedFunction, three: RecordedFunction) -> None:
+    """Check that there are outputs, and that all are floats with a row for each image."""
+    if not two.outputs:
+        raise ValueError("apply returns nothing; want floats [B, ...], a row for each image")
+    for pair in zip(two.outputs, three.outputs, strict=True):
+        values = [jnp.asarray(of.value) if isinstance(of, Known) else of for of in pair]
+        shapes, dtype = [of.shape for of in values], values[0].dtype
+        if [shape[:1] for shape in shapes] != [(2,), (3,)] or not jnp.issubdtype(
+            dtype, jnp.floating
+        ):
+            raise ValueError(
+                f"apply returns {dtype} of shape {shapes[0]} for 2 images and {shapes[1]} for 3;"
+                " want floats [B, ...], a row for each image"
+            )
+
+
 def _batch_axis(two: Site, three: Site) -> int:
+    """Return the axis that holds the images, each in the same number of entries."""
     shapes = two.value.shape, three.value.shape
-    axes = [place for place, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
-    if len(axes) != 1:
+    axes = [place for place, (a, b) in enumerate(zip(*shapes, strict=False)) if a != b]
+    if len(axes) != 1 or 3 * shapes[0][axes[0]] != 2 * shapes[1][axes[0]]:
         raise ValueError(
             f"{two.name} at {two.step.operation.line} has shape {shapes[0]} for 2 images and"
-            f" {shapes[1]} for 3; want one axis that holds the images"
+            f" {shapes[1]} for 3; want one axis that holds the images, and jax.vmap in place of a"
+            " loop over images"
         )
     return axes[0]

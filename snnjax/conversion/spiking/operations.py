@@ -25,7 +25,7 @@ LAYOUT = {
 }  # fmt: skip
 """Operations that move entries. Spikes pass them."""
 
-LINEAR = {"cumsum", "neg", "reduce_sum", "reduce_window_sum"}
+LINEAR = {"cumsum", "neg", "reduce_sum", "reduce_window_sum", "scatter-add"}
 """Operations without parameters that add entries. Spikes pass them as through a synapse."""
 
 MONOTONE = {"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min"}

@@ -17,6 +17,7 @@ from snnjax.conversion.tracing.jaxpr_walk import (
     sources_of,
     walk,
 )
+from snnjax.conversion.tracing.source_lines import line_of_error
 
 __all__ = ["RecordedFunction", "Reference", "Step", "compute", "evaluate", "record"]
 
@@ -85,7 +86,10 @@ PARAMETERS = frozenset({"parameters"})
 
 REFUSED = {
     "while": "the number of its rounds is not known before it runs; want a fixed number",
-    "cond": "it decides by what the input is; compute both cases and select with jnp.where",
+    "cond": (
+        "it decides by numbers of the input or the parameters; compute both cases and select with"
+        " jnp.where"
+    ),
     "random_bits": "it draws random numbers that depend on the input",
     "top_k": "it orders activations, and a spike count has no order that converges",
     "sort": "it orders activations, and a spike count has no order that converges",
@@ -95,8 +99,15 @@ REFUSED = {
 """Operations on values that depend on the input, and reasons to refuse them."""
 
 
-INDICES = {"dynamic_slice": 1, "dynamic_update_slice": 2, "gather": 1, "scatter": 1}
-"""Operations that index, and the place of their first index among the operands."""
+ONE, ALL = slice(1, 2), slice(1, None)
+INDICES = {
+    "dynamic_slice": ALL, "dynamic_update_slice": slice(2, None), "gather": ONE, "scatter": ONE,
+    "scatter-add": ONE, "scatter-max": ONE, "scatter-min": ONE, "scatter-mul": ONE,
+}  # fmt: skip
+"""Operations that index, and the places of their indices among the operands."""
+
+COMBINING = {"reduce", "reduce_window", "select_and_scatter_add", *INDICES}
+"""Operations with a function of two numbers that combines entries."""
 
 
 def record(apply: Apply, params: Any, x: Any) -> RecordedFunction:
@@ -111,10 +122,10 @@ def record(apply: Apply, params: Any, x: Any) -> RecordedFunction:
       x: the input, or its shape and dtype.
 
     Raises:
-      ValueError: if the function draws random numbers, or contains an operation of `REFUSED`.
+      ValueError: if the function fails, draws random numbers, or contains an operation of
+        `REFUSED`.
     """
-    with jax.default_matmul_precision("highest"):
-        closed, shapes = jax.make_jaxpr(apply, return_shape=True)(params, x)
+    closed, shapes = _jaxpr(apply, params, x)
     steps: list[Step] = []
     made = [1]
 
@@ -127,13 +138,47 @@ def record(apply: Apply, params: Any, x: Any) -> RecordedFunction:
             for place, variable in enumerate(equation.outvars)
         )
         made[0] += len(outputs)
-        steps.append(Step(operation, equation, tuple(operands), outputs))
+        variables = zip(operands, equation.invars, strict=True)
+        own = tuple(_in_own_dtype(value, variable.aval) for value, variable in variables)
+        steps.append(Step(operation, equation, own, outputs))
         return list(outputs)
 
     known = [Known(leaf, PARAMETERS) for leaf in jax.tree.leaves(params)]
     given = Reference(0, jnp.shape(x), jnp.result_type(x))
-    outputs = walk(closed, [*known, given], rule, PARAMETERS)
-    return _without_dead(RecordedFunction(tuple(steps), tuple(outputs), jax.tree.structure(shapes)))
+    walked = walk(closed, [*known, given], rule, PARAMETERS)
+    outputs = tuple(map(_in_own_dtype, walked, closed.out_avals))
+    return _without_dead(RecordedFunction(tuple(steps), outputs, jax.tree.structure(shapes)))
+
+
+HINTS = {
+    "PRNG": "turn dropout off, e.g. by deterministic=True",
+    "Cannot update variable": "want inference mode, such as use_running_average=True",
+    "unbound": "pass module.apply in place of the module",
+}
+"""Advice by a word of the message of a library's error."""
+
+
+def _jaxpr(apply: Apply, params: Any, x: Any) -> tuple[Any, Any]:
+    """Return the jaxpr of a function, and the structure of its outputs."""
+    shape = jnp.shape(x)
+    try:
+        with jax.default_matmul_precision("highest"):
+            closed, shapes = jax.make_jaxpr(apply, return_shape=True)(params, x)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        raise ValueError(
+            "apply decides by numbers of the input or the parameters, or takes them out of JAX,"
+            f"{line_of_error(error)}; want operations of jax.numpy alone, such as jnp.where"
+        ) from error
+    except Exception as error:
+        text = (str(error).splitlines() or [""])[0]
+        advice = "".join(f"; {hint}" for word, hint in HINTS.items() if word in str(error))
+        raise ValueError(
+            f"apply(params, x) fails for x of shape {shape}{line_of_error(error)}:"
+            f" {type(error).__name__}: {text}{advice}"
+        ) from error
+    if any(isinstance(constant, jax.core.Tracer) for constant in closed.consts):
+        raise ValueError("apply holds an array that is traced; want all such arrays in params")
+    return closed, shapes
 
 
 def _reason(equation: JaxprEqn, operands: list[Operand]) -> str | None:
@@ -141,14 +186,20 @@ def _reason(equation: JaxprEqn, operands: list[Operand]) -> str | None:
     kind = equation.primitive.name
     if kind in REFUSED:
         return REFUSED[kind]
-    if any(True for _ in jaxprs_in_params(equation.params)):
-        return "it calls a function in a way that is not known here"
+    if kind not in COMBINING and any(True for _ in jaxprs_in_params(equation.params)):
+        return "it calls a function in a way that is not known here; want jit, vmap, scan or remat"
     if RANDOM in sources_of(operands):
         return "it takes random numbers; turn dropout off, e.g. by deterministic=True"
-    first = INDICES.get(kind, len(operands))
-    if any(isinstance(x, Reference) for x in operands[first : first + 1]):
+    if any(isinstance(x, Reference) for x in operands[INDICES.get(kind, slice(0))]):
         return "it takes entries whose places depend on the input; want fixed places"
     return None
+
+
+def _in_own_dtype(value: Operand, aval: Any) -> Operand:
+    """Return a known 16-bit float, which the walk computes in 32 bits, in its own dtype."""
+    if isinstance(value, Known) and jnp.issubdtype(aval.dtype, jnp.floating):
+        return value._replace(value=jnp.asarray(value.value, aval.dtype))
+    return value
 
 
 def _reference(number: int, value: Any) -> Reference:

@@ -15,7 +15,7 @@ from snnjax.conversion.spiking.operations import (
     is_product,
 )
 from snnjax.conversion.spiking.program import RecordedFunction, Reference, Step
-from snnjax.conversion.tracing.jaxpr_walk import Known
+from snnjax.conversion.tracing.jaxpr_walk import Known, refuse
 
 __all__ = ["Site", "find_sites", "makers_of", "passes_spikes"]
 
@@ -54,15 +54,13 @@ def passes_spikes(step: Step) -> bool:
     """Return True if spikes pass the operation: it moves entries, adds them, scales them by known
     numbers or chooses the largest.
     """
+    if not all(jnp.issubdtype(of.dtype, jnp.floating) for of in (*step.reads, *step.outputs)):
+        return False
     if step.kind in AFFINE:
         # A known number divided by an activation is no linear function of it.
         return len(step.reads) == 1 and (step.kind != "div" or isinstance(step.operands[1], Known))
-    if step.kind in {"dynamic_slice", "gather"}:
-        return isinstance(step.operands[0], Reference) and len(step.reads) == 1
     if step.kind in PRODUCTS:
         return not is_product(step)
-    if step.kind == "convert_element_type":
-        return jnp.issubdtype(step.outputs[0].dtype, jnp.floating)
     if step.kind == "select_n":
         return isinstance(step.operands[0], Known)
     return step.kind in LAYOUT | LINEAR | MONOTONE
@@ -76,7 +74,8 @@ def find_sites(program: RecordedFunction) -> tuple[Site, ...]:
     site. The input is none: it comes as a current, or as an encoding's spikes.
 
     Raises:
-      ValueError: if the function has no product that reads something that depends on the input.
+      ValueError: if the function has no product that reads something that depends on the input,
+        or a site's values are no floats.
     """
     makers = makers_of(program)
     readers: dict[int, list[str]] = {}
@@ -93,6 +92,12 @@ def find_sites(program: RecordedFunction) -> tuple[Site, ...]:
     for number in sorted(readers):
         step = makers[number]
         (value,) = (made for made in step.outputs if made.number == number)
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            refuse(
+                step.operation,
+                f"a product reads it, and it is {value.dtype}; want floats, such as astype gives of"
+                " integers, or the real and the imaginary part in products of their own",
+            )
         origin, transfer = _transfer(value, makers)
         source = makers.get(origin.number, step)
         name = _unique(source.module or source.kind, names)

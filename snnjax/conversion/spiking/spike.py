@@ -12,17 +12,16 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.conversion.spiking.calibration import Rule, least_error, measure
+from snnjax.conversion.spiking.example_checks import check_outputs, check_params, coarsest
 from snnjax.conversion.spiking.function import SpikingApply, describe
 from snnjax.conversion.spiking.program import Apply
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.conversion.spiking.summary import summarise
 from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import FUNCTION_RANKS, float_images
+from snnjax.runtime.ranges import STEPS
 
 __all__ = ["Spiking", "spike"]
-
-LARGEST_DIFFERENCE = 1e-3
-"""Share of an image's largest output by which rounding may change it in another batch."""
 
 
 @partial(
@@ -59,8 +58,13 @@ class Spiking:
         Args:
           params: like `self.params`; an argument of its own for `jax.grad`.
           x: input `[B, ...]`.
+
+        Raises:
+          ValueError: if `x` is no array of floats `[B, ...]`, a theta is missing or not above 0,
+            or the function cannot be spiking for an input of that shape.
         """
-        function = self.function
+        x, function = float_images(x, "x", ranks=FUNCTION_RANKS), self.function
+        function.check(params, self.levels)
         neurons = function.neurons(params | {"levels": self.levels})
         signed = dict(zip(function.sites, function.signed, strict=True))
 
@@ -98,46 +102,46 @@ def spike(
 
     Raises:
       ValueError: naming the operation and the user's line, if the function cannot be spiking; if a
-        site has no finite activation but 0 on the example; or if `levels` or `input_steps` is too
-        small.
+        site has no finite activation but 0 on the example, or outputs are NaN; if an image's
+        outputs depend on other images; if parameters are no numbers, or are traced; or if `levels`
+        or `input_steps` is too small.
     """
-    images = np.asarray(float_images(example, "example", " to measure on", FUNCTION_RANKS))
-    levels = check_count("levels", levels)
+    if not callable(apply):
+        raise ValueError(f"apply is {apply!r}; want a function: apply(params, x) -> outputs")
+    check_params(params, example)
+    if not callable(rule):
+        raise ValueError(f"rule is {rule!r}; want a function such as calibration.least_error")
+    images = float_images(example, "example images", " to measure on", FUNCTION_RANKS)
+    levels = check_count("levels", levels, most=STEPS.highest)
     if input_steps is None:
         input_steps = levels
-    input_steps = check_count("input_steps", input_steps, least=levels)
-    _check_images_apart(apply, params, images)
-    _, sites, axes = describe(apply, params, images.shape[1:])
+    input_steps = check_count("input_steps", input_steps, least=levels, most=STEPS.highest)
+    images, name, apply = np.asarray(images), _name(apply), _hashable(apply)
+    program, sites, axes = describe(apply, params, images.shape[1:])
     names = tuple(site.name for site in sites)
     function = SpikingApply(
-        apply, names, (True,) * len(names), axes, input_steps, images.shape[1:], _name(apply),
-    )  # fmt: skip
+        apply, names, (True,) * len(names), axes, input_steps, images.shape[1:], name
+    )
     arguments = {"params": params, "levels": np.int32(levels)}
     ranges = measure(function, arguments, images)
+    check_outputs(function, arguments, images, coarsest(program))
     function = function._replace(signed=tuple(bool(ranges[name][0] < 0) for name in names))
     thetas = rule(function, arguments, images, ranges)
-    return Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))
+    spiking = Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))
+    function.check(spiking.params, levels)
+    return spiking
+
+
+def _hashable(apply: Apply) -> Apply:
+    """Return a function that `jax.jit` takes as a constant: the same, unless it holds arrays."""
+    try:
+        hash(apply)
+    except TypeError:
+        return lambda params, x: apply(params, x)
+    return apply
 
 
 def _name(apply: Apply) -> str:
     """Return the name of the user's module or function."""
     owner = getattr(apply, "__self__", None)
     return type(owner).__name__ if owner is not None else getattr(apply, "__name__", "function")
-
-
-def _check_images_apart(apply: Apply, params: Any, images: np.ndarray) -> None:
-    """Check that the outputs of an image do not depend on the other images."""
-    first, pair = images[:1], np.concatenate([images[:1], images[-1:]])
-    alone, beside = (jax.jit(apply)(params, x) for x in (np.repeat(first, 2, 0), pair))
-    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(beside), strict=True):
-        if np.shape(a)[:1] != (2,) or not jnp.issubdtype(a.dtype, jnp.floating):
-            raise ValueError(
-                f"apply returns {a.dtype} of shape {np.shape(a)} for 2 images; want floats"
-                " [B, ...], a row for each image"
-            )
-        difference = float(jnp.max(jnp.abs(a[0] - b[0])))
-        if difference > LARGEST_DIFFERENCE * float(jnp.max(jnp.abs(a[0]))):
-            raise ValueError(
-                f"the first image's outputs change by {difference:.3g} with another image beside"
-                " it; want inference mode, such as use_running_average=True for batch norm"
-            )

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from snnjax.conversion.spiking.function import SpikingApply, describe
 from snnjax.conversion.spiking.operations import LAYOUT, is_product
 from snnjax.conversion.spiking.program import RecordedFunction, Step
@@ -85,7 +87,8 @@ def summarise(function: SpikingApply, params: dict[str, Any]) -> str:
     rows = [("site", "neurons", "theta", "spikes", "transfer function", "read by")]
     for site, signed in zip(sites, function.signed, strict=True):
         neurons = math.prod(site.value.shape) // 2
-        theta = f"{float(params['thetas'][site.name]):.4g}"
+        ends = {f"{of(params['thetas'][site.name]):.4g}": None for of in (np.min, np.max)}
+        theta = " to ".join(ends)
         transfer = _transfer_name(site)
         rows.append(
             (site.name, f"{neurons:,}", theta, "+ -" if signed else "+", transfer,

@@ -44,7 +44,7 @@ REASONS = {
         " leave the gate out, since spikes cannot multiply two activations"
     ),
     ("Embed", "Embedding"): (
-        "it looks up a table by the images; trace the function of the embedded tokens, and give it"
+        "it looks up a table by the images; take the function of the embedded tokens, and give it"
         " these as its images"
     ),
 }

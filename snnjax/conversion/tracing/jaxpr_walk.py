@@ -5,39 +5,27 @@ The walk knows no layers. Values are `Known`, or whatever the rule makes of its 
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import flax
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from snnjax.conversion.tracing.advice import reason_for
 from snnjax.conversion.tracing.numpy_operations import compute
+from snnjax.conversion.tracing.source_lines import (
+    UNKNOWN,
+    Operation,
+    called_name,
+    operation_of,
+    written_in_library,
+)
 from snnjax.conversion.tracing.unrolling import unrolled_scan
 
 __all__ = ["RANDOM", "Known", "Operation", "refuse", "sources_of", "walk"]
 
-UNKNOWN = "an unknown line"
 RANDOM = "random numbers"
 """Source of all numbers that a program draws."""
-
-
-class Operation(NamedTuple):
-    """An operation of the user's program.
-
-    primitive: its name in JAX; function: the public function of JAX or Flax that the user called
-      for it, "" if none is known; line: file and line of the user's program; module: path of
-      the user's module that it belongs to, as JAX's name stack has it, "" if there is none.
-    """
-
-    primitive: str
-    function: str = ""
-    line: str = UNKNOWN
-    module: str = ""
 
 
 NOWHERE: frozenset[str] = frozenset()
@@ -116,6 +104,7 @@ def _walk(
 
     caller: the call that it belongs to. With a primitive it is the call of a library's function,
       to which all operations inside belong; without one only its module is known.
+    origin: sources of its constants, and of those of functions that it calls.
     """
     known = (Known(value, origin) for value in constants)
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, known, strict=True))
@@ -131,14 +120,14 @@ def _walk(
             inner, inner_constants = callee
             inner_caller = caller
             if not caller.primitive:
-                inner_caller = _operation(equation, caller.module, called=True)
-                if not _written_in_library(inner):
+                inner_caller = operation_of(equation, caller.module, called=True)
+                if not written_in_library(inner):
                     inner_caller = Operation("", module=inner_caller.module)
             elif not caller.function:  # a call with a name inside one without, such as relu's
-                inner_caller = caller._replace(function=_called_name(equation))
+                inner_caller = caller._replace(function=called_name(equation))
             passed = operands[len(operands) - len(inner.invars) :]
-            outputs = _walk(inner, inner_constants, passed, rule, inner_caller)
-        elif (found := _loop_or_branch(equation, operands, rule, caller)) is not None:
+            outputs = _walk(inner, inner_constants, passed, rule, inner_caller, origin)
+        elif (found := _loop_or_branch(equation, operands, rule, caller, origin)) is not None:
             outputs = found
         elif all(isinstance(operand, Known) for operand in operands):
             sources = sources_of(operands)
@@ -150,7 +139,7 @@ def _walk(
             operation = caller._replace(primitive=equation.primitive.name)
             outputs = rule(operation, equation, operands)
         else:
-            outputs = rule(_operation(equation, caller.module), equation, operands)
+            outputs = rule(operation_of(equation, caller.module), equation, operands)
         values |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 
@@ -170,35 +159,47 @@ def _used(jaxpr: Jaxpr) -> list[JaxprEqn]:
 
 
 def _loop_or_branch(
-    equation: JaxprEqn, operands: list[Any], rule: Rule, caller: Operation
+    equation: JaxprEqn,
+    operands: list[Any],
+    rule: Rule,
+    caller: Operation,
+    origin: frozenset[str],
 ) -> list[Any] | None:
     """Return the outputs of a loop that runs as often as is known, or of a branch that is known.
 
-    None for any other operation.
+    None for any other operation. A traced number decides nothing.
     """
     name, params = equation.primitive.name, equation.params
     known = [isinstance(operand, Known) for operand in operands]
     if all(known):
         return None
     if name == "scan":
-        inner, line = unrolled_scan(equation), _operation(equation, caller.module).line
+        inner, line = unrolled_scan(equation), operation_of(equation, caller.module).line
 
         def rule_in_loop(operation: Operation, inside: JaxprEqn, values: list[Any]) -> list[Any]:
             if operation.line == UNKNOWN:
                 operation = operation._replace(line=line)
             return rule(operation, inside, values)
 
-        return _walk(inner.jaxpr, inner.consts, operands, rule_in_loop, caller)
-    if name == "cond" and known[0]:
+        return _walk(inner.jaxpr, inner.consts, operands, rule_in_loop, caller, origin)
+    if name == "cond" and _is_decided(operands[0]):
         branch = params["branches"][int(operands[0].value)]
-        return _walk(branch.jaxpr, branch.consts, operands[1:], rule, caller)
+        return _walk(branch.jaxpr, branch.consts, operands[1:], rule, caller, origin)
     if name == "while":
-        return _while(equation, operands, rule, caller)
+        return _while(equation, operands, rule, caller, origin)
     return None
 
 
+def _is_decided(value: Any) -> bool:
+    return isinstance(value, Known) and not isinstance(value.value, jax.core.Tracer)
+
+
 def _while(
-    equation: JaxprEqn, operands: list[Any], rule: Rule, caller: Operation
+    equation: JaxprEqn,
+    operands: list[Any],
+    rule: Rule,
+    caller: Operation,
+    origin: frozenset[str],
 ) -> list[Any] | None:
     """Return the outputs of a loop, or None if it depends on the images how often it runs."""
     params = equation.params
@@ -208,14 +209,15 @@ def _while(
     while True:
         arguments = [*operands[:first], *carry]
         try:
-            (going,) = _walk(condition.jaxpr, condition.consts, arguments, rule, caller)
+            (going,) = _walk(condition.jaxpr, condition.consts, arguments, rule, caller, origin)
         except ValueError:
             return None
-        if not isinstance(going, Known):
+        if not _is_decided(going):
             return None
         if not going.value:
             return carry
-        carry = _walk(body.jaxpr, body.consts, [*operands[first:second], *carry], rule, caller)
+        inputs = [*operands[first:second], *carry]
+        carry = _walk(body.jaxpr, body.consts, inputs, rule, caller, origin)
 
 
 CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_lin"} | {
@@ -234,59 +236,3 @@ def _callee(equation: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]] | None:
             if isinstance(inner, Jaxpr):
                 return inner, ()
     return None
-
-
-LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (jax, flax) if module.__file__)
-PUBLIC = ("/nn/", "/numpy/", "/linen/", "/lax/", "/ops/")
-"""Folders of the libraries with functions that users call by name."""
-PLUMBING = ("<", str(Path(__file__).parents[2]), str(Path(functools.__file__).parent))
-"""Start of file names that are not the user's: compiled text, this package, Python itself."""
-CARRIERS = ("<locals>", "ufunc.", "Sequential.", "Module.")
-"""Parts of names of functions that only carry another function."""
-
-
-def _written_in_library(jaxpr: Jaxpr) -> bool:
-    """Return True if JAX or Flax made the function, or nobody knows who.
-
-    JAX may have traced such a function for another caller and kept it, so the lines inside it
-    are of no use to the user.
-    """
-    made = str(getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None))
-    return any(library in made for library in LIBRARIES) or " at " not in made
-
-
-def _operation(equation: JaxprEqn, module: str, *, called: bool = False) -> Operation:
-    """Return an equation's primitive, the library function around it and the user's line.
-
-    Args:
-      equation: of a jaxpr.
-      module: in which the jaxpr is called.
-      called: take the name of the function that the equation calls.
-    """
-    primitive, function = equation.primitive.name, ""
-    name = _called_name(equation) if called else ""
-    module = _module(f"{module}/{getattr(equation.source_info, 'name_stack', '')}")
-    traceback = getattr(equation.source_info, "traceback", None)
-    for frame in traceback.frames if traceback else ():
-        if frame.file_name.startswith(LIBRARIES):
-            public = any(part in frame.file_name for part in PUBLIC)
-            own = frame.function_name.removesuffix(".__call__")
-            carries = any(part in frame.function_name for part in CARRIERS)
-            if public and not own.rpartition(".")[2].startswith("_") and not carries:
-                function = own
-        elif not frame.file_name.startswith(PLUMBING) and "site-packages" not in frame.file_name:
-            line = f"{frame.file_name}:{frame.line_num}"
-            return Operation(primitive, name or function, line, module)
-    return Operation(primitive, name or function, module=module)
-
-
-def _called_name(equation: JaxprEqn) -> str:
-    """Return the public name of the function that an equation calls, "" if it has none."""
-    name = equation.params.get("name") or ""
-    return "" if name.startswith(("_", "<")) else name
-
-
-def _module(stack: str) -> str:
-    """Return a name stack without the transformations of JAX, such as `vmap(...)`."""
-    names = (re.sub(r"\w+\(|\)", "", name) for name in stack.split("/"))
-    return "/".join(filter(None, names))

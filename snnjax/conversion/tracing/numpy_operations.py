@@ -44,7 +44,10 @@ def compute(equation: JaxprEqn, values: Sequence[Any]) -> list[Any]:
         output = moved(equation, np.asarray(values[0]))
         if output is not None:
             return [output]
-    return _by_jax(equation, values)
+    if any(isinstance(value, jax.core.Tracer) for value in values):
+        return _by_jax(equation, values)
+    with jax.ensure_compile_time_eval():  # a number within `jax.jit` too, so that it can decide
+        return _by_jax(equation, values)
 
 
 def leaves_of(params: Any) -> list[Any]:

@@ -116,3 +116,34 @@ def test_spikes_pass_a_resize_and_weights_of_a_closure_are_weights():
 
     (site,) = sites(apply, None)
     assert site.step.kind == "max"
+
+
+def test_weights_that_a_jitted_function_holds_are_weights():
+    weights = jnp.asarray(W)
+    inner = jax.jit(lambda x: jax.nn.relu(x @ weights) @ weights)
+    (site,) = sites(lambda _, x: inner(x), None)
+    assert site.step.kind == "max"
+
+
+def test_a_loop_of_known_length_is_written_out_inside_jit_too():
+    def apply(w, x):
+        def body(carry):
+            return carry[0] + 1, jax.nn.relu(carry[1] @ w)
+
+        return jax.lax.while_loop(lambda carry: carry[0] < 3, body, (0, x))[1] @ w
+
+    assert len(snnjax.spike(apply, np.abs(W), X, levels=4).function.sites) == 3
+
+
+def test_a_truth_value_that_a_product_reads_is_sent_as_a_float():
+    (site,) = sites(lambda w, x: (x @ w > 0.5).astype(jnp.float32) @ w)
+    assert site.value.dtype == jnp.float32
+
+
+def test_spikes_pass_a_sum_by_segments():
+    def apply(w, x):
+        parts = jax.nn.relu(x @ w).T
+        return jax.ops.segment_sum(parts, jnp.array([0, 0, 1, 1]), 2).T @ w[:2]
+
+    (site,) = sites(apply)
+    assert site.step.kind == "max"
