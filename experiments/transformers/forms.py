@@ -38,7 +38,7 @@ def simulate_sums(spiking: Spiking, images: jax.Array, *, num_steps: int) -> Sim
       image comes in as many equal parts as there are levels.
     """
     function = at_once(spiking).function
-    neurons, levels = function.neurons(spiking.params), spiking.function.levels
+    neurons = function.neurons(spiking.arguments)
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, value: jax.Array) -> jax.Array:
@@ -48,7 +48,7 @@ def simulate_sums(spiking: Spiking, images: jax.Array, *, num_steps: int) -> Sim
     jax.eval_shape(lambda: function.begin(spiking.params, images)(note))
 
     def step(sent, t):
-        resume = function.begin(spiking.params, images * jnp.minimum(t / levels, 1.0))
+        resume = function.begin(spiking.params, images * jnp.minimum(t / spiking.levels, 1.0))
         after = {}
 
         def at(name: str, value: jax.Array) -> jax.Array:

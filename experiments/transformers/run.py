@@ -39,14 +39,18 @@ SMOOTH = {
     "cct": Training(
         "smooth", "cifar10", epochs=10, learning_rate=1.2e-3, batch_size=64, max_shift=2, flip=True
     ),
-    "vit": Training("smooth", "mnist", epochs=6, learning_rate=2e-3, max_shift=2),
+    "vit": Training("smooth", "mnist", epochs=4, learning_rate=2e-3, max_shift=2),
     "tiny": Training(
         "smooth", "mnist5k", epochs=1, learning_rate=2e-3, max_images=384, validation=128
     ),
 }
 LEVELS = 8
 """Levels of the sites in training with quantised values."""
-TUNING: dict[str, Any] = {"epochs": 2, "learning_rate": 3e-4}
+TUNING: dict[str, dict[str, Any]] = {
+    "cct": {"epochs": 2, "learning_rate": 3e-4},
+    "vit": {"epochs": 1, "learning_rate": 3e-4},
+    "tiny": {"epochs": 1, "learning_rate": 3e-4},
+}
 """Training that starts from the smooth network, with quantised values, or without as a control."""
 SEEDS = {"cct": (0,), "vit": (0, 1, 2), "tiny": (0,)}
 SETTLING = {"mean": 8, "at once": 8, "sum": 24}
@@ -86,7 +90,7 @@ def lines(networks: tuple[str, ...]) -> list[Line]:
 def trainings(network: str, seed: int) -> dict[str, Training]:
     """Return the trainings of a network: smooth, and both that start from it."""
     smooth = replace(SMOOTH[network], seed=seed)
-    tuned = replace(smooth, **TUNING | ({"epochs": 1} if network == "tiny" else {}))
+    tuned = replace(smooth, **TUNING[network])
     return {
         "smooth": smooth,
         "quantised": replace(tuned, name="quantised", levels=LEVELS),
