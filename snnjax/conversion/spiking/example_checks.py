@@ -30,7 +30,8 @@ def check_params(params: Any, example: Any) -> None:
     for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         path = jax.tree_util.keystr(keys, simple=True, separator="/")
         numbers = jax.Array | np.ndarray | np.generic | int | float | complex
-        if not isinstance(leaf, numbers) or getattr(leaf, "dtype", np.dtype(int)).kind in "OSU":
+        is_text = isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSU"
+        if not isinstance(leaf, numbers) or is_text:
             raise ValueError(
                 f"params hold {leaf!r} at {path}; want arrays of numbers: pass what is static in"
                 " apply, as eqx.partition(model, eqx.is_array) and nnx.split part it"
