@@ -22,6 +22,7 @@ CIFAR10 = EXPERIMENTS / "cifar10_latency"
 RANGE = EXPERIMENTS / "activation_range"
 NOISE = EXPERIMENTS / "noise_robustness"
 CODING = EXPERIMENTS / "coding"
+EVERYDAY = EXPERIMENTS / "everyday_models"
 THROUGHPUT = EXPERIMENTS / "throughput"
 TRANSFORMERS = EXPERIMENTS / "transformers"
 PEERS = EXPERIMENTS.parent / ".venv-peers" / "bin" / "python"
@@ -335,3 +336,16 @@ def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):
     )
     for name in ("snn", "ann"):
         assert found[name] == pytest.approx(wanted[name], abs=3e-4)
+
+
+@pytest.mark.slow
+def test_models_of_every_library_settle_to_their_quantised_functions(tmp_path):
+    names = ["CNN in bfloat16", "U-Net", "NNX CNN", "Equinox CNN, channels first"]
+    options = [word for name in names for word in ("--models", name)]
+    subprocess.run(
+        [sys.executable, str(EVERYDAY / "run.py"), *options, "--output", str(tmp_path)],
+        check=True, capture_output=True, env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    rows = json.loads((tmp_path / "results" / "everyday_models.json").read_text())["rows"]
+    assert [(row["model"], row["settled"]) for row in rows] == [(name, True) for name in names]
+    assert all(row["difference"] <= 1e-5 for row in rows)

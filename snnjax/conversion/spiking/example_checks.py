@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -12,13 +13,16 @@ from snnjax.conversion.spiking.calibration import BATCH_SIZE, describe_values
 from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.program import RecordedFunction
 
-__all__ = ["check_outputs", "check_params", "coarsest"]
+__all__ = ["check_outputs", "check_params", "tolerance_of"]
 
 LARGEST_DIFFERENCE = 1e-3
 """Share of the largest value by which rounding may change a value in another batch."""
 
 ROUNDINGS = 16
 """The same for 16-bit floats, in rounding errors of these."""
+
+
+INFERENCE = "want inference mode, such as use_running_average=True for batch norm"
 
 
 def check_params(params: Any, example: Any) -> None:
@@ -43,7 +47,7 @@ def check_params(params: Any, example: Any) -> None:
         )
 
 
-def coarsest(program: RecordedFunction) -> float:
+def tolerance_of(program: RecordedFunction) -> float:
     """Return the share of the largest value by which rounding may change a value."""
     dtypes = {value.dtype for step in program.steps for value in (*step.reads, *step.outputs)}
     floats = [jnp.finfo(of).eps for of in dtypes if jnp.issubdtype(of, jnp.floating)]
@@ -68,12 +72,13 @@ def check_outputs(
     Raises:
       ValueError: if values or outputs change with the other images, or outputs are NaN.
     """
-    batch = _different(images[:BATCH_SIZE])
+    batches = math.ceil(len(images) / BATCH_SIZE)
+    batch = _different(images[: len(images) // batches])  # as many as are measured at once
     straight = describe_values(function, params, batch)
     rolled = describe_values(function, params, np.roll(batch, 1, 0))
     alone = describe_values(function, params, np.repeat(batch[:1], len(batch), 0))
     if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(straight[1])):
-        raise ValueError("apply returns NaN on the example; want parameters that are no NaN")
+        raise ValueError("apply returns NaN on the example; want parameters without NaN")
     for name in function.sites:
         values = straight[0][name]
         others = np.roll(rolled[0][name], -1, 1), alone[0][name]
@@ -95,9 +100,6 @@ def check_outputs(
                 f"outputs of the first two images change in a batch of {len(batch)}; {INFERENCE},"
                 " and no numbers that depend on the size of the batch"
             )
-
-
-INFERENCE = "want inference mode, such as use_running_average=True for batch norm"
 
 
 def _different(images: np.ndarray) -> np.ndarray:

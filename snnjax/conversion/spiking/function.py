@@ -104,7 +104,11 @@ class SpikingApply(NamedTuple):
         """
         program = record(self.apply, params["params"], x)
         found = find_sites(program)
-        if tuple(site.name for site in found) != self.sites:
+        batch = jnp.shape(x)[0]
+        if tuple(site.name for site in found) != self.sites or any(
+            axis >= len(site.value.shape) or site.value.shape[axis] % batch
+            for site, axis in zip(found, self.batch_axes, strict=True)
+        ):
             raise ValueError(
                 f"{self.name} has other sites for an input of shape {jnp.shape(x)} than for the"
                 " example; want a function whose operations do not depend on the number of images"

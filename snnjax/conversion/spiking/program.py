@@ -59,9 +59,8 @@ class Step(NamedTuple):
 
     @property
     def module(self) -> str:
-        """Path of the user's module, without the outermost one and names of products."""
-        parts = self.operation.module.split("/")[1:]
-        return "/".join(part for part in parts if "->" not in part)
+        """Path of the user's module, without names of products."""
+        return "/".join(part for part in self.operation.module.split("/") if "->" not in part)
 
     @property
     def reads(self) -> tuple[Reference, ...]:
@@ -147,7 +146,19 @@ def record(apply: Apply, params: Any, x: Any) -> RecordedFunction:
     given = Reference(0, jnp.shape(x), jnp.result_type(x))
     walked = walk(closed, [*known, given], rule, PARAMETERS)
     outputs = tuple(map(_in_own_dtype, walked, closed.out_avals))
-    return _without_dead(RecordedFunction(tuple(steps), outputs, jax.tree.structure(shapes)))
+    tree = jax.tree.structure(shapes)
+    return _without_dead(RecordedFunction(_without_outermost(steps), outputs, tree))
+
+
+def _without_outermost(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Drop the module that all others are in from their paths."""
+    paths = [step.operation.module.split("/") for step in steps]
+    if len({path[0] for path in paths if path[0]}) != 1:
+        return tuple(steps)
+    return tuple(
+        step._replace(operation=step.operation._replace(module="/".join(path[1:])))
+        for step, path in zip(steps, paths, strict=True)
+    )
 
 
 HINTS = {

@@ -99,8 +99,7 @@ def find_sites(program: RecordedFunction) -> tuple[Site, ...]:
                 " integers, or the real and the imaginary part in products of their own",
             )
         origin, transfer = _transfer(value, makers)
-        source = makers.get(origin.number, step)
-        name = _unique(source.module or source.kind, names)
+        name = _unique(_name(makers.get(origin.number, step), makers), names)
         readers_of = tuple(dict.fromkeys(readers[number]))
         sites.append(Site(name, value, step, transfer, readers_of))
     return tuple(sites)
@@ -113,10 +112,18 @@ def _made_before(value: Reference, makers: Makers) -> set[Reference]:
         value = pending.pop()
         step = makers.get(value.number)
         if step is not None and passes_spikes(step):
-            pending.extend(step.reads)
+            pending.extend(_read_for(value, step))
         else:
             ends.add(value)
     return ends
+
+
+def _read_for(value: Reference, step: Step) -> tuple[Reference, ...]:
+    """Return what a step reads to make one of its outputs."""
+    if step.kind == "optimization_barrier":
+        operand = step.operands[step.outputs.index(value)]
+        return (operand,) if isinstance(operand, Reference) else ()
+    return step.reads
 
 
 def _transfer(value: Reference, makers: Makers) -> tuple[Reference, tuple[Step, ...]]:
@@ -138,6 +145,16 @@ def _transfer(value: Reference, makers: Makers) -> tuple[Reference, tuple[Step, 
         operations.append(step)
         frontier |= {of.number: of for of in step.reads}
     return best
+
+
+def _name(step: Step, makers: Makers) -> str:
+    """Return the module of a step, or of the first named one before it that only layout parts it
+    from; else the operation.
+    """
+    source: Step | None = step
+    while source is not None and not source.module and source.kind in LAYOUT:
+        source = makers.get(source.reads[0].number)
+    return (source.module if source is not None else "") or step.kind
 
 
 def _unique(name: str, names: dict[str, int]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.conversion.spiking.calibration import Rule, least_error, measure
-from snnjax.conversion.spiking.example_checks import check_outputs, check_params, coarsest
+from snnjax.conversion.spiking.example_checks import check_outputs, check_params, tolerance_of
 from snnjax.conversion.spiking.function import SpikingApply, describe
 from snnjax.conversion.spiking.program import Apply
 from snnjax.conversion.spiking.quantised import settled
@@ -124,7 +124,7 @@ def spike(
     )
     arguments = {"params": params, "levels": np.int32(levels)}
     ranges = measure(function, arguments, images)
-    check_outputs(function, arguments, images, coarsest(program))
+    check_outputs(function, arguments, images, tolerance_of(program))
     function = function._replace(signed=tuple(bool(ranges[name][0] < 0) for name in names))
     thetas = rule(function, arguments, images, ranges)
     spiking = Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))

@@ -121,7 +121,7 @@ def _walk(
             inner_caller = caller
             if not caller.primitive:
                 inner_caller = operation_of(equation, caller.module, called=True)
-                if not written_in_library(inner):
+                if equation.primitive.name in REMATS or not written_in_library(inner):
                     inner_caller = Operation("", module=inner_caller.module)
             elif not caller.function:  # a call with a name inside one without, such as relu's
                 inner_caller = caller._replace(function=called_name(equation))
@@ -174,14 +174,15 @@ def _loop_or_branch(
     if all(known):
         return None
     if name == "scan":
-        inner, line = unrolled_scan(equation), operation_of(equation, caller.module).line
+        inner, loop = unrolled_scan(equation), operation_of(equation, caller.module)
 
         def rule_in_loop(operation: Operation, inside: JaxprEqn, values: list[Any]) -> list[Any]:
             if operation.line == UNKNOWN:
-                operation = operation._replace(line=line)
+                operation = operation._replace(line=loop.line)
             return rule(operation, inside, values)
 
-        return _walk(inner.jaxpr, inner.consts, operands, rule_in_loop, caller, origin)
+        inside_loop = caller._replace(module=loop.module)
+        return _walk(inner.jaxpr, inner.consts, operands, rule_in_loop, inside_loop, origin)
     if name == "cond" and _is_decided(operands[0]):
         branch = params["branches"][int(operands[0].value)]
         return _walk(branch.jaxpr, branch.consts, operands[1:], rule, caller, origin)
@@ -220,8 +221,12 @@ def _while(
         carry = _walk(body.jaxpr, body.consts, inputs, rule, caller, origin)
 
 
-CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_lin"} | {
-    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "remat2", "composite",
+REMATS = {"remat", "remat2", "checkpoint"}
+"""Primitives that call the user's function, even where a library's wrapper made it."""
+
+CALLS = REMATS | {
+    "jit", "pjit", "closed_call", "core_call", "custom_lin", "custom_jvp_call", "custom_vjp_call",
+    "custom_vjp_call_jaxpr", "composite",
 }  # fmt: skip
 """Primitives that call one function once, unchanged."""
 

@@ -131,7 +131,7 @@ class Holder(eqx.Module):
 
 
 def test_functions_that_hold_arrays_and_parameters_of_any_number_work():
-    params = {"scale": 2, "none": None, "double": np.float64(1.0)}
+    params = {"scale": 2, "none": None, "double": np.float64(1.0), "key": jax.random.key(0)}
     held = Holder(jnp.asarray(W)).outputs
     with pytest.raises(TypeError):
         hash(held)
@@ -188,3 +188,17 @@ def test_known_numbers_have_the_dtype_of_the_function():
     for step in program.steps:
         for operand, variable in zip(step.operands, step.equation.invars, strict=True):
             assert getattr(operand, "value", operand).dtype == variable.aval.dtype
+
+
+def test_a_function_that_treats_one_image_in_another_way_is_refused_for_one():
+    spiking = snnjax.spike(
+        lambda w, x: jnp.vectorize(lambda row: two_layers(w, row), signature="(a)->(b)")(x), W, X,
+        levels=4,
+    )  # fmt: skip
+    assert spiking.quantised(spiking.params, X).shape == (3, 4)
+
+
+def test_levels_beyond_the_timesteps_with_input_are_refused():
+    spiking = snnjax.spike(two_layers, W, X, levels=4)
+    with pytest.raises(ValueError, match="levels is 5; want a whole number from 1 to input_steps"):
+        snnjax.simulate(dataclasses.replace(spiking, levels=5), X, num_steps=4)

@@ -147,3 +147,12 @@ def test_spikes_pass_a_sum_by_segments():
 
     (site,) = sites(apply)
     assert site.step.kind == "max"
+
+
+def test_an_optimisation_barrier_keeps_its_values_apart():
+    def apply(w, x):
+        h, other = jax.lax.optimization_barrier((jax.nn.relu(x @ w), jnp.tanh(x @ w)))
+        return h @ w + other
+
+    (site,) = sites(apply)
+    assert site.step.kind == "max"
