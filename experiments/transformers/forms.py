@@ -9,8 +9,8 @@ settle to the same quantised function.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import jax
@@ -21,23 +21,23 @@ from snnjax.snn.engine import Simulation, count_spikes, spike_values
 from snnjax.snn.neurons import EXACT_CHARGE
 from snnjax.snn.simulation import simulate
 
-__all__ = ["FORMS", "at_once"]
-
-
-def at_once(spiking: Spiking) -> Spiking:
-    """Let the input last one timestep only, with spikes of the same value: E = 1."""
-    return replace(spiking, function=spiking.function._replace(input_steps=1))
+__all__ = ["FORMS"]
 
 
 @partial(jax.jit, static_argnames="num_steps")
-def simulate_sums(spiking: Spiking, images: jax.Array, *, num_steps: int) -> Simulation:
+def simulate_sums(spiking: Spiking, images: jax.Array, *, num_steps: int, parts: int) -> Simulation:
     """Evaluate the function at every timestep on the sums of its input and of its spikes so far.
 
     Source: You et al. 2024 (SpikeZIP): ST-BIF neurons, and f(X(t)) - f(X(t - 1)) of the sums in
-      place of every function f that is not linear. Choice: biases count whole from t = 1 on; the
-      image comes in as many equal parts as there are levels.
+      place of every function f that is not linear. Choice: biases count whole from t = 1 on.
+
+    Args:
+      spiking: the function; its input does not last `input_steps` timesteps here.
+      images: `[B, ...]`.
+      num_steps: T.
+      parts: number of equal parts, one per timestep, that the image comes in.
     """
-    function = at_once(spiking).function
+    function = spiking.function._replace(input_steps=1)  # a spike is worth theta / levels
     neurons = function.neurons(spiking.arguments)
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -45,10 +45,10 @@ def simulate_sums(spiking: Spiking, images: jax.Array, *, num_steps: int) -> Sim
         shapes[name] = value.shape
         return value
 
-    jax.eval_shape(lambda: function.begin(spiking.params, images)(note))
+    jax.eval_shape(lambda: function.begin(spiking.arguments, images)(note))
 
     def step(sent, t):
-        resume = function.begin(spiking.params, images * jnp.minimum(t / spiking.levels, 1.0))
+        resume = function.begin(spiking.arguments, images * jnp.minimum(t / parts, 1.0))
         after = {}
 
         def at(name: str, value: jax.Array) -> jax.Array:
@@ -63,13 +63,18 @@ def simulate_sums(spiking: Spiking, images: jax.Array, *, num_steps: int) -> Sim
     times = jnp.arange(1, num_steps + 1, dtype=jnp.float32)
     _, (values, spikes) = jax.lax.scan(step, rest, times)
     counts = {name: of.sum(0) for name, of in spikes.items()}
-    sizes = {name: jnp.asarray(jnp.zeros(of[1:]).size) for name, of in shapes.items()}
+    sizes = {name: jnp.asarray(math.prod(of[1:])) for name, of in shapes.items()}
     return Simulation(values, jnp.cumsum(sum(spikes.values()), 0), counts, sizes, None)
+
+
+def simulate_parts(spiking: Spiking, images: jax.Array, *, num_steps: int) -> Simulation:
+    """Simulate with an image that comes in as many parts as there are levels."""
+    return simulate_sums(spiking, images, num_steps=num_steps, parts=spiking.levels)
 
 
 FORMS: dict[str, Callable[..., Simulation]] = {
     "mean": simulate,
-    "at once": lambda spiking, images, **how: simulate(at_once(spiking), images, **how),
-    "sum": simulate_sums,
+    "at once": partial(simulate_sums, parts=1),
+    "sum": simulate_parts,
 }
 """simulation(spiking, images, num_steps=...) by form."""

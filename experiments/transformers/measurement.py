@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from forms import FORMS, at_once
+from forms import FORMS
 from tqdm import tqdm
 
 from snnjax.analysis.function_operations import count_function_operations
@@ -79,21 +79,15 @@ def _ann_outputs(spiking: Spiking, images: jax.Array) -> tuple[jax.Array, jax.Ar
     return smooth, spiking.quantised(spiking.params, images)
 
 
-def count_operations(
-    spiking: Spiking, form: str, images: np.ndarray, *, num_steps: int
-) -> dict[str, Any] | None:
-    """Operations per image in `num_steps` timesteps; None for "sum", which is not the package's.
+def count_operations(spiking: Spiking, images: np.ndarray, *, num_steps: int) -> dict[str, Any]:
+    """Operations per image in `num_steps` timesteps of the package's own form.
 
     Args:
       spiking: the spiking function.
-      form: one of `forms.FORMS`.
       images: a few of the test set, as floats.
       num_steps: T.
     """
-    if form == "sum":
-        return None
-    function = at_once(spiking) if form == "at once" else spiking
-    counted = count_function_operations(function, images, num_steps=num_steps)
+    counted = count_function_operations(spiking, images, num_steps=num_steps)
     energy, ann_energy = counted.energy()
     return {
         **counted._asdict(),

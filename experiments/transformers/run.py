@@ -184,7 +184,10 @@ def row_of(
     test = datasets.first(data.test, images)
     num_steps = line.levels + SETTLING[line.form] * MODELS[line.network].blocks
     scores = measure(spiking, line.form, test, num_steps=num_steps, batch_size=batch_size)
-    few = unit_images(test.images[:OPERATIONS])
+    operations = None  # of the other forms: the package cannot simulate them
+    if line.form == "mean":
+        few = unit_images(test.images[:OPERATIONS])
+        operations = count_operations(spiking, few, num_steps=num_steps)
     thetas = {name: float(theta) for name, theta in spiking.params["thetas"].items()}
     _, metadata = checkpoint.load(
         files.kept / f"{line.network}-{line.training}-seed{line.seed}.safetensors",
@@ -193,7 +196,7 @@ def row_of(
     return {
         **line._asdict(),
         **scores,
-        "operations": count_operations(spiking, line.form, few, num_steps=num_steps),
+        "operations": operations,
         "weights": sum(leaf.size for leaf in jax.tree.leaves(spiking.params["params"])),
         "thetas": thetas,
         "signed": dict(zip(spiking.function.sites, spiking.function.signed, strict=True)),
