@@ -190,14 +190,6 @@ def test_known_numbers_have_the_dtype_of_the_function():
             assert getattr(operand, "value", operand).dtype == variable.aval.dtype
 
 
-def test_a_function_that_treats_one_image_in_another_way_is_refused_for_one():
-    spiking = snnjax.spike(
-        lambda w, x: jnp.vectorize(lambda row: two_layers(w, row), signature="(a)->(b)")(x), W, X,
-        levels=4,
-    )  # fmt: skip
-    assert spiking.quantised(spiking.params, X).shape == (3, 4)
-
-
 def test_levels_beyond_the_timesteps_with_input_are_refused():
     spiking = snnjax.spike(two_layers, W, X, levels=4)
     with pytest.raises(ValueError, match="levels is 5; want a whole number from 1 to input_steps"):
