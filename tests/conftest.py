@@ -6,7 +6,7 @@ compiler's options, so a changed program is compiled anew. Several processes may
 JAX takes a file that is half written, damaged or gone for a program that it has to compile.
 
 A compiled program keeps parts of memory mapped. Linux ends a process with more than 65,530 of
-these parts, so the programs in memory are dropped every few tests; the folder gives them back.
+these parts, so the programs in memory are dropped when there are many; the folder gives them back.
 """
 
 import contextlib
@@ -23,8 +23,11 @@ FOLDER = Path(__file__).parent.parent / ".jax_cache"
 KEPT_BYTES = 500_000_000
 """Size of the folder at which the programs written first are deleted; one run writes a fifth."""
 
-TESTS_PER_CLEARING = 40
-"""Tests between two clearings; the hungriest file has some 300 parts mapped for each of its."""
+MAPPED_PARTS = 30_000
+"""Mapped parts of memory from which on programs are dropped."""
+
+TESTS_PER_COUNT = 10
+"""Tests between two counts of mapped parts; the hungriest file has some 300 for each of its."""
 
 os.environ["SNNJAX_NO_CACHE"] = "1"  # the user's own cache stays out of it
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")  # the processes of a run share the cores
@@ -55,9 +58,15 @@ def delete_oldest(folder: Path, kept_bytes: int) -> None:
 
 
 @pytest.fixture(autouse=True)
-def programs_of_few_tests(count=itertools.count(1)) -> Iterator[None]:
+def few_mapped_parts(count=itertools.count(1)) -> Iterator[None]:
     yield
-    if next(count) % TESTS_PER_CLEARING == 0:
+    if next(count) % TESTS_PER_COUNT == 0 and mapped_parts() > MAPPED_PARTS:
         import jax  # behind the settings above
 
         jax.clear_caches()
+
+
+def mapped_parts() -> int:
+    """Parts of memory that this process has mapped; 0 where the system does not tell."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.is_file() else 0

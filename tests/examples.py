@@ -122,14 +122,16 @@ def _random_variables(network, shape, seed):
     init = jax.jit(ANN(network.layers).init)
     variables = init(jax.random.key(seed), jnp.zeros((1, *shape)))
     draw = np.random.default_rng(seed)
+    # NumPy compiles nothing.
     variables = jax.tree.map(
-        lambda leaf: leaf + jnp.asarray(draw.normal(0, 0.2, leaf.shape), jnp.float32), variables
+        lambda leaf: np.asarray(leaf) + draw.normal(0, 0.2, leaf.shape).astype(np.float32),
+        variables,
     )
     if "batch_stats" in variables:
         variables["batch_stats"] = jax.tree.map(
-            lambda leaf: jnp.abs(leaf) + 0.2, variables["batch_stats"]
+            lambda leaf: np.abs(leaf) + np.float32(0.2), variables["batch_stats"]
         )
-    return variables
+    return jax.tree.map(jnp.asarray, variables)
 
 
 def random_images(count, shape, seed=0):
@@ -159,4 +161,4 @@ def _spike_train(model, params, currents):
 
 def dyadic(tree, step=1 / 16):
     """Numbers rounded so that every sum in a small network is exact in float32."""
-    return jax.tree.map(lambda leaf: jnp.round(leaf / step) * step, tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.round(np.float32(leaf) / step) * step), tree)

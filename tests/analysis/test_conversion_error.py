@@ -123,6 +123,7 @@ def test_too_few_timesteps_cause_quantisation_error():
     assert "more timesteps" in layer.advice
 
 
+@pytest.mark.slow
 def test_silent_neurons_are_counted_and_the_exact_charge_neuron_has_no_mixed_signs():
     network = residual_network()
     variables, images = random_variables(network, SHAPE), random_images(3, SHAPE)

@@ -48,7 +48,10 @@ def test_an_opposite_sign_and_a_pooling_do_not_hide_spikes():
     assert sum(found.accumulates.values()) == (np.abs(train) * [2, 1, 0]).sum() / len(X)
 
 
-@pytest.mark.parametrize("name", ["lenet", "vit", "unet", "row-lstm"])
+@pytest.mark.parametrize(
+    "name",
+    ["lenet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vit", "unet", "row-lstm"))],
+)
 def test_every_function_is_counted(name):
     case = flax_case(name)
     x = images(case.shape)

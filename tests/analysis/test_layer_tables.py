@@ -70,6 +70,7 @@ def test_e_an_initial_potential_is_advised_where_it_is_another(initial):
     assert large and all(("v(0) = v_p / 2" in advice) == (initial == 0) for advice in large)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_the_report(tmp_path, capsys):
     options = ["--dataset", "mnist5k", "--images", "20", "--num-steps", "3"]
     assert cli.main(["report", str(NET2), "--output", str(tmp_path), *options]) == 0

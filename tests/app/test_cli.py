@@ -69,6 +69,7 @@ def test_a_record_says_where_its_figures_come_from(stages):
     assert record["versions"]["jax"]
 
 
+@pytest.mark.slow
 def test_run_is_the_three_stages(stages, tmp_path):
     assert cli.main(["run", *QUICK, "--output", str(tmp_path / "all")]) == 0
     one, three = read(tmp_path / "all" / "simulation.json"), read(stages / "simulation.json")

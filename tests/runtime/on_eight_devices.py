@@ -50,7 +50,7 @@ def trained(mesh):
     first = arch.Dense(8, use_bias=False)
     layers = (arch.Flatten(), first, arch.BatchNorm(), *NETWORK.layers[2:])
     module = ANN(layers, dropout=0.2)
-    start = module.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
+    start = jax.jit(module.init)(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
     fitted = fitting.fit(
         module.apply, start, labelled(130, 2), labelled(29, 3), CONFIG, progress=False, mesh=mesh
     )

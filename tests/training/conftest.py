@@ -26,7 +26,7 @@ def start():
     network = dense_network()
     with_norm = (*network.layers[:2], arch.BatchNorm(), *network.layers[2:])
     module = ANN(with_norm, dropout=0.2)
-    return module, module.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
+    return module, jax.jit(module.init)(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def test_the_first_stage_keeps_shares_and_follows_the_largest_outputs(first_stag
 def test_the_largest_output_is_a_running_mean_of_batch_maxima():
     layers = (arch.Flatten(), arch.Dense(1, use_bias=False), RATE)
     module = ANN(layers)
-    variables = module.init(jax.random.key(0), jnp.zeros((1, 1, 1, 1)))
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 1, 1, 1)))
     variables["params"]["01_dense"]["kernel"] = jnp.ones((1, 1))
     x = jnp.array([3.0, -5.0]).reshape(2, 1, 1, 1)
     rates, changed = module.apply(variables, x, train=True, mutable=["batch_stats"])

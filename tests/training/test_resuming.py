@@ -64,7 +64,7 @@ def test_a_file_of_another_run_is_refused(start, run, small_config, tmp_path):
     with pytest.raises(ValueError, match=r"is of another run \(epochs 1 not 4\)"):
         run(start, small_config, resume=path)
     wider = ANN((arch.Flatten(), arch.Dense(3)))
-    variables = wider.init(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
+    variables = jax.jit(wider.init)(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
     with pytest.raises(ValueError, match="its parameters have other shapes"):
         run((wider, variables), config, resume=path)
 

@@ -38,7 +38,7 @@ def test_gradients_pass_the_rounding_to_weights_and_thetas():
     def smooth(params):
         return jnp.sum(case.apply(params["params"], x) ** 2)
 
-    found, wanted = jax.grad(loss)(spiking.params), jax.grad(smooth)(spiking.params)
+    found, wanted = (jax.jit(jax.grad(of))(spiking.params) for of in (loss, smooth))
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found))
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(found["thetas"]))
     for a, b in zip(*map(jax.tree.leaves, (found["params"], wanted["params"])), strict=True):

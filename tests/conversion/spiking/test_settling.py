@@ -26,7 +26,7 @@ def largest_difference(a, b):
     return max(jax.tree.leaves(of_leaves))
 
 
-QUICK = {"lenet", "vit", "row-lstm"}
+QUICK = {"lenet", "row-lstm"}
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,15 @@ def test_it_settles_to_the_quantised_function_at_any_number_of_levels_and_stays_
 
 
 def test_it_is_far_from_the_quantised_function_at_the_first_timestep():
-    case = flax_case("lenet")
+    case = flax_case("gated-mlp")
     x = images(case.shape)
     spiking = snnjax.spike(case.apply, case.params, x, levels=8)
     result = snnjax.simulate(spiking, x, num_steps=1)
     assert largest_difference(last(result.values), spiking.quantised(spiking.params, x)) > 1e-2
 
 
-@pytest.mark.parametrize("name", ["lenet", "gated-mlp"])
-def test_many_levels_give_the_function_itself(name):
-    case = flax_case(name)
+def test_many_levels_give_the_function_itself():
+    case = flax_case("gated-mlp")
     x = images(case.shape)
     spiking = snnjax.spike(case.apply, case.params, x, levels=2048)
     wanted = case.apply(case.params, x)
@@ -72,7 +71,7 @@ def test_a_network_of_layers_sends_the_same_spikes_as_its_function():
     )  # fmt: skip
     network, image = snnjax.Network("small", layers), images((6, 6, 2))
     ann = snnjax.ANN(network.layers)
-    variables = ann.init(jax.random.key(0), image)
+    variables = jax.jit(ann.init)(jax.random.key(0), image)
     variables = jax.tree.map(lambda w: jnp.round(w * 64) / 64, variables)
     spiking = snnjax.spike(ann.apply, variables, image, levels=8, rule=largest)
     thetas = list(spiking.params["thetas"].values())
@@ -87,7 +86,7 @@ def test_a_network_of_layers_sends_the_same_spikes_as_its_function():
 
 
 def test_evenly_spaced_spikes_give_the_function_of_the_image():
-    case = flax_case("lenet")
+    case = flax_case("gated-mlp")
     x = images(case.shape)  # multiples of 1/64
     spiking = snnjax.spike(case.apply, case.params, x, levels=64)
     result = snnjax.simulate(spiking, x, num_steps=100, encoding=DETERMINISTIC)
@@ -96,7 +95,7 @@ def test_evenly_spaced_spikes_give_the_function_of_the_image():
 
 
 def test_random_spikes_come_near_the_function_of_the_image():
-    case = flax_case("lenet")
+    case = flax_case("gated-mlp")
     x = images(case.shape)
     spiking = snnjax.spike(case.apply, case.params, x, levels=64)
     key = jax.random.key(0)
@@ -106,7 +105,7 @@ def test_random_spikes_come_near_the_function_of_the_image():
 
 
 def test_double_threshold_neurons_approach_the_function():
-    case = flax_case("lenet")
+    case = flax_case("gated-mlp")
     x = images(case.shape)
     spiking = snnjax.spike(case.apply, case.params, x, levels=256)
     wanted = case.apply(case.params, x)

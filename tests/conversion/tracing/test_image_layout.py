@@ -83,7 +83,7 @@ def test_a1_a_transposition_of_the_user_tells_the_layout_too():
             x = nn.relu(nn.Conv(4, (3, 3))(x.transpose(0, 2, 3, 1)))
             return nn.Dense(2)(x.reshape(len(x), -1))
 
-    params = Net().init(KEY, x)
+    params = jax.jit(Net().init)(KEY, x)
     network, variables, _ = trace(Net().apply, params, x)
     wanted = Net().apply(params, x)
     np.testing.assert_allclose(ann_logits(network, variables, x), wanted, rtol=1e-4, atol=1e-5)

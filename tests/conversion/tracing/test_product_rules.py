@@ -53,7 +53,7 @@ def test_d_our_own_module_is_read_back_whichever_way_it_convolves():
         arch.Flatten(), arch.Dense(3, False),
     )  # fmt: skip
     x = images(6, 5, 2)
-    variables = ANN(layers).init(KEY, x)
+    variables = jax.jit(ANN(layers).init)(KEY, x)
     found = trace(ANN(layers).apply, variables, x)
     assert found.network.layers == layers
     kernel = found.variables["params"]["02_conv"]["kernel"]

@@ -21,7 +21,10 @@ def shaken(tree, seed=0):
     """Parameters away from their initial values, so that nothing is neutral."""
     draw = np.random.default_rng(seed)
     return jax.tree.map(
-        lambda leaf: leaf + jnp.asarray(draw.uniform(0, 0.2, leaf.shape), jnp.float32), tree
+        lambda leaf: jnp.asarray(
+            np.asarray(leaf) + draw.uniform(0, 0.2, leaf.shape).astype(np.float32)
+        ),
+        tree,
     )
 
 
@@ -53,7 +56,7 @@ class ResNet(nn.Module):
 
 def linen_resnet():
     x = images(8, 8, 3)
-    return ResNet().apply, shaken(ResNet().init(KEY, x)), x
+    return ResNet().apply, shaken(jax.jit(ResNet().init)(KEY, x)), x
 
 
 class CNN(nnx.Module):
@@ -164,7 +167,7 @@ def before_activation():
             return nn.Conv(4, (1, 1))(x).mean((1, 2))
 
     x = images(8, 8, 3)
-    return Net().apply, shaken(Net().init(KEY, x)), x
+    return Net().apply, shaken(jax.jit(Net().init)(KEY, x)), x
 
 
 MODELS = [

@@ -26,7 +26,7 @@ class Net(nn.Module):
 
 def test_e_layers_have_the_names_of_the_users_modules():
     x = images(2, 2, 3)
-    network, variables, _ = trace(Net().apply, Net().init(KEY, x), x)
+    network, variables, _ = trace(Net().apply, jax.jit(Net().init)(KEY, x), x)
     wanted = {
         "00_conv": "block1/conv", "01_activation": "block1/relu", "02_conv": "block1/more",
         "03_activation": "block1/clip", "05_dense": "head",
