@@ -4,7 +4,7 @@
 all 10,000 test images after every timestep, and adds one row at a time to
 `results/comparison.json`. A run that was stopped continues from its last complete epoch or row.
 The default is the two networks that a CPU can train; `--networks vgg16 resnet20_wide resnet18`
-needs a GPU. `--smoke --output DIR` runs all steps on 512 images.
+needs a GPU. `--smoke --output DIR` runs all steps on 128 images.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ BERNOULLI = ("sth_exact", "sth_leaky_relu", "data_norm")
 STEPS = {"cpu": 32}
 """Timesteps by platform; 128 on others, which would take hours on a CPU."""
 SHORT: dict[str, Any] = {
-    "max_images": 512, "max_test_images": 512, "epochs": 1, "smooth_epochs": 0, "bfloat16": False,
+    "max_images": 128, "max_test_images": 128, "epochs": 1, "smooth_epochs": 0, "bfloat16": False,
 }  # fmt: skip
 SMOKE = {("sth_exact", "constant", 0), ("data_norm", "rate", 0)}
 
@@ -134,7 +134,7 @@ def main(
     networks
         one or several
     smoke
-        two methods, 512 images, 8 timesteps; the last two stages of training, an epoch each
+        two methods, 128 images, 8 timesteps; the last two stages of training, an epoch each
     output
         folder for results and parameters
     """

@@ -45,7 +45,7 @@ LATENCY = {
 """Timesteps of methods whose source needs more than STEPS; the source of cao has none for MNIST."""
 STEPS = 32
 COMPARED = tuple(name for name in methods.METHODS if name != "sth_half")  # it is in mnist_latency
-SMOKE = ("sth_exact", "cao", "th_relu", "cos")
+SMOKE = ("sth_exact", "th_relu", "cos")
 SHORT: dict[str, Any] = {
     "dataset": "mnist5k", "max_images": 1000, "max_test_images": 200, "epochs": 1,
 }  # fmt: skip
@@ -89,7 +89,7 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     Parameters
     ----------
     smoke
-        four methods, Net2, 1,000 images of mnist5k, one epoch, one seed, 12 timesteps
+        three methods, Net2, 1,000 images of mnist5k, one epoch, one seed, 12 timesteps
     output
         folder for results and parameters
     """

@@ -30,11 +30,8 @@ SHAPE = (8, 8, 3)
     ("kind", "neuron"),
     [
         (dense_network, EXACT_CHARGE),
-        pytest.param(compact_network, EXACT_CHARGE, marks=pytest.mark.slow),
         pytest.param(branching_network, DOUBLE_THRESHOLD, marks=pytest.mark.slow),
         pytest.param(residual_network, EXACT_CHARGE, marks=pytest.mark.slow),
-        pytest.param(residual_network, DOUBLE_THRESHOLD, marks=pytest.mark.slow),
-        pytest.param(branching_network, EXACT_CHARGE, marks=pytest.mark.slow),
     ],
 )
 def test_the_parts_add_up_to_the_error_of_a_recorded_simulation(kind, neuron):

@@ -75,8 +75,8 @@ def test_the_error_of_a_network_with_branches_falls_with_time(model, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in known_networks.NETWORKS if not n.startswith("net")])
-def test_the_error_of_every_deep_network_falls_as_one_over_time(name):
+@pytest.mark.parametrize("name", ["vgg16_quarter", "resnet20"])
+def test_the_error_of_a_deep_network_falls_as_one_over_time(name):
     """Random weights, batch statistics of the images, a bound that few outputs reach."""
     network = arch.with_activation(known_networks.find(name), arch.Activation(0.1, 3.0))
     module, images = ANN(network.layers), random_images(1, (32, 32, 3))

@@ -340,6 +340,10 @@ def test_every_method_names_options_that_exist():
         assert simulated.arguments["pre_steps"] == method.pre_steps
 
 
+SMALL = {"network": "net1", "epochs": 4, "max_images": 2000, "max_test_images": 500}
+"""A training of seconds: most of a convolutional network's time is compilation."""
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder for each way to train, shared by the methods that it fits."""
@@ -351,11 +355,12 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, trained):
     pytest.importorskip("mlxtend")
-    config = configurations.resolve_training(TrainConfig(epochs=4, max_test_images=500), name)
+    config = configurations.resolve_training(TrainConfig(**SMALL), name)
     steps = 150 if name == "model_norm" else 16
     output = trained(config)
-    line = f"run --method {name} --epochs 4 --max-test-images 500 --num-steps {steps}"
-    assert cli.main([*line.split(), "--output", str(output)]) == 0
+    line = f"run --method {name} --num-steps {steps}"
+    small = [f"--{option.replace('_', '-')}={value}" for option, value in SMALL.items()]
+    assert cli.main([*line.split(), *small, "--output", str(output)]) == 0
     folder = output / name
     assert (folder / "accuracy.png").exists()
     record = json.loads((folder / "simulation.json").read_text())

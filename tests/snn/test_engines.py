@@ -82,7 +82,6 @@ CASES = [  # every neuron, encoding, network, readout and leak, and combinations
 ]
 QUICK = (
     ("exact-charge", "deterministic", "compact"), ("double-threshold", "constant", "compact"),
-    ("residual-mask", "constant", "compact"),
 )  # fmt: skip
 """Cases that are quick tests beside those of the dense network."""
 
@@ -148,15 +147,14 @@ def test_counts_are_used_for_neurons_with_next_count_and_without_a_leak():
     assert not by_counts.applies(problem(network, kept, revising))
 
 
-@pytest.mark.parametrize("chunk_steps", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(
-    ("kind", "how"),
+    ("kind", "chunk_steps", "how"),
     [
-        pytest.param("residual", {}, marks=pytest.mark.slow),
-        pytest.param("branching", {"encoding": RATE}, marks=pytest.mark.slow),
-        ("compact", {"shown_steps": 3}),
-        pytest.param("compact", {"shown_steps": 2, "encoding": RATE}, marks=pytest.mark.slow),
-        ("dense", {"neuron": INTEGRATE_AND_FIRE, "encoding": DETERMINISTIC}),
+        pytest.param("residual", 3, {}, marks=pytest.mark.slow),
+        pytest.param("branching", 1, {"encoding": RATE}, marks=pytest.mark.slow),
+        ("compact", 3, {"shown_steps": 3}),
+        pytest.param("compact", 1, {"shown_steps": 2, "encoding": RATE}, marks=pytest.mark.slow),
+        ("dense", 3, {"neuron": INTEGRATE_AND_FIRE, "encoding": DETERMINISTIC}),
     ],
     ids=["constant", "rate", "settles", "rate-settles", "integrate-and-fire"],
 )

@@ -1,6 +1,6 @@
 """Random functions: each is converted and agrees, or is refused by operation and line.
 
-SNNJAX_FUZZ_SECONDS sets the processor time, 30 by default, and SNNJAX_FUZZ_SEED the first seed.
+SNNJAX_FUZZ_SECONDS sets the processor time, 10 by default, and SNNJAX_FUZZ_SEED the first seed.
 """
 
 import os
@@ -16,7 +16,7 @@ from examples import ann_logits, limit
 
 from snnjax import convert, measure_scales, simulate, trace
 
-SECONDS = float(os.environ.get("SNNJAX_FUZZ_SECONDS", "30"))
+SECONDS = float(os.environ.get("SNNJAX_FUZZ_SECONDS", "10"))
 FIRST_SEED = int(os.environ.get("SNNJAX_FUZZ_SEED", "0"))
 UNUSUAL = 11
 """Number of images of which no step makes an axis of the images, or the reverse."""
