@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from examples import (
     branching_network,
-    compact_network,
     dense_network,
     random_images,
     random_variables,
