@@ -70,6 +70,7 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
         ("table3", "cifar10_latency/results/vgg16_quarter.md"),
         ("paper3", "cifar10_latency/results/paper.md"),
         ("resnet20", "cifar10_latency/results/resnet20.md"),
+        ("vit", "transformers/results/vit.md"),
         ("figure7", "activation_range/results/activation_range.md"),
     ],
 )

@@ -320,6 +320,22 @@ def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
         comparison.training_of(path, Line("resnet20", "cos", "constant", 0))
 
 
+def test_the_committed_transformers_settle_and_the_charge_of_means_is_soonest():
+    rows = json.loads((TRANSFORMERS / "results" / "transformers.json").read_text())["rows"]
+    forms = {}
+    for row in rows:
+        assert row["images"] == 10_000 and row["settled"]
+        assert row["commit"] and "dirty" not in row["commit"]
+        assert row["snn"][-1] == row["quantised_ann"]
+        if row["form"] == "mean":
+            assert row["largest_difference_to_quantised"] == 0
+        key = (row["network"], row["training"], row["levels"], row["seed"])
+        forms.setdefault(key, {})[row["form"]] = row["snn"]
+    assert {"mean", "at once", "sum"} <= set(forms["vit", "quantised", 8, 0])
+    for curves in forms.values():
+        assert all(curves["mean"][3] >= curve[3] for curve in curves.values())
+
+
 @pytest.mark.slow
 def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):
     """To the image on the machine of the record, and to three images elsewhere."""
