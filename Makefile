@@ -11,17 +11,19 @@ EXTRAS := data,export,mnist5k,nir,test
 run: .venv/.installed
 	$(BIN)/snnjax run $(ARGS)
 
-# Most of the time of a test is compilation, so quick tests go without XLA's optimisation, and slow
-# ones, which compute more, with a little of it.
+# Most of the time of a test is compilation, so quick tests go without XLA's optimisation and with
+# its older code generator, and slow ones, which compute more, with a little optimisation.
+QUICK_XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+
 test: check
-	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(ARGS)
+	XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not slow" $(ARGS)
 
 # The core of the suite with JAX's 64-bit types on: results stay float32.
 X64 := tests/snn/test_engines.py tests/snn/test_readout.py tests/test_image_doors.py \
   tests/training/test_stdp.py tests/training/test_plasticity_rules.py tests/conversion/spiking
 
 test-x64: .venv/.installed
-	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
+	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
 
 test-all: test test-x64
 	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" $(BIN)/pytest -m slow $(ARGS)

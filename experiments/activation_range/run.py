@@ -3,7 +3,7 @@
 `python experiments/activation_range/run.py` measures two networks: one with sthLeakyReLU, and one
 with LeakyReLU that is trained in the same way otherwise. The first is trained with the recorded
 settings of `cifar10_latency`, unless that experiment has trained it already.
-`--smoke --output DIR` trains both on 128 images.
+`--smoke --output DIR` trains both on 256 images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RUNS = HERE.parents[1] / "runs" / "cifar10_latency"
 LATENCY = HERE.parent / "cifar10_latency" / "results" / "comparison.json"
 SMOKE = TrainConfig(
     dataset="cifar10", network="vgg16_quarter", epochs=1, levels=0, learn_theta="layer",
-    max_images=128, max_test_images=128,
+    max_images=256, max_test_images=256,
 )  # fmt: skip
 IMAGES = 10_000
 
@@ -54,7 +54,7 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     network
         vgg16_quarter or vgg16, as trained by `cifar10_latency`
     smoke
-        train on 128 images for one epoch
+        train on 256 images for one epoch
     output
         folder for the results
     """
@@ -64,7 +64,7 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     bounded = Line(network, "sth_leaky_relu", "constant", 0)
     config = SMOKE if smoke else comparison.training_of(LATENCY, bounded)
     unbounded = replace(config, activation="leaky_relu", learn_theta="nothing")
-    count = 128 if smoke else IMAGES
+    count = 256 if smoke else IMAGES
     training = {"sthLeakyReLU": config, "LeakyReLU": unbounded}
     trained = {
         name: comparison.train_or_reuse(how, runs) / "ann.safetensors"

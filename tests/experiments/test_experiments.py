@@ -81,7 +81,7 @@ def test_smoke_of_figure_7(tmp_path, prepared):
     smoke(RANGE, tmp_path)
     record = json.loads((tmp_path / "results" / "activation_range.json").read_text())
     assert {len(layers) for layers in record["largest"].values()} == {15}
-    assert record["test_images"] == 128
+    assert record["test_images"] == 256
     table = (tmp_path / "results" / "activation_range.md").read_text().splitlines()
     assert [line.split("`")[1] for line in table[2:]] == ["sthLeakyReLU", "LeakyReLU"]
     assert (tmp_path / "figures" / "activation_range.png").stat().st_size > 10_000

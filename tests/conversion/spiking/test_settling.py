@@ -1,6 +1,7 @@
 """A spiking function settles, after its input has ended, to the function with quantised sites."""
 
 import dataclasses
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -48,10 +49,19 @@ def test_it_settles_to_the_quantised_function_at_any_number_of_levels_and_stays_
         assert int(spikes[-1].max()) == int(spikes[-16].max()) > 0
 
 
-def test_it_is_far_from_the_quantised_function_at_the_first_timestep():
+@cache
+def gated_mlp():
+    """A small function with 64 levels, and images that are multiples of 1/64."""
     case = flax_case("gated-mlp")
-    x = images(case.shape)
-    spiking = snnjax.spike(case.apply, case.params, x, levels=8)
+    return (
+        case,
+        images(case.shape),
+        snnjax.spike(case.apply, case.params, images(case.shape), levels=64),
+    )
+
+
+def test_it_is_far_from_the_quantised_function_at_the_first_timestep():
+    _, x, spiking = gated_mlp()
     result = snnjax.simulate(spiking, x, num_steps=1)
     assert largest_difference(last(result.values), spiking.quantised(spiking.params, x)) > 1e-2
 
@@ -86,18 +96,14 @@ def test_a_network_of_layers_sends_the_same_spikes_as_its_function():
 
 
 def test_evenly_spaced_spikes_give_the_function_of_the_image():
-    case = flax_case("gated-mlp")
-    x = images(case.shape)  # multiples of 1/64
-    spiking = snnjax.spike(case.apply, case.params, x, levels=64)
+    _, x, spiking = gated_mlp()
     result = snnjax.simulate(spiking, x, num_steps=100, encoding=DETERMINISTIC)
     wanted = spiking.quantised(spiking.params, x)
     assert largest_difference(last(result.values), wanted) <= 1e-5
 
 
 def test_random_spikes_come_near_the_function_of_the_image():
-    case = flax_case("gated-mlp")
-    x = images(case.shape)
-    spiking = snnjax.spike(case.apply, case.params, x, levels=64)
+    _, x, spiking = gated_mlp()
     key = jax.random.key(0)
     result = snnjax.simulate(spiking, x, num_steps=100, encoding=RATE, key=key)
     difference = largest_difference(last(result.values), spiking.quantised(spiking.params, x))
@@ -105,15 +111,13 @@ def test_random_spikes_come_near_the_function_of_the_image():
 
 
 def test_double_threshold_neurons_approach_the_function():
-    case = flax_case("gated-mlp")
-    x = images(case.shape)
-    spiking = snnjax.spike(case.apply, case.params, x, levels=256)
+    case, x, spiking = gated_mlp()
     wanted = case.apply(case.params, x)
     errors = [
         largest_difference(
             last(snnjax.simulate(spiking, x, num_steps=t, neuron=DOUBLE_THRESHOLD).values), wanted
         )
-        for t in (2, 256)
+        for t in (2, 64)
     ]
     assert 4 * errors[1] < errors[0]
 
