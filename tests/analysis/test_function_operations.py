@@ -50,7 +50,7 @@ def test_an_opposite_sign_and_a_pooling_do_not_hide_spikes():
 
 @pytest.mark.parametrize(
     "name",
-    ["lenet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vit", "unet"))],
+    ["lenet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vit", "unet", "row-lstm"))],
 )
 def test_every_function_is_counted(name):
     case = flax_case(name)
@@ -61,4 +61,4 @@ def test_every_function_is_counted(name):
     assert 0 < found.spiking_share < 1
     snn, ann = found.energy()
     assert min(snn, ann) > 0
-    assert bool(found.floats) == (name in {"vit"})
+    assert bool(found.floats) == (name in {"vit", "row-lstm"})

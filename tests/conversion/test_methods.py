@@ -343,6 +343,9 @@ def test_every_method_names_options_that_exist():
 SMALL = {"network": "net1", "epochs": 4, "max_images": 2000, "max_test_images": 500}
 """A training of seconds: most of a convolutional network's time is compilation."""
 
+CONVOLUTIONAL = {"model_norm", "cao", "rnl", "srp"}
+"""Methods that are tried on a convolutional network; experiments try others on it."""
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -356,7 +359,8 @@ def trained(tmp_path_factory):
 def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, trained):
     pytest.importorskip("mlxtend")
     # The largest possible activation is far above most, the more so the wider the layers are.
-    how, steps = (SMALL | {"network": "net2"}, 150) if name == "model_norm" else (SMALL, 16)
+    steps = 150 if name == "model_norm" else 16
+    how = SMALL | {"network": "net2"} if name in CONVOLUTIONAL else SMALL
     config = configurations.resolve_training(TrainConfig(**how), name)
     output = trained(config)
     line = f"run --method {name} --num-steps {steps}"

@@ -14,7 +14,10 @@ from snnjax.snn.readout import ACCUMULATE, LEAKY
 from snnjax.snn.simulation import simulate
 
 EARLIER = FIXTURES / "earlier"
-TRAINED = sorted(EXPERIMENTS.glob("*/parameters/*seed0.safetensors"))
+TRAINED = sorted(  # networks of layers; those of `transformers` are the user's own functions
+    path for path in EXPERIMENTS.glob("*/parameters/*seed0.safetensors")
+    if path.parts[-3] != "transformers"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def test_a_leaky_readout_keeps_its_spikes(expected):
         readout=LEAKY,
     )  # fmt: skip
     assert np.ptp(expected["leaky_readout"][-1]) > 0
-    np.testing.assert_allclose(result.values, expected["leaky_readout"], rtol=1e-6)
+    np.testing.assert_allclose(result.values, expected["leaky_readout"], rtol=1e-6, atol=1e-8)
 
 
 def test_a_nir_file_keeps_its_spikes(expected):

@@ -35,7 +35,7 @@ from snnjax.snn.neurons import NEURONS
 from snnjax.snn.rates import limit
 from snnjax.snn.simulation import Simulation, simulate
 
-FIRST, _, LAST = os.environ.get("SNNJAX_FUZZ", "2").rpartition(":")
+FIRST, _, LAST = os.environ.get("SNNJAX_FUZZ", "2:5").rpartition(":")
 SEEDS = range(int(FIRST or 0), int(LAST))
 STEPS, LEVELS, LONG = 5, 4, 512
 

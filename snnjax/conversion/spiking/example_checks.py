@@ -19,8 +19,7 @@ LARGEST_DIFFERENCE = 1e-3
 """Share of the largest value by which rounding may change a value in another batch."""
 
 ROUNDINGS = 16
-"""The same for 16-bit floats, in rounding errors of these."""
-
+"""Multiple of a 16-bit float's rounding error by which rounding may change a value."""
 
 INFERENCE = "want inference mode, such as use_running_average=True for batch norm"
 

@@ -27,7 +27,7 @@ def largest_difference(a, b):
     return max(jax.tree.leaves(of_leaves))
 
 
-QUICK = {"lenet", "row-lstm"}
+QUICK = {"lenet", "row-lstm", "vit"}
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,15 @@ def test_it_settles_to_the_quantised_function_at_any_number_of_levels_and_stays_
 
 
 @cache
-def gated_mlp():
-    """A small function with 64 levels, and images that are multiples of 1/64."""
-    case = flax_case("gated-mlp")
-    return (
-        case,
-        images(case.shape),
-        snnjax.spike(case.apply, case.params, images(case.shape), levels=64),
-    )
+def with_64_levels(name):
+    """A function made spiking, and images that are multiples of 1/64."""
+    case = flax_case(name)
+    x = images(case.shape)
+    return case, x, snnjax.spike(case.apply, case.params, x, levels=64)
 
 
 def test_it_is_far_from_the_quantised_function_at_the_first_timestep():
-    _, x, spiking = gated_mlp()
+    _, x, spiking = with_64_levels("gated-mlp")
     result = snnjax.simulate(spiking, x, num_steps=1)
     assert largest_difference(last(result.values), spiking.quantised(spiking.params, x)) > 1e-2
 
@@ -95,23 +92,26 @@ def test_a_network_of_layers_sends_the_same_spikes_as_its_function():
         np.testing.assert_array_equal(of_network, of_function)
 
 
-def test_evenly_spaced_spikes_give_the_function_of_the_image():
-    _, x, spiking = gated_mlp()
+@pytest.mark.parametrize("name", ["gated-mlp", "lenet"])
+def test_evenly_spaced_spikes_give_the_function_of_the_image(name):
+    _, x, spiking = with_64_levels(name)
     result = snnjax.simulate(spiking, x, num_steps=100, encoding=DETERMINISTIC)
     wanted = spiking.quantised(spiking.params, x)
     assert largest_difference(last(result.values), wanted) <= 1e-5
 
 
-def test_random_spikes_come_near_the_function_of_the_image():
-    _, x, spiking = gated_mlp()
+@pytest.mark.parametrize("name", ["gated-mlp", "lenet"])
+def test_random_spikes_come_near_the_function_of_the_image(name):
+    _, x, spiking = with_64_levels(name)
     key = jax.random.key(0)
     result = snnjax.simulate(spiking, x, num_steps=100, encoding=RATE, key=key)
     difference = largest_difference(last(result.values), spiking.quantised(spiking.params, x))
     assert 0 < difference < 0.2
 
 
-def test_double_threshold_neurons_approach_the_function():
-    case, x, spiking = gated_mlp()
+@pytest.mark.parametrize("name", ["gated-mlp", "lenet"])
+def test_double_threshold_neurons_approach_the_function(name):
+    case, x, spiking = with_64_levels(name)
     wanted = case.apply(case.params, x)
     errors = [
         largest_difference(
