@@ -343,7 +343,7 @@ def test_every_method_names_options_that_exist():
 SMALL = {"network": "net1", "epochs": 4, "max_images": 2000, "max_test_images": 500}
 """A training of seconds: most of a convolutional network's time is compilation."""
 
-CONVOLUTIONAL = {"model_norm", "cao", "rnl", "srp"}
+CONVOLUTIONAL = {"model_norm", "cao", "srp"}
 """Methods that are tried on a convolutional network; experiments try others on it."""
 
 

