@@ -6,7 +6,7 @@ The margin is the largest value of the readout minus the second largest.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,14 @@ from snnjax.snn.engine import (
     float32_params,
     neuron_shapes,
 )
+from snnjax.snn.exit_loop import Answer, margins, run_until
 from snnjax.snn.fast.chunks import prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop
+from snnjax.snn.function_simulation import (
+    ParametrisedFunction,
+    function_task,
+    simulate_function_until,
+)
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
@@ -36,19 +42,6 @@ from snnjax.snn.stimulus import Stimulus, make_stimulus
 __all__ = ["Answer", "Exit", "TradeOff", "choose_margin", "margins", "simulate_until", "trade_off"]
 
 Params = dict[str, Any]
-
-
-class Answer(NamedTuple):
-    """Result of a simulation with early exit.
-
-    values: `[B, K]` values of the readout at the exit; `answers.classify` gives the answer.
-    steps: `[B]` timesteps up to and including the exit, pre-steps too.
-    spikes: `[B]` spike count of all hidden layers, both signs, up to and including the exit.
-    """
-
-    values: jax.Array
-    steps: jax.Array
-    spikes: jax.Array
 
 
 class TradeOff(NamedTuple):
@@ -79,21 +72,10 @@ class Exit(NamedTuple):
     full: float
 
 
-def margins(values: jax.Array) -> jax.Array:
-    """Largest value minus the second largest, `[..., K]` to `[...]`; 0 for a tie.
-
-    Choice: a single value, whose sign is the answer, is at a distance of its size from the other.
-    """
-    if values.shape[-1] == 1:
-        return jnp.abs(values[..., 0])
-    best, second = jnp.moveaxis(jax.lax.top_k(values, 2)[0], -1, 0)
-    return best - second
-
-
 def simulate_until(
-    network: SpikingFunction,
-    params: Params,
-    images: ArrayLike,
+    network: SpikingFunction | ParametrisedFunction,
+    params: Params | ArrayLike,
+    images: ArrayLike | None = None,
     *,
     margin: ArrayLike,
     num_steps: int,
@@ -107,6 +89,10 @@ def simulate_until(
     shown_steps: int = 0,
 ) -> Answer:
     """Simulate like `simulation.simulate`, but stop each image when its margin is large enough.
+
+    Call it as `simulate_until(network, params, images, ...)`, or as
+    `simulate_until(spiking, images, ...)` with what `snnjax.spike` returned, if its outputs are one
+    array of logits `[B, K]`; then `readout`, `pre_steps` and `shown_steps` have no meaning.
 
     The compiled loop ends when all images of the batch have stopped, or after `num_steps`.
     Stopped images are computed until then, with their answers kept, so smaller batches save more
@@ -132,18 +118,31 @@ def simulate_until(
       shown_steps: number of timesteps with input; 0 for all.
 
     Raises:
-      ValueError: if `margin` is negative or NaN, or as in `simulate`.
+      ValueError: if `margin` is negative or NaN, a spiking function returns something else than
+        logits, or as in `simulate`.
     """
     check_value("margin", margin, lambda x: x >= 0, "an exit threshold of at least 0")
+    margin = jnp.asarray(margin, jnp.float32)
+    if images is None:
+        spiking, images = cast(ParametrisedFunction, network), cast(ArrayLike, params)
+        unused = {
+            "readout": readout is not ACCUMULATE, "pre_steps": pre_steps != 0,
+            "shown_steps": shown_steps != 0,
+        }  # fmt: skip
+        task = function_task(spiking, neuron, encoding, unused)
+        stimulus = make_stimulus(network, images, key, first, noise)
+        return simulate_function_until(
+            spiking.arguments, stimulus, margin, task=task, num_steps=num_steps
+        )
+    network, params = cast(SpikingFunction, network), cast(Params, params)
     task, stimulus, num_steps, pre_steps = check_arguments(
         Task(network, neuron, encoding, readout, shown_steps), params,
         make_stimulus(network, images, key, first, noise), num_steps=num_steps,
         pre_steps=pre_steps,
     )  # fmt: skip
     return _simulate_until(
-        params, stimulus, jnp.asarray(margin, jnp.float32),
-        task=task, num_steps=num_steps, pre_steps=pre_steps,
-    )  # fmt: skip
+        params, stimulus, margin, task=task, num_steps=num_steps, pre_steps=pre_steps
+    )
 
 
 @partial(jax.jit, static_argnames=("task", "num_steps", "pre_steps"))
@@ -156,9 +155,9 @@ def _simulate_until(
     num_steps: int,
     pre_steps: int,
 ) -> Answer:
-    batch, params = stimulus.images.shape[0], float32_params(params)
+    params = float32_params(params)
     neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # or raises
-    params = prepare_kernels_for(task.network, params, batch, num_steps)
+    params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
     loop = make_loop(params, stimulus, task)
     carry, _ = run_pre_steps(loop, task, pre_steps)
 
@@ -171,26 +170,8 @@ def _simulate_until(
             return one(True)
         return jax.lax.cond(t < task.shown_steps, partial(one, True), partial(one, False))
 
-    def body(state: tuple[jax.Array, Carry, Answer]) -> tuple[jax.Array, Carry, Answer]:
-        t, carry, answer = state
-        carry, (values, spikes, _) = advance(carry, t)
-        stops = (answer.steps == 0) & ((margins(values) >= margin) | (t + 1 == num_steps))
-        now = Answer(values, jnp.full_like(answer.steps, t + 1), spikes)
-        return t + 1, carry, jax.tree.map(partial(_select_images, stops), now, answer)
-
-    _, (values, spikes, _) = jax.eval_shape(advance, carry, jnp.int32(0))
-    empty = Answer(
-        jnp.zeros(values.shape, values.dtype), jnp.zeros(batch, jnp.int32),
-        jnp.zeros(spikes.shape, spikes.dtype),
-    )  # fmt: skip
     done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
-    start = (jnp.int32(done), carry, empty)
-    return jax.lax.while_loop(lambda state: jnp.any(state[2].steps == 0), body, start)[2]
-
-
-def _select_images(which: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """Take the images of `which` from `new`, and the others from `old`."""
-    return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    return run_until(advance, carry, margin, begin=done, num_steps=num_steps)
 
 
 def trade_off(values: ArrayLike, labels: ArrayLike, *, before: int = 0) -> TradeOff:

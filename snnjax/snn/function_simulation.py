@@ -1,4 +1,4 @@
-"""The simulation of a function with neurons at its sites."""
+"""The simulation of a function with neurons at its sites, to the end or with early exit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from snnjax.runtime.images import FUNCTION_RANKS
 from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import Encoding
 from snnjax.snn.engine import MeanFunction, Observer, Params, Simulation, Task
+from snnjax.snn.exit_loop import Answer, run_until
 from snnjax.snn.means import GAIN, make_loop
 from snnjax.snn.neurons import NeuronModel
 from snnjax.snn.readout import ACCUMULATE
 from snnjax.snn.simulation_arguments import check_models, check_stimulus
 from snnjax.snn.stimulus import Stimulus
 
-__all__ = ["ParametrisedFunction", "function_task", "simulate_function"]
+__all__ = [
+    "ParametrisedFunction",
+    "function_task",
+    "simulate_function",
+    "simulate_function_until",
+]
 
 
 class ParametrisedFunction(Protocol):
@@ -52,7 +58,7 @@ def function_task(
     function = getattr(spiking, "function", None)
     if not callable(getattr(function, "begin", None)):
         raise ValueError(
-            f"a {type(spiking).__name__} needs params and images: simulate(network, params, images)"
+            f"a {type(spiking).__name__} needs params and images: pass network, params, images"
             "; only what snnjax.spike returned goes without params"
         )
     check_models(neuron, encoding)
@@ -80,10 +86,37 @@ def simulate_function(
         no finite floats, a key is missing, or the function cannot be spiking for images of that
         shape.
     """
+    stimulus, num_steps = _checked(params, stimulus, task, num_steps)
+    return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)
+
+
+def simulate_function_until(
+    params: Params, stimulus: Stimulus, margin: jax.Array, *, task: Task, num_steps: int
+) -> Answer:
+    """Simulate a function with early exit; see `early_exit.simulate_until`.
+
+    Args:
+      params: of the function, "levels" included.
+      stimulus: images, keys and noise.
+      margin: exit threshold.
+      task: from `function_task`.
+      num_steps: T.
+
+    Raises:
+      ValueError: if the function returns something else than one array of logits `[B, K]`, or as
+        in `simulate_function`.
+    """
+    stimulus, num_steps = _checked(params, stimulus, task, num_steps)
+    return _simulate_until(params, stimulus, margin, task=task, num_steps=num_steps)
+
+
+def _checked(
+    params: Params, stimulus: Stimulus, task: Task, num_steps: int
+) -> tuple[Stimulus, int]:
+    """Check the arguments of a function's simulation; return those that have many forms in one."""
     cast(MeanFunction, task.network).check(params, params["levels"])
     stimulus = check_stimulus(stimulus, GAIN, task.encoding, FUNCTION_RANKS)
-    num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
-    return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)
+    return stimulus, check_count("num_steps", num_steps, most=STEPS.highest)
 
 
 @partial(jax.jit, static_argnames=("task", "num_steps"))
@@ -94,3 +127,18 @@ def _simulate(
     carry, outputs = jax.lax.scan(loop.step, loop.carry, jnp.arange(num_steps, dtype=jnp.int32))
     sizes = {name: jnp.asarray(math.prod(of), jnp.int32) for name, of in loop.shapes.items()}
     return Simulation(outputs.values, outputs.spikes, carry.counts, sizes, outputs.observed)
+
+
+@partial(jax.jit, static_argnames=("task", "num_steps"))
+def _simulate_until(
+    params: Params, stimulus: Stimulus, margin: jax.Array, *, task: Task, num_steps: int
+) -> Answer:
+    loop = make_loop(params, stimulus, task)
+    outputs = loop.carry.neurons.values
+    if not isinstance(outputs, jax.Array) or outputs.ndim != 2 or not outputs.shape[1]:
+        shapes = jax.tree.map(lambda of: of.shape, outputs)
+        raise ValueError(
+            f"{task.network.name} returns {shapes}; want one array of logits [B, K], whose margin"
+            " stops an image: return that output alone from apply"
+        )
+    return run_until(loop.step, loop.carry, margin, num_steps=num_steps)

@@ -1,12 +1,16 @@
 """Tests of early exit: answers, exit timesteps, and the choice of the exit threshold."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from examples import dense_network, random_images, random_variables
 
+import snnjax
 from snnjax.conversion.conversion import convert
+from snnjax.conversion.spiking.calibration import largest
 from snnjax.snn import early_exit
 from snnjax.snn.early_exit import choose_margin, simulate_until, trade_off
 from snnjax.snn.encoding import CONSTANT, RATE
@@ -54,6 +58,51 @@ def test_answers_equal_the_simulation_at_the_exit(params, how, margin):
         assert (answer.steps == STEPS).all()
     else:
         assert len(set(answer.steps.tolist())) > 2
+
+
+def logits_and_more(w, x):
+    hidden = jnp.tanh(x.reshape(len(x), -1) @ w)
+    return {"logits": hidden @ w[:, :3], "size": hidden @ w[:, 0]}
+
+
+def logits(w, x):
+    return logits_and_more(w, x)["logits"]
+
+
+@cache
+def spiking_of(apply):
+    drawn = np.random.default_rng(0).integers(-8, 9, (16, 16))
+    return snnjax.spike(apply, np.float32(drawn / 16), IMAGES, levels=STEPS, rule=largest)
+
+
+def test_answers_of_a_function_equal_the_simulation_at_the_exit():
+    spiking, each = spiking_of(logits), np.arange(len(IMAGES))
+    whole = simulate(spiking, IMAGES, num_steps=STEPS)
+    seen = np.asarray(early_exit.margins(whole.values))
+    for margin in (0.0, float(np.median(seen)), np.inf):
+        answer = simulate_until(spiking, IMAGES, margin=margin, num_steps=STEPS)
+        clear = np.concatenate([seen[:-1] >= margin, np.ones_like(seen[:1], bool)])
+        np.testing.assert_array_equal(answer.steps, clear.argmax(0) + 1)
+        np.testing.assert_allclose(answer.values, whole.values[answer.steps - 1, each], rtol=1e-6)
+        np.testing.assert_array_equal(answer.spikes, whole.spikes[answer.steps - 1, each])
+        assert len(set(answer.steps.tolist())) > 2 or margin in (0, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("apply", "options", "message"),
+    [
+        (logits_and_more, {}, r"'size': \(40,\).*want one array of logits \[B, K\]"),
+        (logits, {"pre_steps": 1}, "pre_steps has no effect on a function"),
+        (logits, {"shown_steps": 2}, "shown_steps has no effect on a function"),
+        (logits, {"readout": COUNT}, "readout has no effect on a function"),
+        (logits, {"num_steps": 0}, "num_steps is 0"),
+        (logits, {"margin": -1.0}, "margin is -1"),
+    ],
+)
+def test_functions_without_logits_and_options_of_networks_are_refused(apply, options, message):
+    spiking = spiking_of(apply)
+    with pytest.raises(ValueError, match=message):
+        simulate_until(spiking, IMAGES, **({"margin": 1.0, "num_steps": 2} | options))
 
 
 def test_the_loop_ends_when_all_images_have_stopped(params):
