@@ -26,7 +26,7 @@ X64 := tests/snn/test_engines.py tests/snn/test_readout.py tests/test_image_door
 test-x64: .venv/.installed
 	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
 
-test-all: test test-x64
+test-all: .venv/.frameworks test test-x64
 	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" $(BIN)/pytest -m slow $(ARGS)
 
 check: .venv/.installed
@@ -40,6 +40,13 @@ docs: .venv/.docs
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
+
+# PyTorch and Keras, which only slow tests need. On Linux the usual index has PyTorch with CUDA, of
+# some GB, so PyTorch comes first and from its own index, in the build for CPUs of 200 MB.
+.venv/.frameworks: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[keras,torch]"
 	touch $@
 
 .venv/.docs: .venv/.installed

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from snnjax.conversion.spiking import Spiking, spike
     from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
     from snnjax.conversion.tracing import Traced, trace
+    from snnjax.io.keras_import import from_keras
+    from snnjax.io.torch_import import from_torch
     from snnjax.networks.ann import ANN
     from snnjax.networks.architecture import Network
     from snnjax.networks.known_networks import NET1, NET2
@@ -43,6 +45,8 @@ __all__ = [
     "accuracy",
     "conversion_loss",
     "convert",
+    "from_keras",
+    "from_torch",
     "latency",
     "measure_output_scale",
     "measure_scales",
@@ -61,6 +65,8 @@ _MODULES = {
     "conversion.spiking": ("Spiking", "spike"),
     "conversion.threshold_balancing": ("measure_output_scale", "measure_scales"),
     "conversion.tracing": ("Traced", "trace"),
+    "io.keras_import": ("from_keras",),
+    "io.torch_import": ("from_torch",),
     "networks.ann": ("ANN",),
     "networks.architecture": ("Network",),
     "networks.known_networks": ("NET1", "NET2"),

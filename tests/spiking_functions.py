@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import snnjax
+
 MAP = (8, 8, 3)
 
 
@@ -167,3 +169,32 @@ def images(shape: tuple[int, ...], count: int = 6, seed: int = 0) -> np.ndarray:
     """Return images whose pixels are multiples of 1/64."""
     drawn = np.random.default_rng(seed).integers(0, 65, (count, *shape))
     return (drawn / 64).astype(np.float32)
+
+
+def last(values: Any) -> Any:
+    """Return the outputs after the last timestep."""
+    return jax.tree.map(lambda of: of[-1], values)
+
+
+def largest_difference(a: Any, b: Any) -> float:
+    """Return the largest difference of two pytrees."""
+    of_leaves = jax.tree.map(lambda x, y: float(jnp.max(jnp.abs(x - y))), a, b)
+    return max(jax.tree.leaves(of_leaves))
+
+
+def settled(apply: Callable[[Any, jax.Array], Any], params: Any, x: np.ndarray) -> snnjax.Spiking:
+    """Return a function made spiking, after a check at three numbers of levels, in one compilation,
+    that it settles to its quantised function and stays there.
+    """
+
+    @jax.jit
+    def simulated_and_quantised(spiking: snnjax.Spiking) -> tuple[Any, jax.Array, Any]:
+        result = snnjax.simulate(spiking, x, num_steps=112)
+        return result.values, result.spikes, spiking.quantised(spiking.params, x)
+
+    for levels in (2, 5, 16):
+        spiking = snnjax.spike(apply, params, x, levels=levels, input_steps=16)
+        values, spikes, wanted = simulated_and_quantised(spiking)
+        assert largest_difference(last(values), wanted) <= 1e-5
+        assert int(spikes[-1].max()) == int(spikes[-16].max()) > 0
+    return spiking

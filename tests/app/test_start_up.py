@@ -6,6 +6,7 @@ import sys
 import snnjax
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib", "tensorflow_datasets"}
+HEAVY |= {"keras", "torch"}
 CALL = "from snnjax.app import cli; assert cli.main({}) == 0"
 
 
@@ -23,7 +24,7 @@ def test_c3_help_and_version_import_no_jax():
 
 def test_the_package_imports_nothing_heavy_before_a_name_is_used():
     assert not imported("import snnjax") & HEAVY
-    used = imported("import snnjax; snnjax.simulate")
+    used = imported("import snnjax; snnjax.simulate, snnjax.from_torch, snnjax.from_keras")
     assert "jax" in used
     assert not used & (HEAVY - {"jax", "jaxlib", "flax"})
 

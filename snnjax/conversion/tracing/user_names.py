@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 
 __all__ = ["find_user_names"]
 
-WEIGHTS = ("kernel", "weight", "w")
-"""Names of the weights of a module in the libraries of JAX."""
+WEIGHTS = re.compile(r"(.+?)[/.](\w*kernel|weight|w)([/.]|$)")
+"""Path of a module and the name of its weights, in the libraries of JAX, PyTorch and Keras."""
 
 
 def find_user_names(
@@ -38,8 +39,8 @@ def find_user_names(
 def _module_of(parameters: list[str]) -> str:
     """Return the path of the module with the weights among parameters, "" if there is none."""
     for parameter in parameters:
-        names = parameter.removeprefix("params/").split("/")
-        for weights in WEIGHTS:
-            if weights in names[1:]:
-                return "/".join(names[: names.index(weights)])
+        found = WEIGHTS.match(parameter.removeprefix("params/"))
+        # In PyTorch the scale of a batch normalisation is named weight too.
+        if found and f"{found[1]}.running_mean" not in parameters:
+            return found[1]
     return ""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from spiking_functions import FLAX, flax_case, images
+from spiking_functions import FLAX, flax_case, images, largest_difference, last, settled
 
 import snnjax
 from snnjax.conversion.spiking.calibration import largest
@@ -18,15 +18,6 @@ from snnjax.snn.neurons import DOUBLE_THRESHOLD
 RELU = Activation(theta=np.inf, alpha=0.0)
 
 
-def last(values):
-    return jax.tree.map(lambda of: of[-1], values)
-
-
-def largest_difference(a, b):
-    of_leaves = jax.tree.map(lambda x, y: float(jnp.max(jnp.abs(x - y))), a, b)
-    return max(jax.tree.leaves(of_leaves))
-
-
 QUICK = {"lenet", "row-lstm", "vit"}
 
 
@@ -35,18 +26,7 @@ QUICK = {"lenet", "row-lstm", "vit"}
 )
 def test_it_settles_to_the_quantised_function_at_any_number_of_levels_and_stays_there(name):
     case = flax_case(name)
-    x = images(case.shape)
-
-    @jax.jit
-    def simulated_and_quantised(spiking):
-        result = snnjax.simulate(spiking, x, num_steps=112)
-        return result.values, result.spikes, spiking.quantised(spiking.params, x)
-
-    for levels in (2, 5, 16):
-        spiking = snnjax.spike(case.apply, case.params, x, levels=levels, input_steps=16)
-        values, spikes, wanted = simulated_and_quantised(spiking)
-        assert largest_difference(last(values), wanted) <= 1e-5
-        assert int(spikes[-1].max()) == int(spikes[-16].max()) > 0
+    settled(case.apply, case.params, images(case.shape))
 
 
 @cache
