@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,9 @@ from jax.typing import ArrayLike
 
 from snnjax.analysis.energy import FLOAT32, Costs
 from snnjax.conversion.spiking import Spiking
+from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.operations import PRODUCTS, is_product
+from snnjax.conversion.spiking.products import count_products
 from snnjax.conversion.spiking.program import RecordedFunction, Reference, Step, compute, record
 from snnjax.conversion.spiking.sites import find_sites, passes_spikes
 from snnjax.conversion.spiking.summary import floating_steps, floats_of
@@ -28,7 +31,8 @@ class FunctionOperations(NamedTuple):
       each output of the product that it reaches; a sum of c spikes, behind a pooling, is |c|.
     input_products: multiply-accumulates of products that read the input and no spikes, where
       weights are not 0.
-    floats: operations on floats, by module.
+    floats: operations on floats, by module; the multiply-accumulates of products that read what is
+      no spike and changes with spikes are among them, with all weights.
     ann_products: multiply-accumulates of the ANN's products, with all weights.
     ann_floats: operations of the ANN on floats; transfer functions are not counted, here and in
       `floats`.
@@ -76,34 +80,59 @@ def count_function_operations(
       ValueError: as `simulate`.
     """
     sent = simulate(spiking, images, num_steps=num_steps, record=True, **options).recording
-    batch = np.shape(images)[0]
-    program = record(spiking.function.apply, spiking.params["params"], jnp.asarray(images))
-    sites = find_sites(program)
-    axes = spiking.function.batch_axes
+    function, params = spiking.function, spiking.params["params"]
+    batch, *image = np.shape(images)
+    program = record(function.apply, params, jax.ShapeDtypeStruct((batch, *image), jnp.float32))
+    found = find_sites(program)
+    steps = floating_steps(program, function.with_neurons(found))
+    floats = floats_of(steps, batch)
+    added, at_input = _additions(function, params, sent, shape=(batch, *image))
+    products = [step for step in program.steps if is_product(step)]
+    names = dict.fromkeys(step.module or step.kind for step in products)
+    return FunctionOperations(
+        accumulates={of: sum(map(_total, added[of])) / batch for of in names if of in added},
+        input_products=sum(map(_total, at_input)) / batch,
+        floats={module: num_steps * count for module, count in floats.items()},
+        ann_products=sum(map(count_products, products)) / batch,
+        ann_floats=sum(floats_of(floating_steps(program, found), batch).values()),
+        spikes=sum(float(jnp.sum(jnp.abs(s))) for s in sent.values()) / batch,
+    )
+
+
+def _total(counts: jax.Array) -> float:
+    return float(np.asarray(counts, np.float64).sum())
+
+
+@partial(jax.jit, static_argnames=("function", "shape"))
+def _additions(
+    function: SpikingApply, params: Any, sent: dict[str, jax.Array], *, shape: tuple[int, ...]
+) -> tuple[dict[str, list[jax.Array]], list[jax.Array]]:
+    """Additions for spikes `[T, n]` by the product's module, and products of the input.
+
+    Args:
+      function: with neurons at its sites.
+      params: the user's.
+      sent: spikes of all timesteps, `[T, B, ...]` by site.
+      shape: of the images.
+    """
+    program = record(function.apply, params, jax.ShapeDtypeStruct(shape, jnp.float32))
+    sites = function.with_neurons(find_sites(program))
     counts = {
         site.value.number: _as_made(jnp.cumsum(sent[site.name], 0), site.value, axis)
-        for site, axis in zip(sites, axes, strict=True)
+        for site, axis in zip(sites, function.batch_axes, strict=True)
     }
-    products = [step for step in program.steps if is_product(step)]
-    added: dict[str, float] = {}
-    image_products = 0.0
+    in_floats = {step.outputs for step in floating_steps(program, sites)}
+    products = [s for s in program.steps if is_product(s) and s.outputs not in in_floats]
+    added: dict[str, list[jax.Array]] = {}
+    at_input = []
     for step, trains in zip(products, _trains(program, counts, products), strict=True):
         name = step.module or step.kind
         for place, train in trains.items():
-            fan_out = _fan_out(step, place)
-            total = float(np.asarray(_weighted(train, fan_out), np.float64).sum())
-            added[name] = added.get(name, 0.0) + total / batch
+            added.setdefault(name, []).append(_weighted(train, _fan_out(step, place)))
         if not trains:
-            image_products += _products(step, absent=False) / batch
-    floats = floats_of(floating_steps(program, sites), batch)
-    return FunctionOperations(
-        accumulates=added,
-        input_products=image_products,
-        floats={module: num_steps * count for module, count in floats.items()},
-        ann_products=sum(_products(step, absent=True) for step in products) / batch,
-        ann_floats=sum(floats.values()),
-        spikes=sum(float(jnp.sum(jnp.abs(s))) for s in sent.values()) / batch,
-    )
+            place = next(i for i, x in enumerate(step.operands) if isinstance(x, Reference))
+            at_input.append(_fan_out(step, place))
+    return added, at_input
 
 
 def _as_made(counts: jax.Array, value: Reference, axis: int) -> jax.Array:
@@ -155,17 +184,12 @@ def _pass(step: Step, values: dict[int, jax.Array]) -> jax.Array:
     return compute(step, operands)[0]
 
 
-def _fan_out(step: Step, place: int, *, absent: bool = False) -> jax.Array:
-    """Number of outputs that each entry of an operand reaches.
-
-    absent: count weights that are 0 too.
-    """
+def _fan_out(step: Step, place: int) -> jax.Array:
+    """Number of outputs that each entry of an operand reaches by weights that are not 0."""
     operand = step.operands[place]
     assert isinstance(operand, Reference)
     masks = [
-        jnp.ones(x.shape)
-        if isinstance(x, Reference)
-        else jnp.asarray((x.value != 0) | absent, jnp.float32)
+        jnp.ones(x.shape) if isinstance(x, Reference) else jnp.asarray(x.value != 0, jnp.float32)
         for x in step.operands
     ]
 
@@ -177,13 +201,6 @@ def _fan_out(step: Step, place: int, *, absent: bool = False) -> jax.Array:
     return jnp.rint(pull(jnp.ones_like(outputs))[0])
 
 
-def _products(step: Step, *, absent: bool) -> float:
-    """Multiply-accumulates of a product."""
-    place = next(i for i, x in enumerate(step.operands) if isinstance(x, Reference))
-    return float(np.asarray(_fan_out(step, place, absent=absent), np.float64).sum())
-
-
-@jax.jit
 def _weighted(train: jax.Array, fan_out: jax.Array) -> jax.Array:
     """Additions at each timestep and along the first axis, `[T, n]`."""
     products = jnp.rint(train) * fan_out

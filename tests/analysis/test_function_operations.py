@@ -8,6 +8,9 @@ from spiking_functions import flax_case, images
 
 import snnjax
 from snnjax.analysis.function_operations import count_function_operations
+from snnjax.conversion.spiking.calibration import largest
+from snnjax.conversion.spiking.products import count_products
+from snnjax.conversion.spiking.program import record
 
 W = np.float32([[1, 0, 1], [1, 1, 0], [0.5, 0, 1], [0, 0, 0]])
 V = np.float32([[1, 1], [0, 1], [0, 0]])
@@ -46,6 +49,43 @@ def test_an_opposite_sign_and_a_pooling_do_not_hide_spikes():
     (train,) = snnjax.simulate(spiking, X, num_steps=8, record=True).recording.values()
     found = count_function_operations(spiking, X, num_steps=8)
     assert sum(found.accumulates.values()) == (np.abs(train) * [2, 1, 0]).sum() / len(X)
+
+
+U = np.float32([[1, 0], [2, -1]])
+
+
+def test_a_product_that_reads_a_site_without_neurons_is_floats_at_every_timestep():
+    def apply(params, x):
+        w, v, u = params
+        return jnp.tanh(jax.nn.relu(x @ w) @ v) @ u
+
+    params = (W, V, U)
+    first, second = snnjax.spike(apply, params, X, levels=4, rule=largest).function.sites
+    spiking = snnjax.spike(apply, params, X, levels=4, rule=largest, sites=[first])
+    found = count_function_operations(spiking, X, num_steps=8)
+    (train,) = snnjax.simulate(spiking, X, num_steps=8, record=True).recording.values()
+    assert sum(found.accumulates.values()) == (np.abs(train) * [2, 1, 0]).sum() / len(X) > 0
+    assert sum(found.floats.values()) == 8 * (2 + 2 * 2)  # tanh, and all products with U
+    assert (found.input_products, found.ann_products, found.ann_floats) == (6, 12 + 6 + 4, 0)
+    assert "dot_general: 4" in str(spiking) and "tanh: 2" in str(spiking)
+    spiking = snnjax.spike(apply, params, X, levels=4, rule=largest, sites=[second])
+    found = count_function_operations(spiking, X, num_steps=8)
+    (train,) = snnjax.simulate(spiking, X, num_steps=8, record=True).recording.values()
+    assert sum(found.accumulates.values()) == (np.abs(train) * [1, 2]).sum() / len(X) > 0
+    assert found.floats == {}  # what precedes all spikes is constant, and counted once
+    assert found.input_products == 6 + 3
+
+
+def test_products_of_a_convolution_are_counted_without_padding():
+    def apply(kernel, x):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (2, 1), [(1, 2), (2, -1)], lhs_dilation=(1, 2), rhs_dilation=(2, 1),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=2,
+        )  # fmt: skip
+
+    kernel, x = np.ones((2, 3, 2, 6), np.float32), np.ones((3, 6, 5, 4), np.float32)
+    (step,) = record(apply, kernel, x).steps
+    assert count_products(step) == jnp.sum(jax.jit(apply)(kernel, x))
 
 
 @pytest.mark.parametrize(

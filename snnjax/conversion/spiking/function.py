@@ -24,7 +24,8 @@ class SpikingApply(NamedTuple):
     """A function with neurons at its sites; hashable if the function is.
 
     apply: `apply(params, x) -> outputs`, the user's function.
-    sites: names of the sites, in the order of computation.
+    found: names of all values that could be sent as spikes, in the order of computation.
+    sites: those of them that are; the others stay floats.
     signed: for each site, True if its neurons send negative spikes too.
     batch_axes: for each site, the axis of its value that holds the images.
     input_steps: number of timesteps with input.
@@ -33,6 +34,7 @@ class SpikingApply(NamedTuple):
     """
 
     apply: Apply
+    found: tuple[str, ...]
     sites: tuple[str, ...]
     signed: tuple[bool, ...]
     batch_axes: tuple[int, ...]
@@ -104,16 +106,20 @@ class SpikingApply(NamedTuple):
         """
         program = record(self.apply, params["params"], x)
         found = find_sites(program)
-        batch = jnp.shape(x)[0]
-        if tuple(site.name for site in found) != self.sites or any(
+        sites, batch = self.with_neurons(found), jnp.shape(x)[0]
+        if tuple(site.name for site in found) != self.found or any(
             axis >= len(site.value.shape) or site.value.shape[axis] % batch
-            for site, axis in zip(found, self.batch_axes, strict=True)
+            for site, axis in zip(sites, self.batch_axes, strict=True)
         ):
             raise ValueError(
                 f"{self.name} has other sites for an input of shape {jnp.shape(x)} than for the"
                 " example; want a function whose operations do not depend on the number of images"
             )
-        return _split(program, found, self.batch_axes, x)
+        return _split(program, sites, self.batch_axes, x)
+
+    def with_neurons(self, found: tuple[Site, ...]) -> tuple[Site, ...]:
+        """Return those of a program's sites that have neurons."""
+        return tuple(site for site in found if site.name in self.sites)
 
 
 def _split(

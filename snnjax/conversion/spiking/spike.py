@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from snnjax.conversion.spiking.function import SpikingApply, describe
 from snnjax.conversion.spiking.program import Apply
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.conversion.spiking.summary import summarise
-from snnjax.runtime.checks import check_count
+from snnjax.runtime.checks import check_count, check_name
 from snnjax.runtime.images import FUNCTION_RANKS, float_images
 from snnjax.runtime.ranges import STEPS
 
@@ -87,6 +88,7 @@ def spike(
     levels: int = 16,
     input_steps: int | None = None,
     rule: Rule = least_error,
+    sites: Collection[str] | Callable[[str], bool] | None = None,
 ) -> Spiking:
     """Make a function spiking.
 
@@ -99,12 +101,14 @@ def spike(
       input_steps: number of timesteps with input, at least `levels`, since a neuron sends one
         spike per timestep at most; None for `levels`.
       rule: measures the thetas.
+      sites: names of the sites that get neurons, as `print` shows them, or a function that is True
+        for these names; the values of the others stay floats. None for all.
 
     Raises:
       ValueError: naming the operation and the user's line, if the function cannot be spiking; if a
         site has no finite activation but 0 on the example, or outputs are NaN; if an image's
-        outputs depend on other images; if parameters are no numbers, or are traced; or if `levels`
-        or `input_steps` is too small.
+        outputs depend on other images; if parameters are no numbers, or are traced; if `levels` or
+        `input_steps` is too small; or if `sites` has a name that no site has, or leaves none.
     """
     if not callable(apply):
         raise ValueError(f"apply is {apply!r}; want a function: apply(params, x) -> outputs")
@@ -117,10 +121,12 @@ def spike(
         input_steps = levels
     input_steps = check_count("input_steps", input_steps, least=levels, most=STEPS.highest)
     images, name, apply = np.asarray(images), _name(apply), _hashable(apply)
-    program, sites, axes = describe(apply, params, images.shape[1:])
-    names = tuple(site.name for site in sites)
+    program, described, axes = describe(apply, params, images.shape[1:])
+    found = tuple(site.name for site in described)
+    names = _chosen(sites, found)
+    axes = tuple(axis for of, axis in zip(found, axes, strict=True) if of in names)
     function = SpikingApply(
-        apply, names, (True,) * len(names), axes, input_steps, images.shape[1:], name
+        apply, found, names, (True,) * len(names), axes, input_steps, images.shape[1:], name
     )
     arguments = {"params": params, "levels": np.int32(levels)}
     ranges = measure(function, arguments, images)
@@ -130,6 +136,32 @@ def spike(
     spiking = Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))
     function.check(spiking.params, levels)
     return spiking
+
+
+def _chosen(
+    sites: Collection[str] | Callable[[str], bool] | None, found: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the names of the sites that get neurons, in the order of computation.
+
+    Raises:
+      ValueError: if a name is unknown, or none is left.
+    """
+    if sites is None:
+        return found
+    if callable(sites):
+        chosen = tuple(name for name in found if sites(name))
+    elif isinstance(sites, str) or not isinstance(sites, Collection):
+        raise ValueError(
+            f"sites is {sites!r}; want names, such as [{found[0]!r}], a function of a name, or None"
+            " for all"
+        )
+    else:
+        for name in sites:
+            check_name("site", name, found)
+        chosen = tuple(name for name in found if name in sites)
+    if not chosen:
+        raise ValueError(f"sites leaves no site with neurons; want some of {', '.join(found)}")
+    return chosen
 
 
 def _hashable(apply: Apply) -> Apply:

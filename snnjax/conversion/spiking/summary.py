@@ -10,6 +10,7 @@ import numpy as np
 
 from snnjax.conversion.spiking.function import SpikingApply, describe
 from snnjax.conversion.spiking.operations import LAYOUT, is_product
+from snnjax.conversion.spiking.products import count_products
 from snnjax.conversion.spiking.program import RecordedFunction, Step
 from snnjax.conversion.spiking.sites import Site, passes_spikes
 
@@ -29,7 +30,12 @@ def floating_steps(program: RecordedFunction, sites: tuple[Site, ...]) -> tuple[
     """Return the operations that are computed in floats at every timestep.
 
     These depend on spikes, and are no products of spikes, no layout, no sums of currents, no scale
-    that a product's weights could hold, and not part of a neuron's transfer function.
+    that a product's weights could hold, and not part of a neuron's transfer function. A product
+    that reads something else than spikes, such as a site without neurons, is one of them.
+
+    Args:
+      program: of the function.
+      sites: those with neurons.
     """
     spikes = {site.value.number for site in sites}
     local = {step.outputs[0].number for site in sites for step in site.transfer}
@@ -43,7 +49,11 @@ def floating_steps(program: RecordedFunction, sites: tuple[Site, ...]) -> tuple[
         fed |= made
         if reads <= spikes and passes_spikes(step):
             spikes |= made
-        elif is_product(step) or (reads <= currents | spikes and _keeps_currents(step)):
+        elif is_product(step):
+            currents |= made
+            if not reads <= spikes:
+                found.append(step)
+        elif reads <= currents | spikes and _keeps_currents(step):
             currents |= made
         elif step.kind not in LAYOUT | SUMS and made.isdisjoint(local):
             found.append(step)
@@ -59,7 +69,8 @@ def _keeps_currents(step: Step) -> bool:
 def floats_of(steps: Iterable[Step], batch: int) -> dict[str, float]:
     """Return the number of operations on floats per image, by module.
 
-    Each counts as many times as the largest of its operands and outputs has entries.
+    A product counts its multiply-accumulates; any other operation counts as many times as the
+    largest of its operands and outputs has entries.
 
     Args:
       steps: from `floating_steps`.
@@ -67,9 +78,10 @@ def floats_of(steps: Iterable[Step], batch: int) -> dict[str, float]:
     """
     counts: dict[str, float] = {}
     for step in steps:
-        size = max(math.prod(x.shape) for x in (*step.reads, *step.outputs)) / batch
+        entries = max(math.prod(x.shape) for x in (*step.reads, *step.outputs))
+        size = count_products(step) if is_product(step) else entries
         name = step.module or step.kind
-        counts[name] = counts.get(name, 0.0) + size
+        counts[name] = counts.get(name, 0.0) + size / batch
     return counts
 
 
@@ -83,7 +95,8 @@ def summarise(function: SpikingApply, params: dict[str, Any]) -> str:
     Raises:
       ValueError: if the parameters are not those of the function.
     """
-    program, sites, _ = describe(function.apply, params["params"], function.image_shape)
+    program, found, _ = describe(function.apply, params["params"], function.image_shape)
+    sites = function.with_neurons(found)
     rows = [("site", "neurons", "theta", "spikes", "transfer function", "read by")]
     for site, signed in zip(sites, function.signed, strict=True):
         neurons = math.prod(site.value.shape) // 2
@@ -102,8 +115,9 @@ def summarise(function: SpikingApply, params: dict[str, Any]) -> str:
         f"{function.name}: {len(sites)} sites, {params['levels']} levels, input for"
         f" {function.input_steps} timesteps"
     )
+    left = ", ".join(name for name in function.found if name not in function.sites)
     return "\n".join(
-        [head, *(line.rstrip() for line in lines),
+        [head, *(line.rstrip() for line in lines), *([f"without neurons: {left}"] if left else []),
          "operations on floats per image and timestep, by module:", *floats]
     )  # fmt: skip
 

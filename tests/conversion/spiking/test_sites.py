@@ -7,6 +7,7 @@ import pytest
 from spiking_functions import flax_case, images
 
 import snnjax
+from snnjax.conversion.spiking.calibration import largest
 from snnjax.conversion.spiking.program import record
 from snnjax.conversion.spiking.sites import find_sites
 
@@ -156,3 +157,64 @@ def test_an_optimisation_barrier_keeps_its_values_apart():
 
     (site,) = sites(apply)
     assert site.step.kind == "max"
+
+
+def three_layers(w, x):
+    return jnp.tanh(jax.nn.relu(x @ w) @ w) @ w
+
+
+MIXED = np.float32([[1, -2, 0.5, 1], [0.5, 1, -1, 2], [1, 1, 1, -0.5], [-1, 0.5, 2, 1]]) / 2
+PIXELS = np.float32([[1, 0.5, 0.25, 0], [0.25, 0, 1, 0.75], [0.5, 1, 0, 0.25]])
+
+
+def test_a_site_without_neurons_passes_its_value_as_it_is():
+    names = snnjax.spike(three_layers, MIXED, PIXELS, levels=4, rule=largest).function.sites
+    hidden = np.maximum(PIXELS @ MIXED, 0)
+    wanted = snnjax.spike(lambda w, x: jnp.tanh(x @ w) @ w, MIXED, hidden, levels=4, rule=largest)
+    sent = snnjax.simulate(wanted, hidden, num_steps=8, record=True)
+    for sites in (names[1:], {names[1]}, lambda name: name != names[0]):
+        spiking = snnjax.spike(three_layers, MIXED, PIXELS, levels=4, rule=largest, sites=sites)
+        assert spiking.function.sites == names[1:]
+        found = snnjax.simulate(spiking, PIXELS, num_steps=8, record=True)
+        np.testing.assert_array_equal(
+            found.recording[names[1]], *sent.recording.values(), strict=True
+        )
+        np.testing.assert_allclose(found.values, sent.values, atol=1e-6)
+        quantised = spiking.quantised(spiking.params, PIXELS)
+        np.testing.assert_allclose(found.values[-1], quantised, atol=1e-6)
+    assert f"without neurons: {names[0]}" in str(spiking)
+    assert "1 sites" in str(spiking)
+
+
+def test_it_settles_if_the_attention_weights_stay_floats():
+    def apply(w, x):
+        h = jnp.tanh(x.reshape(len(x), 2, 2) @ w[:2])
+        weights = jax.nn.softmax(h @ h.mT)
+        return (weights @ h).reshape(len(x), -1)[:, :4] @ w
+
+    spiking = snnjax.spike(
+        apply, MIXED, PIXELS, levels=4, rule=largest, sites=lambda name: "div" not in name
+    )
+    result = snnjax.simulate(spiking, PIXELS, num_steps=16)
+    wanted = spiking.quantised(spiking.params, PIXELS)
+    np.testing.assert_allclose(result.values[-1], wanted, atol=1e-5)
+    assert len(spiking.function.found) == 1 + len(result.layer_spikes) == 3
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        pytest.param(
+            ["dense"], "unknown site 'dense': want one of dot_general, dot_general:2", id="unknown"
+        ),
+        pytest.param(
+            [], "leaves no site with neurons; want some of dot_general, dot_general:2", id="none"
+        ),
+        pytest.param(lambda name: False, "leaves no site", id="none-by-function"),
+        pytest.param("dense", r"want names, such as \['dot_general'\]", id="one-name"),
+        pytest.param(3, "sites is 3", id="number"),
+    ],
+)
+def test_a_choice_of_sites_that_cannot_be_is_refused(chosen, message):
+    with pytest.raises(ValueError, match=message):
+        snnjax.spike(three_layers, MIXED, PIXELS, levels=4, sites=chosen)
