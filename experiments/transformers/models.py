@@ -1,4 +1,4 @@
-"""The two transformers: one behind a convolutional stem for CIFAR-10, one on patches for MNIST."""
+"""Networks that are more than synapses and ReLU: two transformers and three convolutional ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import jax
 
 from snnjax.runtime.convolution import conv_general_dilated
 
-__all__ = ["MODELS", "ConvolutionalTransformer", "VisionTransformer"]
+__all__ = [
+    "MODELS",
+    "ConvNeXt",
+    "ConvolutionalTransformer",
+    "LeNet",
+    "MobileNet",
+    "VisionTransformer",
+]
 
 
 class Block(nn.Module):
@@ -81,6 +88,94 @@ class VisionTransformer(nn.Module):
         return Encoder(self.blocks, self.heads, 2 * self.width, name="encoder")(x)
 
 
+class LeNet(nn.Module):
+    """Two convolutions with max-pooling and two dense layers, for images `[B, 28, 28, 1]`.
+
+    Source: LeCun et al. 1998. Choice: ReLU and GELU in place of the sigmoid, and max-pooling.
+    """
+
+    blocks: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for features in (16, 32):
+            conv = nn.Conv(features, (5, 5), conv_general_dilated=conv_general_dilated)
+            x = max_pool(nn.relu(conv(x)))
+        x = nn.gelu(nn.Dense(128)(x.reshape(len(x), -1)))
+        return nn.Dense(10)(x)
+
+
+class Gate(nn.Module):
+    """Squeeze and excitation: channels weighted by a function of their means.
+
+    Source: Hu et al. 2018.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        y = nn.relu(nn.Dense(channels // 4, name="down")(x.mean((1, 2))))
+        return x * nn.hard_sigmoid(nn.Dense(channels, name="up")(y))[:, None, None]
+
+
+class Bottleneck(nn.Module):
+    """Inverted bottleneck with a gate and hard-swish."""
+
+    expansion: int
+    features: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        wide, stride = self.expansion * x.shape[-1], (self.stride, self.stride)
+        y = nn.hard_swish(nn.GroupNorm(8, name="norm1")(nn.Dense(wide, name="expand")(x)))
+        conv = nn.Conv(wide, (3, 3), stride, feature_group_count=wide, name="depthwise")
+        y = Gate(name="gate")(nn.hard_swish(nn.GroupNorm(8, name="norm2")(conv(y))))
+        y = nn.GroupNorm(8, name="norm3")(nn.Dense(self.features, name="project")(y))
+        return x + y if x.shape == y.shape else y
+
+
+class MobileNet(nn.Module):
+    """A small network of inverted bottlenecks for images `[B, 28, 28, 1]`.
+
+    Source: Howard et al. 2019 (MobileNetV3). Choice: normalisation of groups, not of the batch.
+    """
+
+    blocks: int = 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.hard_swish(nn.Conv(16, (3, 3), (2, 2), name="stem")(x))
+        for place in range(self.blocks):
+            features, stride = (16, 1) if place == 0 else (32, 2 if place == 1 else 1)
+            x = Bottleneck(3, features, stride, name=f"block{place + 1}")(x)
+        x = nn.hard_swish(nn.Dense(96, name="last")(x)).mean((1, 2))
+        return nn.Dense(10, name="head")(x)
+
+
+class ConvNeXt(nn.Module):
+    """A small network of depthwise 7 x 7 convolutions, LayerNorm and GELU, for `[B, 28, 28, 1]`.
+
+    Source: Liu et al. 2022.
+    """
+
+    blocks: int = 2
+    width: int = 48
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.LayerNorm(name="norm")(nn.Conv(self.width, (4, 4), (4, 4), name="patches")(x))
+        for place in range(self.blocks):
+            conv = nn.Conv(
+                self.width, (7, 7), feature_group_count=self.width, name=f"depthwise{place + 1}"
+            )
+            y = nn.LayerNorm(name=f"norm{place + 1}")(conv(x))
+            y = nn.gelu(nn.Dense(4 * self.width, name=f"up{place + 1}")(y))
+            x = x + nn.Dense(self.width, name=f"down{place + 1}")(y)
+        x = nn.LayerNorm(name="last")(x.mean((1, 2)))
+        return nn.Dense(10, name="head")(x)
+
+
 def max_pool(x: jax.Array) -> jax.Array:
     """Largest of each 2 x 2 pixels; its gradient is faster than that of `nn.max_pool` on a CPU."""
     batch, rows, columns, channels = x.shape
@@ -89,6 +184,9 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 MODELS = {
     "cct": ConvolutionalTransformer(),
+    "convnext": ConvNeXt(),
+    "lenet": LeNet(),
+    "mobilenet": MobileNet(),
     "vit": VisionTransformer(),
     "tiny": VisionTransformer(width=16, blocks=1, heads=2),
 }

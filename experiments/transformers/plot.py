@@ -15,7 +15,14 @@ from snnjax.app.printing import markdown_table, mean_and_deviation
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 6, 8, 10, 12, 16)
-TITLES = {"cct": "CCT on CIFAR-10", "vit": "ViT on MNIST", "tiny": "tiny ViT on mnist5k"}
+TITLES = {
+    "cct": "CCT on CIFAR-10",
+    "vit": "ViT on MNIST",
+    "lenet": "LeNet with max-pooling on MNIST",
+    "mobilenet": "MobileNet with gates on MNIST",
+    "convnext": "ConvNeXt on MNIST",
+    "tiny": "tiny ViT on mnist5k",
+}
 FORMS = {"mean": "min(t, L)", "at once": "all at once", "sum": "sums (SpikeZIP)"}
 
 Row = dict[str, Any]

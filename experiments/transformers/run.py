@@ -1,4 +1,4 @@
-"""Transformers as spiking networks on CIFAR-10 and MNIST: accuracy at every timestep.
+"""Transformers and other curved networks as spiking ones: accuracy at every timestep.
 
 `python experiments/transformers/run.py` trains the networks that are not trained yet, smooth and
 then with quantised values, simulates all 10,000 test images, and adds one row at a time to
@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import cyclopts
 import jax
@@ -37,9 +37,16 @@ RUNS = HERE.parents[1] / "runs" / "transformers"
 
 SMOOTH = {
     "cct": Training(
-        "smooth", "cifar10", epochs=10, learning_rate=1.2e-3, batch_size=64, max_shift=2, flip=True
+        "smooth", "cifar10", epochs=20, learning_rate=1.2e-3, batch_size=64, max_shift=2, flip=True
     ),
     "vit": Training("smooth", "mnist", epochs=4, learning_rate=2e-3, max_shift=2),
+    "lenet": Training("smooth", "mnist", epochs=4, learning_rate=2e-3, max_shift=2),
+    "mobilenet": Training(
+        "smooth", "mnist", epochs=4, learning_rate=4e-3, max_shift=2, max_images=22000
+    ),
+    "convnext": Training(
+        "smooth", "mnist", epochs=6, learning_rate=4e-3, max_shift=2, max_images=22000
+    ),
     "tiny": Training(
         "smooth", "mnist5k", epochs=1, learning_rate=2e-3, max_images=384, validation=128
     ),
@@ -49,10 +56,22 @@ LEVELS = 8
 TUNING: dict[str, dict[str, Any]] = {
     "cct": {"epochs": 2, "learning_rate": 3e-4},
     "vit": {"epochs": 1, "learning_rate": 3e-4},
+    "lenet": {"epochs": 1, "learning_rate": 3e-4},
+    "mobilenet": {"epochs": 1, "learning_rate": 3e-4},
+    "convnext": {"epochs": 1, "learning_rate": 3e-4},
     "tiny": {"epochs": 1, "learning_rate": 3e-4},
 }
 """Training that starts from the smooth network, with quantised values, or without as a control."""
-SEEDS = {"cct": (0,), "vit": (0, 1, 2), "tiny": (0,)}
+SEEDS = {
+    "cct": (0,),
+    "vit": (0, 1, 2),
+    "lenet": (0,),
+    "mobilenet": (0,),
+    "convnext": (0,),
+    "tiny": (0,),
+}
+TRANSFORMERS = {"cct", "vit", "tiny"}
+"""Networks with all rows."""
 SETTLING = {"mean": 8, "at once": 8, "sum": 24}
 """Timesteps after the input in which a row is simulated further, for each block, by form."""
 CALIBRATION = 256
@@ -61,6 +80,9 @@ OPERATIONS = 32
 """Test images whose operations are counted."""
 
 SMOKE = {("quantised", "mean"), ("quantised", "sum")}
+
+
+Name = Literal["cct", "vit", "lenet", "mobilenet", "convnext"]
 
 
 class Line(NamedTuple):
@@ -77,12 +99,12 @@ def lines(networks: tuple[str, ...]) -> list[Line]:
     """Return the rows of each network and seed."""
     wanted = [("quantised", LEVELS, form) for form in FORMS]
     wanted += [(name, LEVELS, form) for name in ("smooth", "control") for form in ("mean",)]
-    wanted += [("smooth", LEVELS, form) for form in FORMS if form != "mean"]
-    wanted += [("smooth", levels, "mean") for levels in (16, 4)]
+    more = [("smooth", LEVELS, form) for form in FORMS if form != "mean"]
+    more += [("smooth", levels, "mean") for levels in (16, 4)]
     return [
         Line(network, *kind, seed)
         for network in networks
-        for kind in wanted
+        for kind in wanted + (more if network in TRANSFORMERS else [])
         for seed in SEEDS[network]
     ]
 
@@ -209,10 +231,7 @@ def row_of(
 
 def main(
     *,
-    networks: Annotated[tuple[Literal["cct", "vit"], ...], Parameter(consume_multiple=True)] = (
-        "cct",
-        "vit",
-    ),
+    networks: Annotated[tuple[Name, ...], Parameter(consume_multiple=True)] = get_args(Name),
     train_only: bool = False,
     smoke: bool = False,
     output: Path = HERE,
@@ -222,7 +241,7 @@ def main(
     Parameters
     ----------
     networks
-        one or both
+        all by default
     train_only
         end after the trainings
     smoke
