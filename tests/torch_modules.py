@@ -53,6 +53,21 @@ class Attention(nn.Module):
         return {"class": self.head(nn.functional.gelu(self.up(x[:, 0])))}
 
 
+class Encoder(nn.Module):
+    """PyTorch's own layers of attention, with images first and with tokens first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 4, 4)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.layer(self.patch(x).flatten(2).transpose(1, 2)).transpose(0, 1)
+        return self.head((x + self.attention(x, x, x)[0]).mean(0))
+
+
 class Noise(nn.Module):
     """Dropout that is never off."""
 

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from snnjax.analysis.energy import FLOAT32, Costs
 from snnjax.conversion.spiking import Spiking
 from snnjax.conversion.spiking.function import SpikingApply
+from snnjax.conversion.spiking.image_axes import as_made
 from snnjax.conversion.spiking.operations import PRODUCTS, is_product
 from snnjax.conversion.spiking.products import count_products
 from snnjax.conversion.spiking.program import RecordedFunction, Reference, Step, compute, record
@@ -118,8 +119,8 @@ def _additions(
     program = record(function.apply, params, jax.ShapeDtypeStruct(shape, jnp.float32))
     sites = function.with_neurons(find_sites(program))
     counts = {
-        site.value.number: _as_made(jnp.cumsum(sent[site.name], 0), site.value, axis)
-        for site, axis in zip(sites, function.batch_axes, strict=True)
+        site.value.number: jax.vmap(partial(as_made, place=place))(jnp.cumsum(sent[site.name], 0))
+        for site, place in zip(sites, function.image_axes, strict=True)
     }
     in_floats = {step.outputs for step in floating_steps(program, sites)}
     products = [s for s in program.steps if is_product(s) and s.outputs not in in_floats]
@@ -133,13 +134,6 @@ def _additions(
             place = next(i for i, x in enumerate(step.operands) if isinstance(x, Reference))
             at_input.append(_fan_out(step, place))
     return added, at_input
-
-
-def _as_made(counts: jax.Array, value: Reference, axis: int) -> jax.Array:
-    """Spike counts `[T, B, ...]` in the order of a site's value, `[T, ...]`."""
-    batch = value.shape[axis]
-    rest = [size for place, size in enumerate(value.shape) if place != axis]
-    return jnp.moveaxis(counts.reshape(len(counts), batch, *rest), 1, axis + 1)
 
 
 def _trains(

@@ -72,6 +72,17 @@ def test_it_settles_to_its_quantised_function_at_sites_named_by_modules(case):
 
 
 @pytest.mark.slow
+def test_multihead_attention_settles_and_counts_the_spikes_of_each_image(modules):
+    module = modules.trained(modules.Encoder())
+    spiking = settled(*snnjax.from_torch(module, X), X)
+    blocks = [place.blocks for place in spiking.function.image_axes]
+    assert blocks.count(4) == 2  # tokens are joined with images behind them, once in each layer
+    together, alone = (snnjax.simulate(spiking, x, num_steps=32) for x in (X, X[2:3]))
+    for site, count in alone.layer_spikes.items():
+        assert int(count[0]) == int(together.layer_spikes[site][2]) > 0
+
+
+@pytest.mark.slow
 def test_the_function_is_pure(modules):
     module = modules.trained(modules.ResidualNetwork())
     apply, params = snnjax.from_torch(module, modules.torch.from_numpy(X))

@@ -13,7 +13,7 @@ from snnjax.conversion.spiking.calibration import BATCH_SIZE, describe_values
 from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.program import RecordedFunction
 
-__all__ = ["check_outputs", "check_params", "tolerance_of"]
+__all__ = ["INFERENCE", "check_outputs", "check_params", "tolerance_of"]
 
 LARGEST_DIFFERENCE = 1e-3
 """Share of the largest value by which rounding may change a value in another batch."""
@@ -22,6 +22,7 @@ ROUNDINGS = 16
 """Multiple of a 16-bit float's rounding error by which rounding may change a value."""
 
 INFERENCE = "want inference mode, such as use_running_average=True for batch norm"
+"""Advice to a function whose images change each other's values."""
 
 
 def check_params(params: Any, example: Any) -> None:
@@ -83,8 +84,7 @@ def check_outputs(
         others = np.roll(rolled[0][name], -1, 1), alone[0][name]
         if _differ(values, others[0], tolerance) or _differ(values[:, :1], others[1], tolerance):
             raise ValueError(
-                f"values at site {name} change with the images beside them; {INFERENCE}, and the"
-                " images as the first of axes that are joined to one"
+                f"values at site {name} change with the images beside them; {INFERENCE}"
             )
     with jax.default_matmul_precision("highest"):
         pair = jax.jit(function.apply)(params["params"], batch[:2])

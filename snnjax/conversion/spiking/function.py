@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.conversion.spiking.image_axes import (
+    ImageAxis,
+    as_made,
+    find_image_axis,
+    images_first,
+)
 from snnjax.conversion.spiking.program import Apply, RecordedFunction, Values, evaluate, record
 from snnjax.conversion.spiking.sites import Site, find_sites
 from snnjax.conversion.tracing.jaxpr_walk import Known
@@ -27,7 +33,7 @@ class SpikingApply(NamedTuple):
     found: names of all values that could be sent as spikes, in the order of computation.
     sites: those of them that are; the others stay floats.
     signed: for each site, True if its neurons send negative spikes too.
-    batch_axes: for each site, the axis of its value that holds the images.
+    image_axes: for each site, the axis of its value that holds the images.
     input_steps: number of timesteps with input.
     image_shape: shape of one image of the example.
     name: of the function, for messages.
@@ -37,7 +43,7 @@ class SpikingApply(NamedTuple):
     found: tuple[str, ...]
     sites: tuple[str, ...]
     signed: tuple[bool, ...]
-    batch_axes: tuple[int, ...]
+    image_axes: tuple[ImageAxis, ...]
     input_steps: int
     image_shape: tuple[int, ...]
     name: str = "function"
@@ -108,14 +114,14 @@ class SpikingApply(NamedTuple):
         found = find_sites(program)
         sites, batch = self.with_neurons(found), jnp.shape(x)[0]
         if tuple(site.name for site in found) != self.found or any(
-            axis >= len(site.value.shape) or site.value.shape[axis] % batch
-            for site, axis in zip(sites, self.batch_axes, strict=True)
+            not place.fits(site.value.shape, batch)
+            for site, place in zip(sites, self.image_axes, strict=True)
         ):
             raise ValueError(
                 f"{self.name} has other sites for an input of shape {jnp.shape(x)} than for the"
                 " example; want a function whose operations do not depend on the number of images"
             )
-        return _split(program, sites, self.batch_axes, x)
+        return _split(program, sites, self.image_axes, x)
 
     def with_neurons(self, found: tuple[Site, ...]) -> tuple[Site, ...]:
         """Return those of a program's sites that have neurons."""
@@ -123,10 +129,9 @@ class SpikingApply(NamedTuple):
 
 
 def _split(
-    program: RecordedFunction, sites: tuple[Site, ...], axes: tuple[int, ...], x: Any
+    program: RecordedFunction, sites: tuple[Site, ...], axes: tuple[ImageAxis, ...], x: Any
 ) -> Resume:
     """Compute the steps before all sites; return a function that computes the others."""
-    batch = jnp.shape(x)[0]
     by_number = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
     fed: set[int] = set(by_number)
     before, after = [], []
@@ -144,7 +149,7 @@ def _split(
             if number not in by_number:
                 return value
             site, axis = by_number[number]
-            return _with_images_first(value, axis, batch, lambda rows: at(site.name, rows))
+            return as_made(at(site.name, images_first(value, axis)), axis)
 
         values: Values = start | {number: fire(number, start[number]) for number in first}
         values = evaluate(after, values, fire)
@@ -154,23 +159,12 @@ def _split(
     return resume
 
 
-def _with_images_first(
-    value: jax.Array, axis: int, batch: int, function: Callable[[jax.Array], jax.Array]
-) -> jax.Array:
-    """Apply a function of `[B, ...]` to a value that has the images on another axis, or in which
-    an image has several consecutive entries on that axis.
-    """
-    moved = jnp.moveaxis(value, axis, 0)
-    rows = moved.reshape(batch, -1, *moved.shape[1:]) if moved.shape[0] != batch else moved
-    return jnp.moveaxis(function(rows).reshape(moved.shape), 0, axis)
-
-
 def describe(
     apply: Apply, params: Any, shape: tuple[int, ...]
-) -> tuple[RecordedFunction, tuple[Site, ...], tuple[int, ...]]:
+) -> tuple[RecordedFunction, tuple[Site, ...], tuple[ImageAxis, ...]]:
     """Return a function's program for 2 images, its sites and, for each, the axis of the images.
 
-    The axis is the one that grows with the number of images.
+    The axis is the one that grows with the number of images; their order on it is not known here.
 
     Args:
       apply: the function.
@@ -188,7 +182,7 @@ def describe(
     sites, others = find_sites(two), find_sites(three)
     if len(sites) > len(others):
         others = sites
-    axes = tuple(_batch_axis(*pair) for pair in zip(sites, others, strict=False))
+    axes = tuple(find_image_axis(*pair) for pair in zip(sites, others, strict=False))
     return two, sites, axes
 
 
@@ -206,16 +200,3 @@ def _check_outputs(two: RecordedFunction, three: RecordedFunction) -> None:
                 f"apply returns {dtype} of shape {shapes[0]} for 2 images and {shapes[1]} for 3;"
                 " want floats [B, ...], a row for each image"
             )
-
-
-def _batch_axis(two: Site, three: Site) -> int:
-    """Return the axis that holds the images, each in the same number of entries."""
-    shapes = two.value.shape, three.value.shape
-    axes = [place for place, (a, b) in enumerate(zip(*shapes, strict=False)) if a != b]
-    if len(axes) != 1 or 3 * shapes[0][axes[0]] != 2 * shapes[1][axes[0]]:
-        raise ValueError(
-            f"{two.name} at {two.step.operation.line} has shape {shapes[0]} for 2 images and"
-            f" {shapes[1]} for 3; want one axis that holds the images, and jax.vmap in place of a"
-            " loop over images"
-        )
-    return axes[0]

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from snnjax.conversion.spiking.calibration import Rule, least_error, measure
 from snnjax.conversion.spiking.example_checks import check_outputs, check_params, tolerance_of
 from snnjax.conversion.spiking.function import SpikingApply, describe
+from snnjax.conversion.spiking.image_order import with_image_orders
 from snnjax.conversion.spiking.program import Apply
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.conversion.spiking.summary import summarise
@@ -129,8 +130,10 @@ def spike(
         apply, found, names, (True,) * len(names), axes, input_steps, images.shape[1:], name
     )
     arguments = {"params": params, "levels": np.int32(levels)}
+    tolerance = tolerance_of(program)
     ranges = measure(function, arguments, images)
-    check_outputs(function, arguments, images, tolerance_of(program))
+    function = with_image_orders(function, arguments, images, tolerance)
+    check_outputs(function, arguments, images, tolerance)
     function = function._replace(signed=tuple(bool(ranges[name][0] < 0) for name in names))
     thetas = rule(function, arguments, images, ranges)
     spiking = Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))

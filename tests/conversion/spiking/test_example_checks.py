@@ -20,9 +20,13 @@ def two_layers(w, x):
     return jax.nn.relu(x @ w) @ w
 
 
-def joined_axes(w, x):
-    rows = jax.nn.relu(x.reshape(len(x), 2, 2) @ w[:2, :2]).swapaxes(0, 1).reshape(-1, 2)
-    return jax.nn.relu(rows @ w[:2]).reshape(2, len(x), 4)[0] @ w
+def rolled_rows(w, x):
+    rows = jnp.roll(x.reshape(-1, 2), 1, 0)
+    return jnp.roll(jax.nn.relu(rows @ w[:2]) @ w, -1, 0).reshape(len(x), 8)
+
+
+def constant_rows(w, x):
+    return (jnp.sign(jnp.exp(x.reshape(-1, 2) @ w[:2])) @ w).reshape(len(x), 8)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,8 @@ def joined_axes(w, x):
         pytest.param(
             lambda w, x: two_layers(w, x) / len(x), "batch of 3", id="divides-by-the-batch-size"
         ),
-        pytest.param(joined_axes, "first of axes that are joined", id="images-as-the-fast-axis"),
+        pytest.param(rolled_rows, "order that no reshape gives", id="part-of-an-image-moved-away"),
+        pytest.param(constant_rows, "same for all images", id="nothing-tells-the-order"),
         pytest.param(
             lambda w, x: jax.lax.map(lambda row: two_layers(w, row), x), r"jax\.vmap",
             id="loops-over-images",
@@ -48,15 +53,24 @@ def test_values_that_depend_on_other_images_are_refused(apply, message):
         snnjax.spike(apply, W, X, levels=4)
 
 
-def test_images_that_an_axis_holds_in_blocks_stay_apart():
+def test_images_that_a_reshape_joins_with_tokens_in_any_order_stay_apart():
     def apply(w, x):
-        rows = jax.nn.relu(x.reshape(len(x), 2, 2) @ w[:2, :2]).reshape(-1, 2)
-        return jax.nn.relu(rows @ w[:2]).reshape(len(x), 2, 4)[:, 0] @ w
+        tokens = x.reshape(len(x), 2, 3, 4)
+        for order in ((1, 2, 0), (1, 0, 2), (0, 1, 2)):  # images as the last, middle, first part
+            moved = tokens.transpose(*order, 3)
+            rows = jax.nn.relu(moved.reshape(-1, 4) @ w).reshape(moved.shape)
+            tokens = rows.transpose(*np.argsort(order), 3)
+        return tokens.sum((1, 2)) @ w
 
-    spiking = snnjax.spike(apply, W, X, levels=4)
-    assert all(
-        int(n) == 8 for n in list(snnjax.simulate(spiking, X, num_steps=1).neurons.values())[1:]
-    )
+    x = np.random.default_rng(0).uniform(size=(5, 24)).astype(np.float32)
+    spiking = snnjax.spike(apply, W, x, levels=4)
+    assert [place.blocks for place in spiking.function.image_axes] == [6, 2, 1]
+    together = snnjax.simulate(spiking, x, num_steps=12)
+    for image in range(5):
+        alone = snnjax.simulate(spiking, x[image : image + 1], num_steps=12)
+        for site, count in alone.layer_spikes.items():
+            assert int(count[0]) == int(together.layer_spikes[site][image]) > 0
+    assert all(int(size) == 24 for size in together.neurons.values())
 
 
 @pytest.mark.parametrize(
