@@ -171,6 +171,7 @@ OTHERS = {
     "conversion.spiking.calibration.describe_values": "inside spike",
     "conversion.spiking.calibration.largest": "inside spike",
     "conversion.spiking.calibration.least_error": "inside spike",
+    "conversion.spiking.calibration.least_error_by_channel": "inside spike",
     "conversion.spiking.calibration.measure": "inside spike",
     "conversion.spiking.example_checks.check_outputs": "inside spike",
     "conversion.spiking.example_checks.check_params": "inside spike",

@@ -15,7 +15,14 @@ from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.runtime.images import FUNCTION_RANKS
 
-__all__ = ["BATCH_SIZE", "describe_values", "largest", "least_error", "measure"]
+__all__ = [
+    "BATCH_SIZE",
+    "describe_values",
+    "largest",
+    "least_error",
+    "least_error_by_channel",
+    "measure",
+]
 
 BATCH_SIZE = 32
 """Images that are calibrated at once."""
@@ -24,7 +31,7 @@ FRACTIONS = np.linspace(0.05, 1.0, 39)
 """Candidates for theta, as shares of the largest magnitude."""
 
 Rule = Callable[[SpikingApply, Any, np.ndarray, dict[str, Any]], dict[str, Any]]
-"""rule(function, params, images, ranges) -> theta by site.
+"""rule(function, params, images, ranges) -> theta by site: a number, or `[C]` for the last axis.
 
 params: "params", the user's, and "levels"; ranges: what `measure` returned.
 """
@@ -77,11 +84,43 @@ def least_error(
     without quantisation.
     """
     tops = largest(function, params, images, ranges)
-    errors = [_errors(function, params, batch, tops) for batch in _batches(images)]
-    total = jax.tree.map(lambda *of: np.sum(of, axis=0), *errors)
-    return {
-        name: np.float32(top * FRACTIONS[int(np.argmin(total[name]))]) for name, top in tops.items()
-    }
+    return _best(function, params, images, {name: _shares(top) for name, top in tops.items()})
+
+
+def least_error_by_channel(
+    function: SpikingApply, params: Any, images: np.ndarray, ranges: dict[str, Any]
+) -> dict[str, Any]:
+    """Thetas with the least error for each entry of the last axis, `[C]` by site.
+
+    Choice: the shares of the channel's largest magnitude, and those of the site's, so that no
+    channel has a larger error than with `least_error`. A channel that is 0 on all images has the
+    site's largest magnitude.
+    """
+    whole = largest(function, params, images, ranges)
+    found = [_channel_tops(function, params, batch) for batch in _batches(images)]
+    candidates = {}
+    for name, top in whole.items():
+        tops = np.max([of[name] for of in found], axis=0)
+        of_site = _shares(np.full_like(tops, top))[::-1]
+        candidates[name] = np.concatenate([of_site, _shares(np.where(tops > 0, tops, top))])
+    return _best(function, params, images, candidates)
+
+
+def _shares(tops: np.ndarray) -> np.ndarray:
+    """Candidates for theta, `[39, ...]`, from the largest magnitudes."""
+    return np.multiply.outer(FRACTIONS, tops).astype(np.float32)
+
+
+def _best(
+    function: SpikingApply, params: Any, images: np.ndarray, candidates: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """First candidate with the least error on all images, by site and channel."""
+    errors = [_errors(function, params, batch, candidates) for batch in _batches(images)]
+    best = {}
+    for name, thetas in candidates.items():
+        place = np.argmin(np.sum([of[name] for of in errors], axis=0), axis=0)
+        best[name] = np.take_along_axis(thetas, place[None], axis=0)[0]
+    return best
 
 
 def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
@@ -114,20 +153,34 @@ def describe_values(
 
 
 @partial(jax.jit, static_argnums=0)
-def _errors(
-    function: SpikingApply, params: Any, images: jax.Array, tops: dict[str, Any]
-) -> dict[str, jax.Array]:
-    """Sum of squared errors with each candidate, `[39]` by site."""
+def _channel_tops(function: SpikingApply, params: Any, images: jax.Array) -> dict[str, jax.Array]:
+    """Largest magnitude of each channel, `[C]` by site; of all values if there is no such axis."""
     found = {}
 
     def at(name: str, value: jax.Array) -> jax.Array:
-        def error(share: jax.Array) -> jax.Array:
-            thetas = {site: share * top for site, top in tops.items()}
-            neurons = function.neurons(params | {"thetas": thetas})[name]
-            quantised = settled(value, neurons, function.input_steps)
-            return jnp.sum(jnp.square(quantised - value), dtype=jnp.float32)
+        rest = tuple(range(max(value.ndim - 1, 1)))
+        found[name] = jnp.max(jnp.abs(value), rest).astype(jnp.float32)
+        return value
 
-        found[name] = jax.lax.map(error, jnp.asarray(FRACTIONS, jnp.float32))
+    function.begin(params, images)(at)
+    return found
+
+
+@partial(jax.jit, static_argnums=0)
+def _errors(
+    function: SpikingApply, params: Any, images: jax.Array, candidates: dict[str, jax.Array]
+) -> dict[str, jax.Array]:
+    """Sum of squared errors with each candidate, `[N]` or `[N, C]` by site, as the candidates."""
+    found = {}
+
+    def at(name: str, value: jax.Array) -> jax.Array:
+        def error(theta: jax.Array) -> jax.Array:
+            neurons = function.neurons_at(name, theta, params["levels"])
+            quantised = settled(value, neurons, function.input_steps)
+            rest = tuple(range(value.ndim - theta.ndim))
+            return jnp.sum(jnp.square(quantised - value), rest, dtype=jnp.float32)
+
+        found[name] = jax.lax.map(error, candidates[name])
         return value
 
     function.begin(params, images)(at)

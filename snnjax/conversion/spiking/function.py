@@ -36,6 +36,7 @@ class SpikingApply(NamedTuple):
     image_axes: for each site, the axis of its value that holds the images.
     input_steps: number of timesteps with input.
     image_shape: shape of one image of the example.
+    channels: for each site, the size of the last axis of one image's values; None without an axis.
     name: of the function, for messages.
     """
 
@@ -46,18 +47,19 @@ class SpikingApply(NamedTuple):
     image_axes: tuple[ImageAxis, ...]
     input_steps: int
     image_shape: tuple[int, ...]
+    channels: tuple[int | None, ...]
     name: str = "function"
 
     def check(self, params: Any, levels: ArrayLike) -> None:
         """Check that parameters are those of a spiking function; traced numbers pass.
 
         Args:
-          params: "params", the user's; "thetas" by site.
+          params: "params", the user's; "thetas" by site, a number or `[C]` for the last axis.
           levels: number of levels.
 
         Raises:
-          ValueError: if something is missing, a theta is no finite number above 0, or `levels` is
-            no whole number that a neuron can send within the input.
+          ValueError: if something is missing, a theta is no finite number above 0 or has another
+            shape, or `levels` is no whole number that a neuron can send within the input.
         """
         thetas = params.get("thetas") if isinstance(params, Mapping) else None
         missing = set(self.sites) - set(thetas if isinstance(thetas, Mapping) else ())
@@ -67,7 +69,11 @@ class SpikingApply(NamedTuple):
                 f"params are not those of {self.name}{lacking}; want spiking.params, or a copy with"
                 " other numbers"
             )
-        for name in self.sites:
+        for name, channels in zip(self.sites, self.channels, strict=True):
+            shape, by_channel = np.shape(thetas[name]), (channels,)
+            if shape not in {(), by_channel}:
+                other = "" if channels is None else f", or {by_channel} for the last axis"
+                raise ValueError(f"theta of {name} has shape {shape}; want one number{other}")
             check_value(
                 f"theta of {name}", thetas[name], lambda x: (x > 0) & (x < np.inf),
                 "a finite number above 0",
@@ -81,24 +87,36 @@ class SpikingApply(NamedTuple):
     def neurons(self, params: Params) -> dict[str, NeuronParams]:
         """Parameters of each site's neurons.
 
-        A spike is worth theta * input_steps / levels: `levels` spikes in `input_steps` timesteps
-        stand for theta.
-
         Args:
           params: "thetas" by site; "levels", the largest spike count of a neuron, and so the number
             of levels that its value is quantised to, on each side.
         """
-        found, levels = {}, jnp.asarray(params["levels"], jnp.float32)
-        for name, signed in zip(self.sites, self.signed, strict=True):
-            threshold = jnp.asarray(params["thetas"][name]) * (self.input_steps / levels)
-            found[name] = NeuronParams(
-                positive=threshold,
-                negative=threshold if signed else jnp.asarray(jnp.inf, threshold.dtype),
-                leak=None,
-                initial=jnp.asarray(0.5, threshold.dtype),
-                most=levels,
-            )
-        return found
+        return {
+            name: self.neurons_at(name, params["thetas"][name], params["levels"])
+            for name in self.sites
+        }
+
+    def neurons_at(self, name: str, theta: ArrayLike, levels: ArrayLike) -> NeuronParams:
+        """Parameters of one site's neurons.
+
+        A spike is worth theta * input_steps / levels: `levels` spikes in `input_steps` timesteps
+        stand for theta.
+
+        Args:
+          name: of the site.
+          theta: the largest value that a neuron represents: a number, or `[C]`.
+          levels: the largest spike count.
+        """
+        most = jnp.asarray(levels, jnp.float32)
+        threshold = jnp.asarray(theta) * (self.input_steps / most)
+        is_signed = self.signed[self.sites.index(name)]
+        return NeuronParams(
+            positive=threshold,
+            negative=threshold if is_signed else jnp.asarray(jnp.inf, threshold.dtype),
+            leak=None,
+            initial=jnp.asarray(0.5, threshold.dtype),
+            most=most,
+        )
 
     def begin(self, params: Params, x: jax.Array) -> Resume:
         """Compute what no site feeds; return the rest of the function, which sends spikes.

@@ -126,15 +126,18 @@ def spike(
     found = tuple(site.name for site in described)
     names = _chosen(sites, found)
     axes = tuple(axis for of, axis in zip(found, axes, strict=True) if of in names)
-    function = SpikingApply(
-        apply, found, names, (True,) * len(names), axes, input_steps, images.shape[1:], name
-    )
     arguments = {"params": params, "levels": np.int32(levels)}
     tolerance = tolerance_of(program)
+    function = SpikingApply(
+        apply, found, names, (True,) * len(names), axes, input_steps, images.shape[1:], (), name
+    )
     ranges = measure(function, arguments, images)
     function = with_image_orders(function, arguments, images, tolerance)
     check_outputs(function, arguments, images, tolerance)
-    function = function._replace(signed=tuple(bool(ranges[name][0] < 0) for name in names))
+    function = function._replace(
+        signed=tuple(bool(ranges[name][0] < 0) for name in names),
+        channels=_channels(function, arguments),
+    )
     thetas = rule(function, arguments, images, ranges)
     spiking = Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))
     function.check(spiking.params, levels)
@@ -165,6 +168,19 @@ def _chosen(
     if not chosen:
         raise ValueError(f"sites leaves no site with neurons; want some of {', '.join(found)}")
     return chosen
+
+
+def _channels(function: SpikingApply, params: dict[str, Any]) -> tuple[int | None, ...]:
+    """Size of the last axis of one image's values, for each site; None without an axis."""
+    sizes: dict[str, int | None] = {}
+
+    def at(name: str, value: jax.Array) -> jax.Array:
+        sizes[name] = value.shape[-1] if value.ndim > 1 else None
+        return value
+
+    pair = jax.ShapeDtypeStruct((2, *function.image_shape), jnp.float32)
+    jax.eval_shape(lambda params, x: function.begin(params, x)(at), params, pair)
+    return tuple(sizes[name] for name in function.sites)
 
 
 def _hashable(apply: Apply) -> Apply:

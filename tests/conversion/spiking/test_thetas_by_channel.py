@@ -1,0 +1,96 @@
+"""Thetas for each entry of the last axis of a site."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import snnjax
+from snnjax.conversion.spiking.calibration import least_error, least_error_by_channel
+from snnjax.conversion.spiking.quantised import settled
+
+DRAW = np.random.default_rng(0)
+X = np.float32(DRAW.integers(0, 65, (5, 3, 4)) / 64)
+W = np.float32(DRAW.integers(-64, 65, (4, 6)) / 64) * np.float32([4, 1, 1, 0.125, -1, 0])
+V = np.float32(DRAW.integers(-64, 65, (3, 5)) / 64)
+
+
+def mixer(params, x):
+    w, v = params
+    h = jax.nn.relu(x @ w)
+    return jnp.tanh(jnp.swapaxes(h, 1, 2) @ v).reshape(len(x), -1) @ jnp.tile(v, (10, 1))
+
+
+def hidden(x):
+    return np.maximum(x @ W, 0)
+
+
+def test_a_function_with_thetas_by_channel_settles_to_its_quantised_values():
+    spiking = snnjax.spike(mixer, (W, V), X, levels=4, input_steps=8, rule=least_error_by_channel)
+    first, second = spiking.function.sites
+    thetas = spiking.params["thetas"]
+    assert {name: theta.shape for name, theta in thetas.items()} == {first: (6,), second: (5,)}
+    assert len(set(thetas[first].tolist())) > 3
+    assert " to " in str(spiking)
+    shares = jnp.float32([1, 0.5])
+
+    @jax.jit
+    def simulated_and_quantised(share):
+        params = spiking.params | {"thetas": jax.tree.map(lambda of: share * of, thetas)}
+        other = dataclasses.replace(spiking, params=params)
+        found = snnjax.simulate(other, X, num_steps=24, record=True)
+        return found.values[-1], other.quantised(params, X), found.recording[first].sum(0)
+
+    for values, quantised, _ in map(simulated_and_quantised, shares):
+        np.testing.assert_allclose(values, quantised, atol=1e-5)
+    values, quantised, counts = jax.vmap(simulated_and_quantised)(shares)
+    np.testing.assert_allclose(values, quantised, atol=1e-5)
+    spike = thetas[first] * shares[:, None, None, None] * 2 / 8
+    ends = np.clip(hidden(X), 0, 4 * spike)
+    assert np.all(np.abs(counts * spike - ends) <= spike / 2 + 1e-6)
+
+
+def test_no_channel_has_a_larger_error_than_with_one_theta():
+    def apply(w, x):
+        return jax.nn.relu(x @ w) @ w.T
+
+    errors = []
+    for rule in (least_error, least_error_by_channel):
+        spiking = snnjax.spike(apply, W, X, levels=4, rule=rule)
+        (neurons,) = spiking.function.neurons(spiking.arguments).values()
+        difference = settled(jnp.asarray(hidden(X)), neurons, 4) - hidden(X)
+        errors.append(np.square(difference, dtype=np.float64).sum((0, 1)))
+    assert np.all(errors[1] <= errors[0] * (1 + 1e-5))
+    assert errors[1].sum() < errors[0].sum() / 2
+    assert neurons.positive[3] <= hidden(X)[..., 3].max() < hidden(X).max() * 0.05
+    assert neurons.positive[5] == hidden(X).max()  # 0 on all images
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5,), r"theta of .* has shape \(5,\); want one number, or \(6,\) for the last axis"),
+        ((3, 6), r"has shape \(3, 6\); want one number, or \(6,\)"),
+    ],
+)
+def test_thetas_of_another_shape_are_refused(shape, message):
+    def rule(function, *_):
+        return {name: np.ones(shape, np.float32) for name in function.sites}
+
+    with pytest.raises(ValueError, match=message):
+        snnjax.spike(lambda w, x: jax.nn.relu(x @ w) @ w.T, W, X, levels=4, rule=rule)
+
+
+def test_a_site_with_one_value_for_an_image_has_one_theta():
+    def apply(w, x):
+        size = jnp.tanh(x[:, 0] @ w[:, 0])
+        return jnp.einsum("b,k->bk", size, w[0])
+
+    spiking = snnjax.spike(apply, W, X, levels=4, rule=least_error_by_channel)
+    (theta,) = spiking.params["thetas"].values()
+    assert theta.shape == ()
+    wrong = spiking.params | {"thetas": {spiking.function.sites[0]: np.ones(1, np.float32)}}
+    with pytest.raises(ValueError, match=r"has shape \(1,\); want one number$"):
+        spiking.quantised(wrong, X)
