@@ -56,11 +56,13 @@ def measure(function: SpikingApply, params: Any, images: np.ndarray) -> dict[str
     for name, ends in ranges.items():
         if not np.isfinite(ends).all():
             raise ValueError(f"site {name} has NaN or Inf on the example; want finite activations")
-        if not ends.any():
-            raise ValueError(
-                f"site {name} is 0 on all {len(images)} images of the example, so that nothing"
-                " tells the size of its spikes; pass images on which it is active"
-            )
+    if dead := [name for name, ends in ranges.items() if not ends.any()]:
+        which = f"site {dead[0]}" if len(dead) == 1 else f"each of the sites {', '.join(dead)}"
+        raise ValueError(
+            f"{which} is 0 on all {len(images)} images of the example, so that nothing tells the"
+            " size of its spikes; pass images on which it is active, or leave it in floats by"
+            f" sites=lambda name: name not in {dead}"
+        )
     return ranges
 
 

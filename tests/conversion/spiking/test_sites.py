@@ -1,5 +1,7 @@
 """Places of neurons in a function."""
 
+import ast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -218,3 +220,18 @@ def test_it_settles_if_the_attention_weights_stay_floats():
 def test_a_choice_of_sites_that_cannot_be_is_refused(chosen, message):
     with pytest.raises(ValueError, match=message):
         snnjax.spike(three_layers, MIXED, PIXELS, levels=4, sites=chosen)
+
+
+def test_all_sites_that_are_0_are_named_with_the_choice_that_leaves_them():
+    def apply(w, x):
+        h = x @ w
+        return (jnp.tanh(h) + jnp.sin(0 * h) @ w + (0 * h) ** 2 @ w) @ w
+
+    with pytest.raises(ValueError, match=r"each of the sites .* is 0 on all 3 images") as refusal:
+        snnjax.spike(apply, MIXED, PIXELS, levels=4, rule=largest)
+    _, dead = str(refusal.value).split("sites=lambda name: name not in ")
+    dead = ast.literal_eval(dead)
+    choice = {"levels": 4, "rule": largest, "sites": lambda name: name not in dead}
+    function = snnjax.spike(apply, MIXED, PIXELS, **choice).function
+    assert dead == [name for name in function.found if name not in function.sites]
+    assert len(function.found) == 2 + len(function.sites) == 3
