@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from snnjax.runtime.convolution import conv_general_dilated
 
@@ -13,6 +14,7 @@ __all__ = [
     "ConvolutionalTransformer",
     "LeNet",
     "MobileNet",
+    "ViTTiny",
     "VisionTransformer",
 ]
 
@@ -86,6 +88,26 @@ class VisionTransformer(nn.Module):
         x = nn.Conv(self.width, (7, 7), (7, 7), name="patches")((x - 0.5) / 0.5)
         x = x.reshape(len(x), -1, self.width)
         return Encoder(self.blocks, self.heads, 2 * self.width, name="encoder")(x)
+
+
+class ViTTiny(nn.Module):
+    """ViT-Tiny for images `[B, 224, 224, 3]`, whose time is measured.
+
+    Source: Touvron et al. 2021, table 1.
+    """
+
+    blocks: int = 12
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Conv(192, (16, 16), (16, 16), name="patches")(x)
+        x = x.reshape(len(x), -1, 192)
+        token = self.param("token", nn.initializers.zeros, (1, 1, 192))
+        x = jnp.concatenate([jnp.tile(token, (len(x), 1, 1)), x], 1)
+        x = x + self.param("position", nn.initializers.normal(0.02), (1, *x.shape[1:]))
+        for place in range(self.blocks):
+            x = Block(3, 768, name=f"block{place + 1}")(x)
+        return nn.Dense(1000, name="head")(nn.LayerNorm(name="norm")(x)[:, 0])
 
 
 class LeNet(nn.Module):
@@ -189,5 +211,6 @@ MODELS = {
     "mobilenet": MobileNet(),
     "vit": VisionTransformer(),
     "tiny": VisionTransformer(width=16, blocks=1, heads=2),
+    "vit-tiny": ViTTiny(),
 }
-"""Modules by name; "tiny" is for the smoke run."""
+"""Modules by name; "tiny" is for the smoke run, "vit-tiny" for times alone."""
