@@ -198,10 +198,20 @@ def describe(
     )
     _check_outputs(two, three)
     sites, others = find_sites(two), find_sites(three)
-    if len(sites) > len(others):
-        others = sites
-    axes = tuple(find_image_axis(*pair) for pair in zip(sites, others, strict=False))
-    return two, sites, axes
+    _check_sites(sites, others)
+    return two, sites, tuple(map(find_image_axis, sites, others))
+
+
+def _check_sites(two: tuple[Site, ...], three: tuple[Site, ...]) -> None:
+    """Check that the programs for 2 and for 3 images have the same sites."""
+    names = {site.name for site in two} ^ {site.name for site in three}
+    for site in (*two, *three):
+        if site.name in names:
+            raise ValueError(
+                f"apply has {len(two)} sites for 2 images and {len(three)} for 3: {site.name} at"
+                f" {site.step.operation.line} is in one of them; want operations that do not depend"
+                " on the number of images, and jax.vmap in place of a loop over images"
+            )
 
 
 def _check_outputs(two: RecordedFunction, three: RecordedFunction) -> None:

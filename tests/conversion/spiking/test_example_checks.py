@@ -45,6 +45,14 @@ def constant_rows(w, x):
             lambda w, x: jax.lax.map(lambda row: two_layers(w, row), x), r"jax\.vmap",
             id="loops-over-images",
         ),
+        pytest.param(
+            lambda w, x: jnp.concatenate([two_layers(w, row[None]) for row in x]),
+            "has 2 sites for 2 images and 3 for 3: .*:3 at", id="more-sites-for-more-images",
+        ),
+        pytest.param(
+            lambda w, x: two_layers(w, two_layers(w, x) if len(x) == 2 else x),
+            "has 3 sites for 2 images and 1 for 3: .*:2 at", id="fewer-sites-for-more-images",
+        ),
         pytest.param(lambda w, x: two_layers(w, x) @ (w * np.nan), "NaN", id="last-weights-NaN"),
     ],
 )  # fmt: skip
