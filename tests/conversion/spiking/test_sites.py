@@ -169,25 +169,28 @@ MIXED = np.float32([[1, -2, 0.5, 1], [0.5, 1, -1, 2], [1, 1, 1, -0.5], [-1, 0.5,
 PIXELS = np.float32([[1, 0.5, 0.25, 0], [0.25, 0, 1, 0.75], [0.5, 1, 0, 0.25]])
 
 
+@jax.jit
+def simulated_and_quantised(spiking, x):
+    result = snnjax.simulate(spiking, x, num_steps=12, record=True)
+    return result.values, result.recording, spiking.quantised(spiking.params, x)
+
+
 def test_a_site_without_neurons_passes_its_value_as_it_is():
-    names = snnjax.spike(three_layers, MIXED, PIXELS, levels=4, rule=largest).function.sites
-    hidden = np.maximum(PIXELS @ MIXED, 0)
-    wanted = snnjax.spike(lambda w, x: jnp.tanh(x @ w) @ w, MIXED, hidden, levels=4, rule=largest)
-    sent = snnjax.simulate(wanted, hidden, num_steps=8, record=True)
-    for sites in (names[1:], {names[1]}, lambda name: name != names[0]):
-        spiking = snnjax.spike(three_layers, MIXED, PIXELS, levels=4, rule=largest, sites=sites)
-        assert spiking.function.sites == names[1:]
-        found = snnjax.simulate(spiking, PIXELS, num_steps=8, record=True)
-        np.testing.assert_array_equal(
-            found.recording[names[1]], *sent.recording.values(), strict=True
-        )
-        np.testing.assert_allclose(found.values, sent.values, atol=1e-6)
-        quantised = spiking.quantised(spiking.params, PIXELS)
-        np.testing.assert_allclose(found.values[-1], quantised, atol=1e-6)
-    assert f"without neurons: {names[0]}" in str(spiking)
-    assert "1 sites" in str(spiking)
+    hidden, how = np.maximum(PIXELS @ MIXED, 0), {"levels": 4, "rule": largest}
+    wanted = snnjax.spike(lambda w, x: jnp.tanh(x @ w) @ w, MIXED, hidden, **how)
+    values, sent, _ = simulated_and_quantised(wanted, hidden)
+    first, second = "dot_general", "dot_general:2"
+    for sites in ([second], {second}, lambda name: name != first):
+        spiking = snnjax.spike(three_layers, MIXED, PIXELS, **how, sites=sites)
+        assert spiking.function.found == (first, *spiking.function.sites) == (first, second)
+        found, recording, quantised = simulated_and_quantised(spiking, PIXELS)
+        np.testing.assert_array_equal(recording[second], *sent.values(), strict=True)
+        np.testing.assert_allclose(found, values, atol=1e-6)
+        np.testing.assert_allclose(found[-1], quantised, atol=1e-6)
+    assert "1 sites, 4 levels" in str(spiking) and f"without neurons: {first}" in str(spiking)
 
 
+@pytest.mark.slow
 def test_it_settles_if_the_attention_weights_stay_floats():
     def apply(w, x):
         h = jnp.tanh(x.reshape(len(x), 2, 2) @ w[:2])
@@ -197,10 +200,9 @@ def test_it_settles_if_the_attention_weights_stay_floats():
     spiking = snnjax.spike(
         apply, MIXED, PIXELS, levels=4, rule=largest, sites=lambda name: "div" not in name
     )
-    result = snnjax.simulate(spiking, PIXELS, num_steps=16)
-    wanted = spiking.quantised(spiking.params, PIXELS)
-    np.testing.assert_allclose(result.values[-1], wanted, atol=1e-5)
-    assert len(spiking.function.found) == 1 + len(result.layer_spikes) == 3
+    values, recording, wanted = simulated_and_quantised(spiking, PIXELS)
+    np.testing.assert_allclose(values[-1], wanted, atol=1e-5)
+    assert len(spiking.function.found) == 1 + len(recording) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Thetas for each entry of the last axis of a site."""
 
 import dataclasses
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import snnjax
-from snnjax.conversion.spiking.calibration import least_error, least_error_by_channel
+from snnjax.conversion.spiking.calibration import least_error, least_error_by_channel, measure
 from snnjax.conversion.spiking.quantised import settled
 
 DRAW = np.random.default_rng(0)
@@ -23,12 +24,17 @@ def mixer(params, x):
     return jnp.tanh(jnp.swapaxes(h, 1, 2) @ v).reshape(len(x), -1) @ jnp.tile(v, (10, 1))
 
 
+@cache
+def spiking_mixer():
+    return snnjax.spike(mixer, (W, V), X, levels=4, input_steps=8, rule=least_error_by_channel)
+
+
 def hidden(x):
     return np.maximum(x @ W, 0)
 
 
 def test_a_function_with_thetas_by_channel_settles_to_its_quantised_values():
-    spiking = snnjax.spike(mixer, (W, V), X, levels=4, input_steps=8, rule=least_error_by_channel)
+    spiking = spiking_mixer()
     first, second = spiking.function.sites
     thetas = spiking.params["thetas"]
     assert {name: theta.shape for name, theta in thetas.items()} == {first: (6,), second: (5,)}
@@ -37,15 +43,14 @@ def test_a_function_with_thetas_by_channel_settles_to_its_quantised_values():
     shares = jnp.float32([1, 0.5])
 
     @jax.jit
+    @jax.vmap
     def simulated_and_quantised(share):
         params = spiking.params | {"thetas": jax.tree.map(lambda of: share * of, thetas)}
         other = dataclasses.replace(spiking, params=params)
         found = snnjax.simulate(other, X, num_steps=24, record=True)
         return found.values[-1], other.quantised(params, X), found.recording[first].sum(0)
 
-    for values, quantised, _ in map(simulated_and_quantised, shares):
-        np.testing.assert_allclose(values, quantised, atol=1e-5)
-    values, quantised, counts = jax.vmap(simulated_and_quantised)(shares)
+    values, quantised, counts = simulated_and_quantised(shares)
     np.testing.assert_allclose(values, quantised, atol=1e-5)
     spike = thetas[first] * shares[:, None, None, None] * 2 / 8
     ends = np.clip(hidden(X), 0, 4 * spike)
@@ -53,19 +58,22 @@ def test_a_function_with_thetas_by_channel_settles_to_its_quantised_values():
 
 
 def test_no_channel_has_a_larger_error_than_with_one_theta():
-    def apply(w, x):
-        return jax.nn.relu(x @ w) @ w.T
+    spiking = spiking_mixer()
+    function, arguments = spiking.function, spiking.arguments
+    first, values = function.sites[0], hidden(X)
+    one = least_error(function, arguments, X, measure(function, arguments, X))[first]
 
-    errors = []
-    for rule in (least_error, least_error_by_channel):
-        spiking = snnjax.spike(apply, W, X, levels=4, rule=rule)
-        (neurons,) = spiking.function.neurons(spiking.arguments).values()
-        difference = settled(jnp.asarray(hidden(X)), neurons, 4) - hidden(X)
-        errors.append(np.square(difference, dtype=np.float64).sum((0, 1)))
-    assert np.all(errors[1] <= errors[0] * (1 + 1e-5))
-    assert errors[1].sum() < errors[0].sum() / 2
-    assert neurons.positive[3] <= hidden(X)[..., 3].max() < hidden(X).max() * 0.05
-    assert neurons.positive[5] == hidden(X).max()  # 0 on all images
+    @jax.jit
+    def errors(theta):
+        neurons = function.neurons_at(first, theta, spiking.levels)
+        difference = settled(jnp.asarray(values), neurons, function.input_steps) - values
+        return jnp.square(difference).sum((0, 1))
+
+    theta = spiking.params["thetas"][first]
+    assert np.all(errors(theta) <= errors(one) * (1 + 1e-5))
+    assert errors(theta).sum() < errors(one).sum() / 2
+    assert theta[3] <= values[..., 3].max() < values.max() * 0.05
+    assert theta[5] == values.max()  # 0 on all images
 
 
 @pytest.mark.parametrize(
@@ -76,11 +84,10 @@ def test_no_channel_has_a_larger_error_than_with_one_theta():
     ],
 )
 def test_thetas_of_another_shape_are_refused(shape, message):
-    def rule(function, *_):
-        return {name: np.ones(shape, np.float32) for name in function.sites}
-
+    spiking = spiking_mixer()
+    thetas = spiking.params["thetas"] | {spiking.function.sites[0]: np.ones(shape, np.float32)}
     with pytest.raises(ValueError, match=message):
-        snnjax.spike(lambda w, x: jax.nn.relu(x @ w) @ w.T, W, X, levels=4, rule=rule)
+        spiking.quantised(spiking.params | {"thetas": thetas}, X)
 
 
 def test_a_site_with_one_value_for_an_image_has_one_theta():
