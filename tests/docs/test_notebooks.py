@@ -63,6 +63,19 @@ def test_your_own_model(monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_spike_a_transformer(monkeypatch, capsys):
+    names, outputs = run("spike_a_transformer", monkeypatch)
+    assert "encoder/block2/attention/softmax" in capsys.readouterr().out
+    assert names["ann"] > 0.95
+    assert names["difference"] < 1e-5
+    assert names["accuracy"][15] > names["accuracy"][1] + 0.2
+    assert names["settled"][2] == names["accuracy"][-1] == pytest.approx(names["rounded_accuracy"])
+    assert names["spikes"][0] < names["spikes"][2]
+    assert names["after"] > names["before"] + 0.05
+    assert names["energy"] > names["ann_energy"]
+
+
+@pytest.mark.slow
 def test_sweeps(monkeypatch, capsys):
     names, outputs = run("sweeps", monkeypatch)
     assert capsys.readouterr().out == "compiling\n"
