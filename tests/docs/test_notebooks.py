@@ -65,7 +65,7 @@ def test_your_own_model(monkeypatch, capsys):
 @pytest.mark.slow
 def test_spike_a_transformer(monkeypatch, capsys):
     names, outputs = run("spike_a_transformer", monkeypatch)
-    assert "encoder/block2/attention/softmax" in capsys.readouterr().out
+    assert "encoder/block2/attention/query  1,024" in capsys.readouterr().out
     assert names["ann"] > 0.95
     assert names["difference"] < 1e-5
     assert names["accuracy"][15] > names["accuracy"][1] + 0.2
