@@ -64,7 +64,7 @@ def test_your_own_model(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_spike_a_transformer(monkeypatch, capsys):
-    names, outputs = run("spike_a_transformer", monkeypatch)
+    names, _ = run("spike_a_transformer", monkeypatch)
     assert "encoder/block2/attention/query  1,024" in capsys.readouterr().out
     assert names["ann"] > 0.95
     assert names["difference"] < 1e-5
