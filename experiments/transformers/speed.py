@@ -2,7 +2,8 @@
 
 `python experiments/transformers/speed.py` measures every network of `models.py` with random
 weights, and a ViT-Tiny of 12 blocks on images of 224 x 224, each in a process of its own, and
-writes `results/speed.json` and `results/speed.md`. `--smoke --output DIR` measures the tiny ViT.
+writes `results/speed.json` and `results/speed.md`. Net2 is simulated both as a network of layers
+and as a function. `--smoke --output DIR` measures the tiny ViT.
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ LEVELS = 8
 NUM_STEPS = 16
 SHAPES = {"cct": (32, 32, 3), "vit-tiny": (224, 224, 3)}
 """Shapes of an image; all others are 28 x 28 x 1."""
-CASES = (("lenet", 16), ("lenet", 128), ("vit", 16), ("vit", 128), ("cct", 16), ("cct", 128),
-         ("mobilenet", 16), ("convnext", 16), ("vit-tiny", 16))  # fmt: skip
+CASES = (
+    *((name, batch) for name in ("lenet", "vit", "cct", "net2") for batch in (16, 128)),
+    *((name, 16) for name in ("mobilenet", "convnext", "vit-tiny")),
+)
+FEW_REPEATS = {"vit-tiny": 3}
+"""Calls of networks that take half a minute."""
 SHORT, LONG = 8, 64
 """Timesteps of the two simulations whose memory is compared."""
 
@@ -98,13 +103,7 @@ def measure(name: str, batch: int, *, repeats: int) -> dict[str, Any]:
         "rounded": Program(partial(rounded, spiking), spiking.params, images),
         "simulation": Program(partial(simulated, num_steps=NUM_STEPS), spiking, images),
     }
-    found: dict[str, list[float]] = {of: [] for of in programs}
-    for turn in range(repeats + 1):
-        for of, program in programs.items():
-            seconds = program.seconds()
-            if turn:  # the first call is to fill the caches
-                found[of].append(seconds)
-    median = {of: statistics.median(seconds) for of, seconds in found.items()}
+    median = by_turns(programs, repeats)
     step = median["simulation"] / NUM_STEPS
     memory = {
         steps: Program(partial(simulated, num_steps=steps), spiking, images).bytes
@@ -128,6 +127,43 @@ def measure(name: str, batch: int, *, repeats: int) -> dict[str, Any]:
         "memory_bytes": {str(steps): of for steps, of in memory.items()},
         "repeats": repeats,
     }
+
+
+def beside_network(batch: int, *, repeats: int) -> dict[str, Any]:
+    """Return milliseconds of Net2 as a network and as a function, by turns."""
+    network, ann = snnjax.NET2, snnjax.ANN(snnjax.NET2.layers)
+    images = np.random.default_rng(0).random((batch, 28, 28, 1), np.float32)
+    variables = jax.jit(ann.init)(jax.random.key(0), images[:1])
+    spiking = snnjax.spike(ann.apply, variables, images[:16], levels=NUM_STEPS)
+    as_network = partial(snnjax.simulate, network, num_steps=NUM_STEPS)
+    programs = {
+        "network": Program(
+            lambda params, x: tuple(as_network(params, x)),
+            snnjax.convert(network, variables),
+            images,
+        ),
+        "function": Program(partial(simulated, num_steps=NUM_STEPS), spiking, images),
+    }
+    median = {of: 1e3 * seconds for of, seconds in by_turns(programs, repeats).items()}
+    return {
+        "batch": batch,
+        "num_steps": NUM_STEPS,
+        "network_ms": median["network"],
+        "function_ms": median["function"],
+        "function_beside_network": median["function"] / median["network"],
+        "repeats": repeats,
+    }
+
+
+def by_turns(programs: dict[str, Program], repeats: int) -> dict[str, float]:
+    """Return the median seconds of a call of each program."""
+    found: dict[str, list[float]] = {of: [] for of in programs}
+    for turn in range(repeats + 1):
+        for of, program in programs.items():
+            seconds = program.seconds()
+            if turn:  # the first call fills the caches
+                found[of].append(seconds)
+    return {of: statistics.median(seconds) for of, seconds in found.items()}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -176,18 +212,22 @@ def main(
     if network:
         keep_freed_memory()
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are to be real
-        print(json.dumps(measure(network, batch, repeats=repeats)))
+        row = beside_network if network == "net2" else partial(measure, network)
+        print(json.dumps(row(batch, repeats=repeats)))
         return
-    rows = []
-    for name, count in (("tiny", 2),) if smoke else CASES:
+    rows, engines = [], []
+    for name, count in (("tiny", 2), ("net2", 2)) if smoke else CASES:
         command = [sys.executable, __file__, "--network", name, "--batch", str(count)]
-        command += ["--repeats", str(2 if smoke else repeats)]
+        command += ["--repeats", str(2 if smoke else FEW_REPEATS.get(name, repeats))]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
-        print(rows[-1], flush=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        print(row, flush=True)
+        (engines if name == "net2" else rows).append(row)
     folder = output / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    records.write_json(folder / "speed.json", {"rows": rows, **records.provenance()})
+    records.write_json(
+        folder / "speed.json", {"rows": rows, "engines": engines, **records.provenance()}
+    )
     (folder / "speed.md").write_text(table(rows))
 
 
