@@ -11,8 +11,9 @@ EXTRAS := data,export,mnist5k,nir,test
 run: .venv/.installed
 	$(BIN)/snnjax run $(ARGS)
 
-# Most of the time of a test is compilation, so quick tests go without XLA's optimisation and with
-# its older code generator, and slow ones, which compute more, with a little optimisation.
+# Most of the time of a test is compilation, so tests go without XLA's optimisation and with its
+# older code generator. Those marked `computes` go with a little optimisation and the code generator
+# that users have.
 QUICK_XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 test: check
@@ -26,8 +27,9 @@ X64 := tests/snn/test_engines.py tests/snn/test_readout.py tests/test_image_door
 test-x64: .venv/.installed
 	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
 
-test-all: .venv/.frameworks test test-x64
-	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" $(BIN)/pytest -m slow $(ARGS)
+test-all: .venv/.frameworks check test-x64
+	XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not computes" $(ARGS)
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" $(BIN)/pytest -m computes $(ARGS)
 
 check: .venv/.installed
 	$(BIN)/ruff check .

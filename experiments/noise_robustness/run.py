@@ -3,7 +3,7 @@
 `python experiments/noise_robustness/run.py` trains each readout on clean training images and
 evaluates all test images with salt-and-pepper noise, in two protocols. It adds a row for each
 network, protocol and seed to `results/noise.json`. A run that was stopped continues with the next
-row. `--smoke --output DIR` runs all steps on 200 images of mnist5k; `--speed` compares the time of
+row. `--smoke --output DIR` runs all steps on mnist5k; `--speed` compares the time of
 the compiled sweep with a Python loop over the same simulations.
 """
 
@@ -48,6 +48,7 @@ LEAKS = (1.0, 0.98, 0.95, 0.9, 0.8)
 DENSITIES = tuple(round(0.05 * i, 2) for i in range(7))
 LEARNING_IMAGES, LABELLED_IMAGES = 10_000, 1_000
 NEURONS = 30
+SMOKE_LEARNING_IMAGES, SMOKE_TEST_IMAGES = 800, 200
 LITERAL_EPOCHS = 10
 """Epochs of the rule without competition; its weights need more of them to diverge."""
 SEEDS = (0, 1, 2)
@@ -114,7 +115,7 @@ def record_training_currents(
     given, (network, params, config) = INPUTS[name], load_converted(name, seed, output)
     data = datasets.load("mnist5k" if smoke else config.dataset)
     kept, _ = pipeline.hold_out_validation(config, data)
-    images, labels = datasets.first(kept, LEARNING_IMAGES)
+    images, labels = datasets.first(kept, SMOKE_LEARNING_IMAGES if smoke else LEARNING_IMAGES)
     mesh, found = sharding.make_mesh(), []
     params, batch = sharding.replicate(mesh, params), 100 * mesh.size
     for i, x, _ in batches(mesh, images, labels, batch, f"{name}, to learn from, {seed}"):
@@ -205,7 +206,7 @@ def score(
     currents, told = record_training_currents(name, drawn, output, smoke)
     found = learn_layers(params, currents, told, jax.random.key(seed))
     learning_seconds = round(time.perf_counter() - started, 1)
-    images, labels = datasets.first(data.test, 200 if smoke else 0)
+    images, labels = datasets.first(data.test, SMOKE_TEST_IMAGES if smoke else 0)
     mesh = sharding.make_mesh()
     params, batch = sharding.replicate(mesh, params), given.batch * mesh.size
     count = make_counter(mesh, partial(
@@ -337,7 +338,7 @@ def main(
     protocols
         one or several
     smoke
-        200 images of mnist5k, one seed, 4 timesteps, one protocol
+        learn from 800 images of mnist5k and test on 200, one seed, 4 timesteps, one protocol
     speed
         only compare the time of the sweep with that of a loop
     output

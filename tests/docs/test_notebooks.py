@@ -37,6 +37,7 @@ def run(name, monkeypatch):
     return names, outputs
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_first_steps(monkeypatch):
     names, outputs = run("first_steps", monkeypatch)
@@ -47,6 +48,7 @@ def test_first_steps(monkeypatch):
     assert outputs[-1].startswith(b"\x89PNG")
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_your_own_model(monkeypatch, capsys):
     names, outputs = run("your_own_model", monkeypatch)
@@ -62,6 +64,7 @@ def test_your_own_model(monkeypatch, capsys):
     assert "99th percentile" in outputs[-1]
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_spike_a_transformer(monkeypatch, capsys):
     names, _ = run("spike_a_transformer", monkeypatch)
@@ -86,6 +89,7 @@ def test_sweeps(monkeypatch, capsys):
     assert outputs[-1].startswith(b"\x89PNG")
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_stdp_readout(monkeypatch):
     names, outputs = run("stdp_readout", monkeypatch)

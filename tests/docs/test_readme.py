@@ -15,6 +15,7 @@ RESULTS = (ROOT / "docs" / "results.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_the_examples_run_as_printed(monkeypatch, capsys):
     pytest.importorskip("mlxtend")

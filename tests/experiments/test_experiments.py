@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -27,22 +28,43 @@ THROUGHPUT = EXPERIMENTS / "throughput"
 TRANSFORMERS = EXPERIMENTS / "transformers"
 PEERS = EXPERIMENTS.parent / ".venv-peers" / "bin" / "python"
 
-
-QUICK_XLA = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-"""Flags for runs on small data, nearly all of whose time is compilation."""
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 
 
-def on_cpu(xla=QUICK_XLA):
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla}
+def start(script, *options, **how):
+    """A program of an experiment in a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(script), *options], capture_output=True, text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "COLUMNS": "200"}, **how,
+    )  # fmt: skip
 
 
-def smoke(folder, output, *options, small=("--smoke",), xla=QUICK_XLA):
+def run(script, *options):
+    """Run a program of an experiment in this process, as its command line runs it.
+
+    JAX is imported already, and compiled programs are shared. Experiments have modules of the same
+    names, so those of this one are forgotten afterwards.
+    """
+    own = {path.stem for path in script.parent.iterdir()}
+    others = {name: sys.modules.pop(name) for name in own & sys.modules.keys()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), *options])
+        patch.setattr(sys, "path", [str(script.parent), *sys.path])
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, end
+        finally:
+            for name in own & sys.modules.keys():
+                del sys.modules[name]
+            sys.modules.update(others)
+
+
+def smoke(folder, output, *options):
     """Run an experiment's whole path on small data."""
     pytest.importorskip("mlxtend")
-    environment = on_cpu(xla)
-    for script, more in (("run.py", [*small, *options]), ("plot.py", [])):
-        command = [sys.executable, str(folder / script), *more, "--output", str(output)]
-        subprocess.run(command, check=True, capture_output=True, cwd=output, env=environment)
+    run(folder / "run.py", "--smoke", *options, "--output", str(output))
+    run(folder / "plot.py", "--output", str(output))
 
 
 @pytest.fixture
@@ -58,9 +80,7 @@ def prepared(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", [CIFAR10, NOISE], ids=["table 3", "noise"])
 def test_several_networks_may_be_named_and_an_unknown_one_is_refused(folder):
-    command = [sys.executable, str(folder / "run.py"), "--networks", "resnet20", "resnet21"]
-    wide = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, env=wide)
+    done = start(folder / "run.py", "--networks", "resnet20", "resnet21")
     assert done.returncode
     assert 'Invalid value "resnet21" for --networks. Choose from:' in done.stdout + done.stderr
 
@@ -117,7 +137,7 @@ def test_smoke_of_the_transformers_settles_to_the_quantised_network_in_both_form
 
 @pytest.mark.slow
 def test_smoke_of_figures_8_and_9(tmp_path):
-    smoke(NOISE, tmp_path, xla=os.environ.get("XLA_FLAGS", ""))  # a scan over many timesteps
+    smoke(NOISE, tmp_path)
     (row,) = json.loads((tmp_path / "results" / "noise.json").read_text())["rows"]
     accuracy = row["accuracy"]
     assert np.shape(accuracy["ann"]) == (7,)
@@ -132,7 +152,9 @@ def test_smoke_of_figures_8_and_9(tmp_path):
 
 @pytest.mark.slow
 def test_figures_4_and_5_are_drawn_from_spikes_and_the_rule(tmp_path):
-    smoke(CODING, tmp_path, small=())
+    pytest.importorskip("mlxtend")
+    for script in ("run.py", "plot.py"):  # from the command line, as every experiment is
+        start(CODING / script, "--output", str(tmp_path), check=True, cwd=tmp_path)
     record = json.loads((tmp_path / "results" / "coding.json").read_text())
     counts = {name: sum(map(len, steps)) for name, steps in record["spikes"].items()}
     bright = sum(value > 0 for value in record["values"])
@@ -145,8 +167,7 @@ def test_figures_4_and_5_are_drawn_from_spikes_and_the_rule(tmp_path):
 
 def measured(output, *options, script="run.py"):
     """The JSON that a tiny run of the benchmark writes."""
-    command = [sys.executable, str(THROUGHPUT / script), "--smoke", "--output", str(output)]
-    subprocess.run([*command, *options], check=True, capture_output=True, env=on_cpu())
+    start(THROUGHPUT / script, "--smoke", "--output", str(output), *options, check=True)
     (path,) = (output / "results").glob("*.json")
     return path
 
@@ -201,8 +222,8 @@ def test_smoke_of_the_benchmark_beside_peers(tmp_path):
 
 @pytest.mark.slow
 def test_an_environment_of_peers_that_is_not_there_is_refused_at_once(tmp_path):
-    command = [sys.executable, str(THROUGHPUT / "run.py"), "--smoke", "--peers", "nowhere/python"]
-    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True)
+    options = ["--smoke", "--peers", "nowhere/python", "--output", str(tmp_path)]
+    done = start(THROUGHPUT / "run.py", *options)
     assert done.returncode
     assert "nowhere/python, which is no file; run `make peers`" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -236,11 +257,8 @@ def test_smoke_of_the_comparison_and_its_plots(tmp_path):
     assert len((tmp_path / "results" / "net2.md").read_text().splitlines()) == 2 + 4
     assert (tmp_path / "figures" / "net2.png").stat().st_size > 10_000
     before = path.read_text()
-    subprocess.run(  # all rows are there: nothing is done again
-        [sys.executable, str(COMPARISON / "run.py"), "--smoke", "--output", str(tmp_path)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    assert path.read_text() == before
+    run(COMPARISON / "run.py", "--smoke", "--output", str(tmp_path))
+    assert path.read_text() == before  # all rows are there: nothing is done again
 
 
 @pytest.mark.slow
@@ -343,6 +361,7 @@ def test_the_committed_transformers_settle_and_the_charge_of_means_is_soonest():
         assert all(curves["mean"][3] >= curve[3] for curve in curves.values())
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):
     """To the image on the machine of the record, and to three images elsewhere."""
@@ -365,10 +384,7 @@ def test_committed_parameters_give_the_committed_figures(tmp_path, prepared):
 def test_models_of_every_library_settle_to_their_quantised_functions(tmp_path):
     names = ["CNN in bfloat16", "U-Net", "NNX CNN", "Equinox CNN, channels first"]
     options = [word for name in names for word in ("--models", name)]
-    subprocess.run(
-        [sys.executable, str(EVERYDAY / "run.py"), *options, "--output", str(tmp_path)],
-        check=True, capture_output=True, env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
+    run(EVERYDAY / "run.py", *options, "--output", str(tmp_path))
     rows = json.loads((tmp_path / "results" / "everyday_models.json").read_text())["rows"]
     assert [(row["model"], row["settled"]) for row in rows] == [(name, True) for name in names]
     assert all(row["difference"] <= 1e-5 for row in rows)
