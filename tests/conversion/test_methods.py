@@ -340,7 +340,7 @@ def test_every_method_names_options_that_exist():
         assert simulated.arguments["pre_steps"] == method.pre_steps
 
 
-SMALL = {"network": "net1", "epochs": 4, "max_images": 2000, "max_test_images": 500}
+SMALL = {"network": "net1", "epochs": 4, "max_images": 2000, "max_test_images": 200}
 """A training of seconds: most of a convolutional network's time is compilation."""
 
 CONVOLUTIONAL = {"model_norm", "cao", "srp"}
@@ -373,7 +373,7 @@ def test_every_method_runs_and_keeps_accuracy_at_its_own_pace(name, trained):
     method = methods.METHODS[name]
     used = record["config"]
     assert (used["neuron"], used["encoding"]) == (method.neuron, method.encoding)
-    assert record["images"] == 500
+    assert record["images"] == 200
     assert record["ann"] > 0.8
     assert record["loss"][-1] < 0.1  # after four epochs of training
 
