@@ -13,10 +13,18 @@ from jax.typing import ArrayLike
 from snnjax.conversion.spiking.image_axes import (
     ImageAxis,
     as_made,
+    check_sites,
     find_image_axis,
     images_first,
 )
-from snnjax.conversion.spiking.program import Apply, RecordedFunction, Values, evaluate, record
+from snnjax.conversion.spiking.program import (
+    Apply,
+    Operand,
+    RecordedFunction,
+    Values,
+    evaluate,
+    record,
+)
 from snnjax.conversion.spiking.sites import Site, find_sites
 from snnjax.conversion.tracing.jaxpr_walk import Known
 from snnjax.runtime.checks import check_value
@@ -128,28 +136,70 @@ class SpikingApply(NamedTuple):
         Raises:
           ValueError: if the function cannot be spiking for an input of that shape.
         """
-        program = record(self.apply, params["params"], x)
-        found = find_sites(program)
-        sites, batch = self.with_neurons(found), jnp.shape(x)[0]
-        if tuple(site.name for site in found) != self.found or any(
-            not place.fits(site.value.shape, batch)
-            for site, place in zip(sites, self.image_axes, strict=True)
-        ):
+        self._check_shape(x)
+        # Some operations, such as a product of matrices, drop an axis of one image.
+        twice = [jnp.concatenate([x, x])] if jnp.shape(x)[0] == 1 else []
+        for images in (x, *twice):
+            program = record(self.apply, params["params"], images)
+            found = find_sites(program)
+            if self._is_like_example(program, found, len(images)):
+                sites, thetas = self.with_neurons(found), params.get("thetas", {})
+                resume = _split(program, sites, self.image_axes, thetas, images)
+                return resume if images is x else _first_of_two(resume)
+        raise ValueError(
+            f"{self.name} has other sites for an input of shape {jnp.shape(x)} than for the"
+            " example; want a function whose operations do not depend on the number of images"
+        )
+
+    def _check_shape(self, x: Any) -> None:
+        """Check that images are as large as the example's, if axes of theirs are joined."""
+        shape = jnp.shape(x)[1:]
+        places = zip(self.sites, self.image_axes, strict=True)
+        joined = [name for name, place in places if place.entries > 1]
+        if joined and shape != self.image_shape:
             raise ValueError(
-                f"{self.name} has other sites for an input of shape {jnp.shape(x)} than for the"
-                " example; want a function whose operations do not depend on the number of images"
+                f"images have shape {shape} and those of the example {self.image_shape};"
+                f" {self.name} joins the images with other axes at site {joined[0]}, in an order"
+                " that is known for the example's shape alone; pass an example of shape"
+                f" {('N', *shape)} to spike"
             )
-        return _split(program, sites, self.image_axes, x)
+
+    def _is_like_example(
+        self, program: RecordedFunction, found: tuple[Site, ...], batch: int
+    ) -> bool:
+        """Return True if sites and outputs hold the images where those of the example do."""
+        return (
+            tuple(site.name for site in found) == self.found
+            and all(
+                place.fits(site.value.shape, batch)
+                for site, place in zip(self.with_neurons(found), self.image_axes, strict=True)
+            )
+            and all(_shape(of)[:1] == (batch,) for of in program.outputs)
+        )
 
     def with_neurons(self, found: tuple[Site, ...]) -> tuple[Site, ...]:
         """Return those of a program's sites that have neurons."""
         return tuple(site for site in found if site.name in self.sites)
 
 
+def _shape(value: Operand) -> tuple[int, ...]:
+    return jnp.shape(value.value) if isinstance(value, Known) else value.shape
+
+
 def _split(
-    program: RecordedFunction, sites: tuple[Site, ...], axes: tuple[ImageAxis, ...], x: Any
+    program: RecordedFunction,
+    sites: tuple[Site, ...],
+    axes: tuple[ImageAxis, ...],
+    thetas: Mapping[str, ArrayLike],
+    x: Any,
 ) -> Resume:
-    """Compute the steps before all sites; return a function that computes the others."""
+    """Compute the steps before all sites; return a function that computes the others.
+
+    Args:
+      program: of the function; sites: those with neurons; axes: of their images.
+      thetas: by site; empty before they are measured.
+      x: mean input so far, `[B, ...]`.
+    """
     by_number = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
     fed: set[int] = set(by_number)
     before, after = [], []
@@ -167,7 +217,9 @@ def _split(
             if number not in by_number:
                 return value
             site, axis = by_number[number]
-            return as_made(at(site.name, images_first(value, axis)), axis)
+            rows = images_first(value, axis)
+            _check_channels(site.name, rows.shape, np.shape(thetas.get(site.name, 0)))
+            return as_made(at(site.name, rows), axis)
 
         values: Values = start | {number: fire(number, start[number]) for number in first}
         values = evaluate(after, values, fire)
@@ -175,6 +227,29 @@ def _split(
         return jax.tree.unflatten(program.tree, outputs)
 
     return resume
+
+
+def _check_channels(name: str, shape: tuple[int, ...], theta: tuple[int, ...]) -> None:
+    """Check that a theta by channel has the last axis of one image's values."""
+    if theta and theta != shape[1:][-1:]:
+        raise ValueError(
+            f"theta of {name} has shape {theta} and the site's values for one image have shape"
+            f" {shape[1:]}; want images on which the last axis of the site is that of the example,"
+            " or one number as theta"
+        )
+
+
+def _first_of_two(resume: Resume) -> Resume:
+    """Return the function of one image, given that of the image and a copy of it."""
+
+    def of_one(at: At) -> Any:
+        def fire(name: str, values: jax.Array) -> jax.Array:
+            own = at(name, values[:1])
+            return jnp.concatenate([own, own])
+
+        return jax.tree.map(lambda of: of[:1], resume(fire))
+
+    return of_one
 
 
 def describe(
@@ -198,20 +273,8 @@ def describe(
     )
     _check_outputs(two, three)
     sites, others = find_sites(two), find_sites(three)
-    _check_sites(sites, others)
+    check_sites((two, sites), (three, others))
     return two, sites, tuple(map(find_image_axis, sites, others))
-
-
-def _check_sites(two: tuple[Site, ...], three: tuple[Site, ...]) -> None:
-    """Check that the programs for 2 and for 3 images have the same sites."""
-    names = {site.name for site in two} ^ {site.name for site in three}
-    for site in (*two, *three):
-        if site.name in names:
-            raise ValueError(
-                f"apply has {len(two)} sites for 2 images and {len(three)} for 3: {site.name} at"
-                f" {site.step.operation.line} is in one of them; want operations that do not depend"
-                " on the number of images, and jax.vmap in place of a loop over images"
-            )
 
 
 def _check_outputs(two: RecordedFunction, three: RecordedFunction) -> None:

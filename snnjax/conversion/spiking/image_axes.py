@@ -8,9 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from snnjax.conversion.spiking.program import RecordedFunction
 from snnjax.conversion.spiking.sites import Site
 
-__all__ = ["ImageAxis", "as_made", "find_image_axis", "images_first"]
+__all__ = ["ImageAxis", "as_made", "check_sites", "find_image_axis", "images_first"]
 
 
 class ImageAxis(NamedTuple):
@@ -29,6 +30,45 @@ class ImageAxis(NamedTuple):
     def fits(self, shape: tuple[int, ...], batch: int) -> bool:
         """Return True if a value of that shape can hold a batch so."""
         return self.axis < len(shape) and shape[self.axis] == batch * self.entries
+
+
+def check_sites(
+    two: tuple[RecordedFunction, tuple[Site, ...]], three: tuple[RecordedFunction, tuple[Site, ...]]
+) -> None:
+    """Check that the programs for 2 and for 3 images have the same sites.
+
+    Args:
+      two: the program for 2 images, and its sites.
+      three: the same for 3 images.
+
+    Raises:
+      ValueError: naming what differs first, if they have not.
+    """
+    (program, sites), (other, others) = two, three
+    names, wanted = ([site.name for site in of] for of in (sites, others))
+    if names == wanted:
+        return
+    if len(sites) == len(others):
+        steps = zip(program.steps, other.steps, strict=False)
+        pairs = [(a, b) for a, b in steps if a.kind != b.kind]
+        pairs += [(a.step, b.step) for a, b in zip(sites, others, strict=True) if a.name != b.name]
+        first, second = pairs[0]
+        raise ValueError(
+            "operations of apply depend on the number of images: for 2 images it has"
+            f" {first.kind} at {first.operation.line} where it has {second.kind} at"
+            f" {second.operation.line} for 3; want the same operations for any number, such as"
+            " x.reshape(len(x), -1) in place of a fixed number of rows"
+        )
+    name, line = next(
+        (site.name, site.step.operation.line)
+        for site in (*sites, *others)
+        if site.name not in {*names} & {*wanted}
+    )
+    raise ValueError(
+        f"operations of apply depend on the number of images: it has {len(sites)} sites for 2"
+        f" images and {len(others)} for 3: {name} at {line} is in one of them; want the same"
+        " operations for any number, and jax.vmap in place of a loop over images"
+    )
 
 
 def find_image_axis(two: Site, three: Site) -> ImageAxis:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 
 from snnjax.conversion.spiking.example_checks import INFERENCE
 from snnjax.conversion.spiking.function import SpikingApply
-from snnjax.conversion.spiking.image_axes import ImageAxis
 
 __all__ = ["with_image_orders"]
 
-IMAGES = 3
-"""Images that are computed at once: a first, a last and one between."""
+SIZES = 3, 4, 5
+"""Numbers of images that are computed at once: orders that one entry of each image does not tell
+apart at one number differ at another.
+"""
 
 
 def with_image_orders(
@@ -25,7 +27,7 @@ def with_image_orders(
     """Return a function that knows the order of the images in the values of its sites.
 
     A reshape can join the images with another axis, such as the tokens, before it or behind it.
-    Each of three images is replaced by a random one; the entries that change are this image's.
+    Each of a few images is replaced by a random one; the entries that change are this image's.
 
     Args:
       function: with each image's entries consecutive on every axis of the images.
@@ -40,12 +42,11 @@ def with_image_orders(
     joined = tuple(name for name, place in places.items() if place.entries > 1)
     if not joined:
         return function
-    moves: dict[str, np.ndarray] = {}
-    for first in range(0, len(images), IMAGES):  # usually once
-        batch = np.resize(images[first : first + IMAGES], (IMAGES, *images.shape[1:]))
-        for name, found in _moves(function, joined, params, batch, tolerance).items():
-            moves[name] = moves.get(name, False) | found
-        orders = {name: _orders(places[name], moves[name]) for name in joined}
+    orders = {name: _divisors(places[name].entries) for name in joined}
+    for batch in _batches(images):  # usually one
+        for name, moves in _moves(function, joined, params, batch, tolerance).items():
+            fits = partial(_fits, places[name].entries, moves)
+            orders[name] = tuple(filter(fits, orders[name]))
         if all(len(fitting) <= 1 for fitting in orders.values()):
             break
     for name, fitting in orders.items():
@@ -53,20 +54,33 @@ def with_image_orders(
     return function._replace(image_axes=tuple(places.values()))
 
 
+def _divisors(number: int) -> tuple[int, ...]:
+    return tuple(of for of in range(1, number + 1) if number % of == 0)
+
+
+def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield all images in batches of the sizes by turns, and at least one batch of each size."""
+    first = turn = 0
+    while first < len(images) or turn < len(SIZES):
+        size = SIZES[turn % len(SIZES)]
+        yield np.take(images, range(first, first + size), 0, mode="wrap")
+        first, turn = first + size, turn + 1
+
+
 def _moves(
     function: SpikingApply, names: tuple[str, ...], params: Any, batch: np.ndarray, tolerance: float
 ) -> dict[str, np.ndarray]:
-    """Return, by site, True where an entry changes with an image, `[3, 3 * entries]`.
+    """Return, by site, True where an entry changes with an image, `[B, B * entries]`.
 
     Args:
       function, params, tolerance: as `with_image_orders`.
       names: of the sites.
-      batch: `[3, ...]` images.
+      batch: `[B, ...]` images.
     """
     drawn = np.random.default_rng(0).uniform(batch.min(), batch.max() + 1e-3, batch.shape[1:])
     straight = _entries(function, names, params, batch)
     changed = []
-    for image in range(IMAGES):
+    for image in range(len(batch)):
         other = batch.copy()
         other[image] = drawn
         changed.append(_entries(function, names, params, other))
@@ -95,26 +109,21 @@ def _entries(
     return found
 
 
-def _orders(place: ImageAxis, moves: np.ndarray) -> list[int]:
-    """Return numbers of blocks in which no entry changes with an image that is not its own."""
-    entry, image = np.arange(moves.shape[1]), np.arange(IMAGES)[:, None]
-    fitting = []
-    for blocks in range(1, place.entries + 1):
-        if place.entries % blocks == 0:
-            own = entry // (place.entries // blocks) % IMAGES
-            if not moves[own != image].any():
-                fitting.append(blocks)
-    return fitting
+def _fits(entries: int, moves: np.ndarray, blocks: int) -> bool:
+    """Return True if no entry changes with an image that is not its own in that order."""
+    batch, places = moves.shape
+    own = np.arange(places) // (entries // blocks) % batch
+    return not moves[own != np.arange(batch)[:, None]].any()
 
 
-def _only(name: str, fitting: list[int]) -> int:
+def _only(name: str, fitting: tuple[int, ...]) -> int:
     """Return the only order that fits the values of a site."""
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise ValueError(
-            f"values at site {name} are the same for all images, so that nothing tells which of"
-            " them are whose; pass an example on which they differ"
+            f"values at site {name} are the same for all images, or so few of them differ that"
+            " nothing tells which are whose; pass an example on which more of them differ"
         )
     raise ValueError(
         f"values at site {name} change with the images beside them, or hold the images in an order"

@@ -19,7 +19,7 @@ from snnjax.conversion.tracing.jaxpr_walk import (
 )
 from snnjax.conversion.tracing.source_lines import line_of_error
 
-__all__ = ["RecordedFunction", "Reference", "Step", "compute", "evaluate", "record"]
+__all__ = ["Operand", "RecordedFunction", "Reference", "Step", "compute", "evaluate", "record"]
 
 Apply = Callable[[Any, Any], Any]
 """apply(params, x) -> outputs: any pytree of arrays."""

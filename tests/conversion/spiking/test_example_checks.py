@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import snnjax
+from snnjax.conversion.spiking.calibration import largest
 from snnjax.conversion.spiking.program import record
 
 X = (np.arange(12, dtype=np.float32).reshape(3, 4) % 5) / 4
@@ -23,6 +24,11 @@ def two_layers(w, x):
 def rolled_rows(w, x):
     rows = jnp.roll(x.reshape(-1, 2), 1, 0)
     return jnp.roll(jax.nn.relu(rows @ w[:2]) @ w, -1, 0).reshape(len(x), 8)
+
+
+def fixed_number_of_rows(w, x):
+    rows = (x.reshape(-1, 2, 2) @ w[:2]).reshape(2, -1, 4)  # nothing to do for 2 images
+    return (jnp.tanh(rows) @ w).reshape(len(x), 8)
 
 
 def constant_rows(w, x):
@@ -53,6 +59,11 @@ def constant_rows(w, x):
             lambda w, x: two_layers(w, two_layers(w, x) if len(x) == 2 else x),
             "has 3 sites for 2 images and 1 for 3: .*:2 at", id="fewer-sites-for-more-images",
         ),
+        pytest.param(
+            fixed_number_of_rows,
+            r"for 2 images it has tanh at .*checks\.py:\d+ where it has reshape at .*:\d+ for 3",
+            id="fixed-number-of-rows",
+        ),
         pytest.param(lambda w, x: two_layers(w, x) @ (w * np.nan), "NaN", id="last-weights-NaN"),
     ],
 )  # fmt: skip
@@ -79,6 +90,37 @@ def test_images_that_a_reshape_joins_with_tokens_in_any_order_stay_apart():
         for site, count in alone.layer_spikes.items():
             assert int(count[0]) == int(together.layer_spikes[site][image]) > 0
     assert all(int(size) == 24 for size in together.neurons.values())
+
+
+def blocks_of_token_rows(rows, x):
+    """Order of the images at the site of a function that joins them with 4 tokens behind them."""
+    spiking = snnjax.spike(
+        lambda w, x: (rows(w, x) @ w).reshape(len(x), 16), W, x, levels=4, rule=largest
+    )
+    return [place.blocks for place in spiking.function.image_axes]
+
+
+def test_one_token_that_differs_between_images_tells_their_order():
+    def rows(w, x):
+        others = jnp.ones((len(x), 3, 4))
+        return jnp.tanh(jnp.concatenate([x[:, None] @ w, others], 1).reshape(-1, 4))
+
+    assert blocks_of_token_rows(rows, X) == [1]
+
+
+def test_images_that_differ_tell_the_order_after_images_that_do_not():
+    def rows(w, x):
+        return jax.nn.relu(x.reshape(-1, 4) @ jnp.abs(w) - 0.5)
+
+    x = np.repeat(np.float32([0, 1]), 12)[:, None] * np.ones(16, np.float32)
+    assert blocks_of_token_rows(rows, x) == [1]
+
+
+def test_values_that_change_with_other_images_by_rounding_alone_stay_apart():
+    def rows(w, x):
+        return jax.nn.relu(x.reshape(-1, 4) @ w) * (1 + 1e-5 * x.sum())
+
+    assert blocks_of_token_rows(rows, np.tile(X, 4)) == [1]
 
 
 @pytest.mark.parametrize(
