@@ -83,6 +83,8 @@ def count_function_operations(
     sent = simulate(spiking, images, num_steps=num_steps, record=True, **options).recording
     function, params = spiking.function, spiking.params["params"]
     batch, *image = np.shape(images)
+    if batch == 1:  # counted as two, since a product may drop the axis of one image
+        batch, sent = 2, {name: jnp.repeat(of, 2, axis=1) for name, of in sent.items()}
     program = record(function.apply, params, jax.ShapeDtypeStruct((batch, *image), jnp.float32))
     found = find_sites(program)
     steps = floating_steps(program, function.with_neurons(found))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import snnjax
+from snnjax.analysis.function_operations import count_function_operations
 from snnjax.conversion.spiking.calibration import largest, least_error_by_channel
 from snnjax.snn.early_exit import simulate_until
 
@@ -46,6 +47,12 @@ def test_one_image_is_an_example():
         for x in (X[:1], np.repeat(X[:1], 2, 0))
     ]
     assert thetas[0] == thetas[1]
+
+
+def test_operations_of_one_image_are_those_of_the_image_twice():
+    spiking = snnjax.spike(attention, W, X, levels=4, rule=largest)
+    one, two = (count_function_operations(spiking, X[of], num_steps=9) for of in ([2], [2, 2]))
+    assert one == two and one.spikes > 0 and one.input_products == 4 * np.count_nonzero(W)
 
 
 def test_an_output_without_an_axis_for_one_image_gets_it_back():
