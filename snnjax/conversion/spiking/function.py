@@ -160,8 +160,8 @@ class SpikingApply(NamedTuple):
             raise ValueError(
                 f"images have shape {shape} and those of the example {self.image_shape};"
                 f" {self.name} joins the images with other axes at site {joined[0]}, in an order"
-                " that is known for the example's shape alone; pass an example of shape"
-                f" {('N', *shape)} to spike"
+                " that is known for the example's shape alone; pass an example with"
+                " images of this shape to spike"
             )
 
     def _is_like_example(
