@@ -45,6 +45,11 @@ def from_torch(module: Any, example: Any) -> tuple[Apply, Params]:
     torch = _torch_package()
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch takes a torch.nn.Module, not a {type(module).__name__}")
+    if example is None:
+        raise ValueError("example is None; want images [B, ...]: two of them are compared")
+    if isinstance(example, torch.Tensor):
+        example = example.detach().cpu()
+        example = (example.float() if example.is_floating_point() else example).numpy()
     images = np.array(float_images(example, "example", " to compare on", FUNCTION_RANKS)[:2])
     module = getattr(module, "_orig_mod", module)  # what torch.compile was given
     name = type(module).__name__

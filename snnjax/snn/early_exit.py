@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnjax.runtime.checks import check_value
 from snnjax.snn.answers import check_labels, classify
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.engine import (
@@ -24,7 +23,7 @@ from snnjax.snn.engine import (
     float32_params,
     neuron_shapes,
 )
-from snnjax.snn.exit_loop import Answer, margins, run_until
+from snnjax.snn.exit_loop import Answer, check_margin, margins, run_until
 from snnjax.snn.fast.chunks import prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop
 from snnjax.snn.function_simulation import (
@@ -106,7 +105,8 @@ def simulate_until(
       network: the architecture; static.
       params: what `conversion.convert` returned.
       images: floats `[B, H, W, C]`.
-      margin: exit threshold, at least 0; 0 stops at the first answer, inf never. Traced.
+      margin: exit threshold, at least 0, or `[B]`, one for each image; 0 stops at the first
+        answer, inf never. Traced.
       num_steps: T, after which every image stops; static.
       neuron: as in `simulate`, like all arguments that follow.
       encoding: how images become input.
@@ -118,11 +118,9 @@ def simulate_until(
       shown_steps: number of timesteps with input; 0 for all.
 
     Raises:
-      ValueError: if `margin` is negative or NaN, a spiking function returns something else than
-        logits, or as in `simulate`.
+      ValueError: if `margin` is negative, NaN or of another shape, a spiking function returns
+        something else than logits, or as in `simulate`.
     """
-    check_value("margin", margin, lambda x: x >= 0, "an exit threshold of at least 0")
-    margin = jnp.asarray(margin, jnp.float32)
     if images is None:
         spiking, images = cast(ParametrisedFunction, network), cast(ArrayLike, params)
         unused = {
@@ -140,6 +138,7 @@ def simulate_until(
         make_stimulus(network, images, key, first, noise), num_steps=num_steps,
         pre_steps=pre_steps,
     )  # fmt: skip
+    margin = check_margin(margin, stimulus.images.shape[0])
     return _simulate_until(
         params, stimulus, margin, task=task, num_steps=num_steps, pre_steps=pre_steps
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.runtime.checks import check_value
 from snnjax.snn.engine import Carry, Outputs
 
-__all__ = ["Answer", "margins", "run_until"]
+__all__ = ["Answer", "check_margin", "margins", "run_until"]
 
 
 class Answer(NamedTuple):
@@ -39,6 +41,29 @@ def margins(values: jax.Array) -> jax.Array:
     return best - second
 
 
+def check_margin(margin: Any, count: int) -> jax.Array:
+    """Return an exit threshold in float32; traced numbers pass.
+
+    Args:
+      margin: a number, or `[B]` for each image.
+      count: B.
+
+    Raises:
+      ValueError: if it has another shape, or is no number of at least 0.
+    """
+    wanted = f"an exit threshold of at least 0, or {count} of them, one for each image"
+    try:
+        array = margin if isinstance(margin, jax.Array) else np.asarray(margin)
+    except ValueError as error:
+        raise ValueError(f"margin is {margin!r}; want {wanted}") from error
+    if array.shape not in {(), (count,)}:
+        raise ValueError(f"margin has shape {array.shape}; want {wanted}")
+    if jnp.iscomplexobj(array):
+        raise ValueError(f"margin is {margin}; want {wanted}")
+    check_value("margin", margin, lambda x: x >= 0, wanted)
+    return jnp.asarray(margin, jnp.float32)
+
+
 def run_until(
     step: Callable[[Carry, jax.Array], tuple[Carry, Outputs]],
     carry: Carry,
@@ -52,7 +77,7 @@ def run_until(
     Args:
       step: `step(carry, t) -> (carry, outputs)` of one timestep, values `[B, K]`.
       carry: before the first timestep.
-      margin: exit threshold.
+      margin: exit threshold, or `[B]`.
       begin: the first timestep.
       num_steps: T, after which every image stops.
     """

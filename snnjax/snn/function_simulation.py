@@ -8,13 +8,14 @@ from typing import Protocol, cast
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import FUNCTION_RANKS
 from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import Encoding
 from snnjax.snn.engine import MeanFunction, Observer, Params, Simulation, Task
-from snnjax.snn.exit_loop import Answer, run_until
+from snnjax.snn.exit_loop import Answer, check_margin, run_until
 from snnjax.snn.means import GAIN, make_loop
 from snnjax.snn.neurons import NeuronModel
 from snnjax.snn.readout import ACCUMULATE
@@ -91,22 +92,23 @@ def simulate_function(
 
 
 def simulate_function_until(
-    params: Params, stimulus: Stimulus, margin: jax.Array, *, task: Task, num_steps: int
+    params: Params, stimulus: Stimulus, margin: ArrayLike, *, task: Task, num_steps: int
 ) -> Answer:
     """Simulate a function with early exit; see `early_exit.simulate_until`.
 
     Args:
       params: of the function, "levels" included.
       stimulus: images, keys and noise.
-      margin: exit threshold.
+      margin: exit threshold, or `[B]`.
       task: from `function_task`.
       num_steps: T.
 
     Raises:
-      ValueError: if the function returns something else than one array of logits `[B, K]`, or as
-        in `simulate_function`.
+      ValueError: if the function returns something else than one array of logits `[B, K]`, as
+        `check_margin`, or as in `simulate_function`.
     """
     stimulus, num_steps = _checked(params, stimulus, task, num_steps)
+    margin = check_margin(margin, stimulus.images.shape[0])
     return _simulate_until(params, stimulus, margin, task=task, num_steps=num_steps)
 
 

@@ -11,6 +11,7 @@ from snnjax.analysis.function_operations import count_function_operations
 from snnjax.conversion.spiking.calibration import largest
 from snnjax.conversion.spiking.products import count_products
 from snnjax.conversion.spiking.program import record
+from snnjax.snn.encoding import DETERMINISTIC
 
 W = np.float32([[1, 0, 1], [1, 1, 0], [0.5, 0, 1], [0, 0, 0]])
 V = np.float32([[1, 1], [0, 1], [0, 0]])
@@ -49,6 +50,86 @@ def test_an_opposite_sign_and_a_pooling_do_not_hide_spikes():
     (train,) = snnjax.simulate(spiking, X, num_steps=8, record=True).recording.values()
     found = count_function_operations(spiking, X, num_steps=8)
     assert sum(found.accumulates.values()) == (np.abs(train) * [2, 1, 0]).sum() / len(X)
+
+
+def test_a_spike_that_a_known_0_cancels_is_no_addition():
+    def masked(params, x):
+        w, v = params
+        h = jax.nn.relu(x @ w) * np.float32([-2, 0, 0])
+        return jnp.where(np.array([True, True, False]), h, 5.0) @ (v + 1)
+
+    def sliced(params, x):
+        w, v = params
+        return jax.nn.relu(x @ w)[:, :1] * -2 @ (v[:1] + 1)
+
+    found, wanted = (
+        count_function_operations(
+            snnjax.spike(apply, (W, V), X, levels=4, rule=largest), X, num_steps=8
+        )
+        for apply in (masked, sliced)
+    )
+    assert found.accumulates == wanted.accumulates
+    assert sum(found.accumulates.values()) > 0
+
+
+def test_all_parts_of_a_split_hold_spikes():
+    def apply(params, x):
+        w, v = params
+        a, b, c = jnp.split(jax.nn.relu(x @ w), 3, 1)
+        return a @ v[:1] + b @ v[1:2] + c @ v[2:]
+
+    (found, wanted) = (
+        count_function_operations(snnjax.spike(of, (W, V), X, levels=4), X, num_steps=8)
+        for of in (apply, dense)
+    )
+    assert sum(found.accumulates.values()) == sum(wanted.accumulates.values())
+    assert found.input_products == wanted.input_products
+
+
+S, A = np.ones((3, 3), np.float32), np.float32([[1, 0.5, 0.25], [0, 0.5, 1]])
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["the-input", "a-site-in-floats"])
+def test_the_part_of_a_joined_operand_that_is_no_spike_costs_its_products_once(left):
+    def apply(w, x):
+        a = jnp.tanh(x @ w) if left else x
+        return -jnp.concatenate([a, jax.nn.relu(a @ w)], -1) @ jnp.concatenate([w, w])
+
+    found = snnjax.spike(apply, S, A, levels=4).function.found
+    spiking = snnjax.spike(apply, S, A, levels=4, sites=found[-1:])
+    counted = count_function_operations(spiking, A, num_steps=8)
+    assert (counted.input_products, counted.ann_products) == ((27, 36) if left else (18, 27))
+    (train,) = snnjax.simulate(spiking, A, num_steps=8, record=True).recording.values()
+    assert sum(counted.accumulates.values()) == 3 * np.abs(train).sum() / 2 > 0
+
+
+def normalised(x):
+    x = x - x.mean(-1, keepdims=True)
+    return x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-3)
+
+
+def test_floats_that_no_spike_feeds_are_counted_once_and_in_the_ann():
+    def apply(w, x):
+        return jnp.tanh(normalised(jnp.tanh(x @ w) @ w) @ w) @ w
+
+    w = np.float32([[1, 0, 0.5], [0, -1, 1], [1, 1, 0]])
+    found = snnjax.spike(apply, w, A, levels=4).function.found
+    spiking = snnjax.spike(apply, w, A, levels=4, sites=found[-1:])
+    constant = count_function_operations(spiking, A, num_steps=8)
+    assert sum(constant.floats.values()) == constant.ann_floats > 0
+    assert constant.input_products == 3 * np.count_nonzero(w)
+    varying = count_function_operations(spiking, A, num_steps=8, encoding=DETERMINISTIC)
+    assert varying.ann_floats == constant.ann_floats
+    assert sum(varying.floats.values()) == 4 * constant.ann_floats  # at timesteps with input
+    assert varying.input_products == 4 * constant.input_products
+
+
+def test_arguments_that_cannot_be_counted_are_refused_in_words():
+    spiking = snnjax.spike(dense, (W, V), X, levels=4)
+    with pytest.raises(ValueError, match="record has no effect"):
+        count_function_operations(spiking, X, num_steps=2, record=True)
+    with pytest.raises(ValueError, match=r"outside of jax\.jit"):
+        jax.jit(lambda x: count_function_operations(spiking, x, num_steps=2).spikes)(X)
 
 
 U = np.float32([[1, 0], [2, -1]])

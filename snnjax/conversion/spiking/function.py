@@ -26,8 +26,8 @@ from snnjax.conversion.spiking.program import (
     record,
 )
 from snnjax.conversion.spiking.sites import Site, find_sites
+from snnjax.conversion.spiking.theta_checks import check_levels, check_theta
 from snnjax.conversion.tracing.jaxpr_walk import Known
-from snnjax.runtime.checks import check_value
 from snnjax.snn.engine import At, Params, Resume
 from snnjax.snn.neurons import NeuronParams
 
@@ -66,8 +66,9 @@ class SpikingApply(NamedTuple):
           levels: number of levels.
 
         Raises:
-          ValueError: if something is missing, a theta is no finite number above 0 or has another
-            shape, or `levels` is no whole number that a neuron can send within the input.
+          ValueError: if something is missing, a theta is no number above 0 whose spikes are float32
+            numbers or has another shape, or `levels` is no whole number that a neuron can send
+            within the input.
         """
         thetas = params.get("thetas") if isinstance(params, Mapping) else None
         missing = set(self.sites) - set(thetas if isinstance(thetas, Mapping) else ())
@@ -77,20 +78,9 @@ class SpikingApply(NamedTuple):
                 f"params are not those of {self.name}{lacking}; want spiking.params, or a copy with"
                 " other numbers"
             )
+        check_levels(levels, self.input_steps)
         for name, channels in zip(self.sites, self.channels, strict=True):
-            shape, by_channel = np.shape(thetas[name]), (channels,)
-            if shape not in {(), by_channel}:
-                other = "" if channels is None else f", or {by_channel} for the last axis"
-                raise ValueError(f"theta of {name} has shape {shape}; want one number{other}")
-            check_value(
-                f"theta of {name}", thetas[name], lambda x: (x > 0) & (x < np.inf),
-                "a finite number above 0",
-            )  # fmt: skip
-        check_value(
-            "levels", levels,
-            lambda x: (x >= 1) & (x <= self.input_steps) & (x == np.floor(x)),
-            f"a whole number from 1 to input_steps, which is {self.input_steps}",
-        )  # fmt: skip
+            check_theta(name, thetas[name], channels, levels, self.input_steps)
 
     def neurons(self, params: Params) -> dict[str, NeuronParams]:
         """Parameters of each site's neurons.

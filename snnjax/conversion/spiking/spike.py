@@ -43,7 +43,12 @@ class Spiking:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Arguments of the function's methods: `params` and "levels"."""
+        """Arguments of the function's methods: `params` and "levels".
+
+        Raises:
+          ValueError: if they are not those of the function.
+        """
+        self.function.check(self.params, self.levels)
         return self.params | {"levels": self.levels}
 
     def __str__(self) -> str:
@@ -106,14 +111,17 @@ def spike(
         for these names; the values of the others stay floats. None for all.
 
     Raises:
-      ValueError: naming the operation and the user's line, if the function cannot be spiking; if a
-        site has no finite activation but 0 on the example, or outputs are NaN; if an image's
-        outputs depend on other images; if parameters are no numbers, or are traced; if `levels` or
-        `input_steps` is too small; or if `sites` has a name that no site has, or leaves none.
+      ValueError: naming the operation and the user's line, if the function cannot be spiking; if no
+        product reads an activation; if a site has no finite activation but 0 on the example, or
+        outputs are NaN; if an image's outputs depend on other images; if parameters are no numbers,
+        or are traced; if the example is a tuple or list of arrays; if a theta is no number whose
+        spikes float32 can hold; if `levels` or `input_steps` is too small; or if `sites` has a name
+        that no site has, or leaves none.
     """
     if not callable(apply):
         raise ValueError(f"apply is {apply!r}; want a function: apply(params, x) -> outputs")
     check_params(params, example)
+    _check_example(example)
     if not callable(rule):
         raise ValueError(f"rule is {rule!r}; want a function such as calibration.least_error")
     images = float_images(example, "example images", " to measure on", FUNCTION_RANKS)
@@ -123,6 +131,10 @@ def spike(
     input_steps = check_count("input_steps", input_steps, least=levels, most=STEPS.highest)
     images, name, apply = np.asarray(images), _name(apply), _hashable(apply)
     program, described, axes = describe(apply, params, images.shape[1:])
+    if not described:
+        raise ValueError(
+            f"{name} has no activation that a weight product reads: nothing would spike"
+        )
     found = tuple(site.name for site in described)
     names = _chosen(sites, found)
     axes = tuple(axis for of, axis in zip(found, axes, strict=True) if of in names)
@@ -142,6 +154,22 @@ def spike(
     spiking = Spiking(function, {"params": params, "thetas": thetas}, np.int32(levels))
     function.check(spiking.params, levels)
     return spiking
+
+
+def _check_example(example: Any) -> None:
+    """Check that the example is one array.
+
+    Raises:
+      ValueError: if it is a tuple or list of arrays.
+    """
+    if isinstance(example, tuple | list) and any(
+        np.ndim(of) and hasattr(of, "shape") for of in example
+    ):
+        raise ValueError(
+            f"example is a {type(example).__name__} of {len(example)} arrays; want one array"
+            " [N, ...]: stack images, and join several inputs, as by jnp.concatenate on their last"
+            " axis, and part them again in apply"
+        )
 
 
 def _chosen(

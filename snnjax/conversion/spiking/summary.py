@@ -14,7 +14,7 @@ from snnjax.conversion.spiking.products import count_products
 from snnjax.conversion.spiking.program import RecordedFunction, Step
 from snnjax.conversion.spiking.sites import Site, passes_spikes
 
-__all__ = ["floating_steps", "floats_of", "summarise"]
+__all__ = ["ann_floating_steps", "fed_by", "floating_steps", "floats_of", "summarise"]
 
 SUMS = {"add", "add_any", "sub"}
 """Sums of currents: no operation of their own in a spiking network."""
@@ -29,17 +29,47 @@ TRANSFER_NAMES = {
 def floating_steps(program: RecordedFunction, sites: tuple[Site, ...]) -> tuple[Step, ...]:
     """Return the operations that are computed in floats at every timestep.
 
-    These depend on spikes, and are no products of spikes, no layout, no sums of currents, no scale
-    that a product's weights could hold, and not part of a neuron's transfer function. A product
-    that reads something else than spikes, such as a site without neurons, is one of them.
+    These depend on spikes, and are no products of spikes, no layout, no sums of two currents, no
+    scale that a product's weights could hold, and not part of a neuron's transfer function. A
+    product that reads something else than spikes, such as a site without neurons, is one of them.
 
     Args:
       program: of the function.
       sites: those with neurons.
     """
-    spikes = {site.value.number for site in sites}
+    return _floating_from({site.value.number for site in sites}, program, sites)
+
+
+def ann_floating_steps(program: RecordedFunction, sites: tuple[Site, ...]) -> tuple[Step, ...]:
+    """Return the operations of the ANN on floats: as `floating_steps`, but fed by the input too.
+
+    Args:
+      program: of the function.
+      sites: all of its sites.
+    """
+    return _floating_from({0, *(site.value.number for site in sites)}, program, sites)
+
+
+def fed_by(program: RecordedFunction, sites: tuple[Site, ...]) -> set[int]:
+    """Return the numbers of the values that depend on spikes.
+
+    Args:
+      program: of the function.
+      sites: those with neurons.
+    """
+    fed = {site.value.number for site in sites}
+    for step in program.steps:
+        if not fed.isdisjoint(value.number for value in step.reads):
+            fed |= {value.number for value in step.outputs}
+    return fed
+
+
+def _floating_from(
+    sources: set[int], program: RecordedFunction, sites: tuple[Site, ...]
+) -> tuple[Step, ...]:
+    """Return the operations on floats that depend on sources, which count as spikes."""
     local = {step.outputs[0].number for site in sites for step in site.transfer}
-    fed, currents = set(spikes), set[int]()
+    spikes, fed, currents = set(sources), set(sources), set[int]()
     found = []
     for step in program.steps:
         reads = {value.number for value in step.reads} & fed
@@ -73,7 +103,7 @@ def floats_of(steps: Iterable[Step], batch: int) -> dict[str, float]:
     largest of its operands and outputs has entries.
 
     Args:
-      steps: from `floating_steps`.
+      steps: from `floating_steps` or `ann_floating_steps`.
       batch: number of images of the program.
     """
     counts: dict[str, float] = {}
