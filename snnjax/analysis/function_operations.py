@@ -137,7 +137,7 @@ def _floats(
     found = find_sites(program)
     sites = function.with_neurons(found)
     fed, of_ann = fed_by(program, sites), ann_floating_steps(program, found)
-    before = [step for step in of_ann if step.outputs[0].number not in fed]
+    before = [step for step in of_ann if fed.isdisjoint(x.number for x in step.reads)]
     counts: dict[str, float] = {}
     for steps, often in zip((floating_steps(program, sites), before), times, strict=True):
         for module, count in floats_of(steps, batch=1).items():

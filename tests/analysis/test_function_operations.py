@@ -124,6 +124,13 @@ def test_floats_that_no_spike_feeds_are_counted_once_and_in_the_ann():
     assert varying.input_products == 4 * constant.input_products
 
 
+def test_the_operation_that_makes_the_first_site_is_counted_once():
+    w = np.float32([[1, 0, 0.5], [0, -1, 1], [1, 1, 0]])
+    spiking = snnjax.spike(lambda w, x: normalised(x @ w) @ w, w, A, levels=4)
+    counted = count_function_operations(spiking, A, num_steps=8)
+    assert sum(counted.floats.values()) == counted.ann_floats > 0
+
+
 def test_arguments_that_cannot_be_counted_are_refused_in_words():
     spiking = snnjax.spike(dense, (W, V), X, levels=4)
     with pytest.raises(ValueError, match="record has no effect"):

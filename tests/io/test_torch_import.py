@@ -128,6 +128,16 @@ def test_modules_that_are_no_functions_are_refused_by_name(modules):
 
 
 @pytest.mark.slow
+def test_the_example_is_a_tensor_of_any_float_with_or_without_a_gradient(modules):
+    torch = modules.torch
+    for options in ({"requires_grad": True}, {"dtype": torch.bfloat16}):
+        _, params = snnjax.from_torch(torch.nn.Linear(4, 3), torch.ones(2, 4, **options))
+        assert params["bias"].dtype == np.float32
+    with pytest.raises(ValueError, match=r"^example is None; want images"):
+        snnjax.from_torch(torch.nn.Linear(4, 3), None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "message"),
     [({}, "^params of Linear lack bias"), ({"w": 1.0}, "^params of Linear lack bias")],

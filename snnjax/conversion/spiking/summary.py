@@ -17,7 +17,7 @@ from snnjax.conversion.spiking.sites import Site, passes_spikes
 __all__ = ["ann_floating_steps", "fed_by", "floating_steps", "floats_of", "summarise"]
 
 SUMS = {"add", "add_any", "sub"}
-"""Sums of currents: no operation of their own in a spiking network."""
+"""Sums of two currents: no operation of their own in a spiking network."""
 
 TRANSFER_NAMES = {
     ("max",): "ReLU", (): "identity", ("logistic", "mul"): "SiLU", ("clamp",): "clip",
