@@ -12,12 +12,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.conversion.quantised_blocks import quantise_block
-from snnjax.conversion.quantised_weights import BITS, Goal, Signal, quantise_weights
+from snnjax.conversion.quantised_weights import BITS, Goal, Seen, Signal, quantise_weights
 from snnjax.networks import architecture as arch
 from snnjax.networks.layers import (
     Activation,
     AvgPool,
     Block,
+    FixedSynapse,
     Flatten,
     Folded,
     Layer,
@@ -56,7 +57,7 @@ def quantise(
     same for every batch size, engine and machine.
 
     Source: symmetric quantisation by output channel, Krishnamoorthi 2018; the choice of s by the
-    error of the layer's output is that of Nagel et al. 2021, section 3.
+    error of the layer's output and the correction of biases are those of Nagel et al. 2021.
     Choice: thresholds stand on the grid of the charge, and the last layer has one s, so that the
     largest whole number is the answer.
 
@@ -66,7 +67,8 @@ def quantise(
         and v(0) a multiple of half a threshold.
       bits: of the weights, sign included, 2 to 16; or by path of their layer, 8 for others.
       images: images in [0, 1] on which s is chosen, among 16 values up to the one above, by the
-        least squared error of the layer's output; None for the one above.
+        least squared error of the layer's output, and on which biases take up the mean error of
+        their channel; None for the one above, and rounded biases.
 
     Raises:
       ValueError: if `params` are not such, a path or a number of bits is not, a layer is of a kind
@@ -75,11 +77,12 @@ def quantise(
     """
     check_layered(network)
     floats = _checked(network, params)
-    x = None
+    seen = None
     if images is not None:
         x = float_images(images, purpose=" to calibrate on")
         check_bytes(x, PIXEL)
-    start = Signal(np.asarray(1 / PIXEL, np.float32), 0.0, float(PIXEL), None, False, x)
+        seen = Seen(x, x)
+    start = Signal(np.asarray(1 / PIXEL, np.float32), 0.0, float(PIXEL), None, False, seen)
     goal, at = Goal(None, shared=True), _Place("", _bits(network, bits))
     layers, end = _quantise_stack(network.layers, floats["layers"], start, goal, at)
     result = {**floats, "layers": layers}
@@ -122,8 +125,7 @@ def _quantise_stack(
             case AvgPool():
                 result[name], signal = {"divisor": 1.0}, _pooled(layer, signal)
             case Flatten() | Transpose():
-                x = None if signal.x is None else layer.linear({}, signal.x)
-                signal = signal._replace(channels=None, x=x)
+                signal = signal._replace(channels=None, seen=_passed(layer, signal.seen))
             case Folded():
                 pass  # conversion folded it into the weights
             case _:
@@ -165,8 +167,12 @@ def _pooled(layer: AvgPool, signal: Signal) -> Signal:
     size = layer.window[0] * layer.window[1]
     return signal._replace(
         unit=np.asarray(signal.unit / np.float32(size)), low=signal.low * size,
-        high=signal.high * size, x=None if signal.x is None else layer.linear({}, signal.x),
+        high=signal.high * size, seen=_passed(layer, signal.seen),
     )  # fmt: skip
+
+
+def _passed(layer: FixedSynapse, seen: Seen | None) -> Seen | None:
+    return seen and Seen(*(layer.linear({}, values) for values in seen))
 
 
 def _quantise_neurons(layer: Activation, own: Params, signal: Signal) -> tuple[Params, Signal]:
@@ -179,8 +185,11 @@ def _quantise_neurons(layer: Activation, own: Params, signal: Signal) -> tuple[P
         "shift": shift,
         "magnitude": max(signal.low, signal.high) + float(np.abs(shift).max()),
     }
-    x = None if signal.x is None else layer.rate(own, signal.x)
-    return whole, Signal(np.ones((), np.float32), 1.0, 1.0, signal.channels, False, x)
+    seen = signal.seen
+    if seen is not None:
+        back = {name: whole[name] * signal.unit for name in ("positive", "negative")}
+        seen = Seen(layer.rate(own, seen.exact), layer.rate({**own, **back}, seen.whole))
+    return whole, Signal(np.ones((), np.float32), 1.0, 1.0, signal.channels, False, seen)
 
 
 def _threshold(value: Any, unit: np.ndarray) -> np.ndarray:

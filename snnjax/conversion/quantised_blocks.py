@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from snnjax.conversion.quantised_weights import BITS, Goal, Signal
+from snnjax.conversion.quantised_weights import BITS, Goal, Seen, Signal
 from snnjax.networks.layers import Block, Concat, Residual
 from snnjax.networks.layers.base import per_channel
 
@@ -69,13 +69,14 @@ def _with_weight(end: Signal, weight: Any, unit: np.ndarray | None) -> tuple[np.
     """
     if weight is None:
         return np.ones((), np.float32), end
-    x = None if end.x is None else end.x * weight
     reached = np.asarray(end.unit * weight)
     if unit is None:
-        return np.ones((), np.float32), end._replace(unit=reached, x=x)
+        seen = end.seen and Seen(*(values * weight for values in end.seen))
+        return np.ones((), np.float32), end._replace(unit=reached, seen=seen)
     factor = np.round(reached / unit)
-    most = float(np.abs(factor).max())
-    return factor, end._replace(unit=unit, low=end.low * most, high=end.high * most, x=x)
+    most, back = float(np.abs(factor).max()), factor * unit / end.unit
+    seen = end.seen and Seen(end.seen.exact * weight, end.seen.whole * back)
+    return factor, end._replace(unit=unit, low=end.low * most, high=end.high * most, seen=seen)
 
 
 def _common_units(
@@ -102,15 +103,16 @@ def _common_units(
 
 def _join(block: Block, signals: list[Signal], weight: np.ndarray) -> Signal:
     """Signal behind a block."""
-    x = None
-    if signals[0].x is not None:
-        x = block.join([end.x for end in signals])  # type: ignore[misc]
-        x = x * per_channel(weight, x)
+    seen = None
+    if all(end.seen for end in signals):
+        ends = zip(*(end.seen for end in signals), strict=True)  # type: ignore[misc]
+        joined = [block.join(outputs) for outputs in ends]
+        seen = Seen(*(values * per_channel(weight, values) for values in joined))
     lows, highs = [end.low for end in signals], [end.high for end in signals]
     counts = [end.channels for end in signals]
     if isinstance(block, Residual):
         channels = next((count for count in counts if count is not None), None)
-        return Signal(signals[0].unit, sum(lows), sum(highs), channels, True, x)
+        return Signal(signals[0].unit, sum(lows), sum(highs), channels, True, seen)
     unit: Any = signals[0].unit
     if None not in counts:
         unit = np.concatenate(
@@ -118,4 +120,4 @@ def _join(block: Block, signals: list[Signal], weight: np.ndarray) -> Signal:
         )
         unit = unit[0] if np.all(unit == unit[0]) else unit
     channels = None if None in counts else sum(counts)  # type: ignore[arg-type]
-    return Signal(np.asarray(unit * weight), max(lows), max(highs), channels, True, x)
+    return Signal(np.asarray(unit * weight), max(lows), max(highs), channels, True, seen)

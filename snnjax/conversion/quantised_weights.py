@@ -11,7 +11,7 @@ import numpy as np
 
 from snnjax.networks.layers import Conv, Dense, Scale, Weights
 
-__all__ = ["BITS", "Goal", "Signal", "quantise_weights"]
+__all__ = ["BITS", "Goal", "Seen", "Signal", "quantise_weights"]
 
 Params = dict[str, Any]
 
@@ -29,6 +29,16 @@ KNOWN = (Conv, Dense, Scale)
 """Kinds of weights whose output channels are the last axis of their arrays."""
 
 
+class Seen(NamedTuple):
+    """Mean values on the calibration images, `[B, ...]`, both in the units of the float network.
+
+    exact: in the float network; whole: in the integer network.
+    """
+
+    exact: jax.Array
+    whole: jax.Array
+
+
 class Signal(NamedTuple):
     """Numbers that an integer network sends from one layer to the next.
 
@@ -36,7 +46,7 @@ class Signal(NamedTuple):
     low, high: largest magnitudes of the negative and of the positive parts of a sum in a timestep.
     channels: number of channels; None if it is not known.
     weighted: True if weights follow the last neurons.
-    x: values in the float network on the calibration images, `[B, ...]`, or None without images.
+    seen: values on the calibration images, or None without images.
     """
 
     unit: np.ndarray
@@ -44,7 +54,7 @@ class Signal(NamedTuple):
     high: float
     channels: int | None
     weighted: bool
-    x: jax.Array | None
+    seen: Seen | None
 
 
 class Goal(NamedTuple):
@@ -94,11 +104,29 @@ def quantise_weights(
     if unit is None:
         unit = _choose_unit(layer, own, fine, signal, most, goal.shared)
     whole = {name: np.asarray(v) for name, v in _rounded(fine, unit, most).items()}
+    seen = signal.seen and Seen(
+        layer.linear(own, signal.seen.exact),
+        layer.linear(_in_floats(layer, fine, whole, signal.unit, unit), signal.seen.whole),
+    )
     if "bias" in fine:
-        whole["bias"] = np.round(fine["bias"] / unit)
+        bias = fine["bias"]
+        if seen is not None:
+            bias = bias + np.asarray(_mean_by_channel(seen.exact - seen.whole))
+        whole["bias"] = np.round(bias / unit)
+        if seen is not None:
+            seen = Seen(seen.exact + own["bias"], seen.whole + whole["bias"] * unit)
     low, high = _reach(whole, signal)
-    x = None if signal.x is None else layer.current(own, signal.x)
-    return whole, Signal(unit, low, high, layer.features, True, x)
+    return whole, Signal(unit, low, high, layer.features, True, seen)
+
+
+def _mean_by_channel(values: jax.Array) -> jax.Array:
+    return jnp.mean(values, tuple(range(values.ndim - 1)))
+
+
+def _in_floats(layer: Weights, fine: Params, whole: Params, unit_in: Any, unit: Any) -> Params:
+    """Whole weights in the units of the float network; the bias is the float one."""
+    bias = {"bias": fine["bias"]} if "bias" in fine else {}
+    return layer.rescale(whole | bias, 1 / jnp.asarray(unit_in), 1 / jnp.asarray(unit)) | bias
 
 
 def _weight_names(arrays: Params) -> list[str]:
@@ -122,25 +150,30 @@ def _choose_unit(
     unit = np.maximum(unit, unit.max() * np.float32(FINEST)) if unit.max() else unit + 1
     if shared:
         unit = unit.max()
-    if signal.x is None or isinstance(layer, Scale):
+    if signal.seen is None or isinstance(layer, Scale):
         return np.asarray(unit)
     units = SHARES.reshape(-1, *[1] * np.ndim(unit)) * unit
-    errors = np.asarray(_errors(layer, own, fine, signal.x, signal.unit, units, most))
+    errors = np.asarray(_errors(layer, own, fine, signal.seen, signal.unit, units, most))
     best = np.argmin(errors.sum(-1) if shared else errors, 0)
     return np.asarray(units[best] if shared else units[best, np.arange(len(best))])
 
 
 @partial(jax.jit, static_argnames="layer")
 def _errors(
-    layer: Weights, own: Params, fine: Params, x: jax.Array, unit_in: Any, units: Any, most: Any
+    layer: Weights, own: Params, fine: Params, seen: Seen, unit_in: Any, units: Any, most: Any
 ) -> jax.Array:
-    """Mean squared error of the layer's output at each of n units, by channel, `[n, C]`."""
-    exact = layer.linear(own, x)
+    """Squared error of the layer's output at each of n units, by channel, `[n, C]`.
+
+    Its mean error does not count where a bias takes it up.
+    """
+    exact = layer.linear(own, seen.exact)
 
     def error(unit: jax.Array) -> jax.Array:
-        back = layer.rescale(_rounded(fine, unit, most), 1 / jnp.asarray(unit_in), 1 / unit)
-        wrong = layer.linear(back, x) - exact
-        return jnp.mean(jnp.square(wrong), tuple(range(wrong.ndim - 1)))
+        back = _in_floats(layer, fine, _rounded(fine, unit, most), unit_in, unit)
+        wrong = layer.linear(back, seen.whole) - exact
+        if "bias" in fine:
+            wrong -= _mean_by_channel(wrong)
+        return _mean_by_channel(jnp.square(wrong))
 
     return jax.lax.map(error, units)
 
