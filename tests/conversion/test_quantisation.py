@@ -136,16 +136,33 @@ def test_random_networks_are_those_of_int64(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", [RATE, DETERMINISTIC], ids=["rate", "deterministic"])
-def test_input_spikes_are_whole_too(encoding):
+@pytest.mark.parametrize(
+    ("encoding", "neuron"), [(RATE, "exact-charge"), (DETERMINISTIC, "double-threshold")]
+)
+def test_input_spikes_are_whole_too(encoding, neuron):
     network, params = small()
     params, images = quantise(network, params), pixels(random_bytes(VECTOR, 3))
     key = jax.random.key(1)
     sent = [frame(Stimulus(images, key), 1.0, t, encoding) * 255 for t in range(STEPS)]
     found = simulate(
-        network, params, images, num_steps=STEPS, record=True, encoding=encoding, key=key
+        network, params, images, num_steps=STEPS, record=True, encoding=encoding, key=key,
+        neuron=NEURONS[neuron],
+    )  # fmt: skip
+    check_equal(found, *reference(network, params, sent, neuron))
+
+
+def test_bytes_that_were_divided_in_another_way_are_the_same():
+    """A product with 1/255 is rounded otherwise than a division, by less than a byte."""
+    network = arch.Network("linear", (arch.Flatten(), arch.Dense(3)))
+    params = quantise(network, convert(network, random_variables(network, VECTOR)), 5)
+    images = random_bytes(VECTOR, 7)
+    others = np.float32(images) * np.float32(1 / 255)
+    assert np.any(others * np.float32(255) != images)
+    found = simulate(network, params, others, num_steps=STEPS, readout=CURRENT).values
+    np.testing.assert_array_equal(found, np.round(found))
+    np.testing.assert_array_equal(
+        found, simulate(network, params, pixels(images), num_steps=STEPS, readout=CURRENT).values
     )
-    check_equal(found, *reference(network, params, sent))
 
 
 @pytest.mark.slow
@@ -192,17 +209,32 @@ def test_every_number_is_whole_and_weights_have_their_bits():
     assert list(largest.values()) == [127, 15, 3, 127]
 
 
-@pytest.mark.slow
-def test_many_bits_approach_the_float_network():
-    network = compact_network()
-    params = convert(network, random_variables(network, SHAPE))
-    images = pixels(random_bytes(SHAPE, 8))
+def summed_network():
+    """Branches of unlike weights that meet in the same neurons."""
+    active = arch.Activation(0.5, 1.0)
+    block = arch.Residual((arch.Dense(8), active, arch.Dense(6)), (arch.Dense(6),))
+    return arch.Network("summed", (
+        arch.Flatten(), arch.Dense(8), active, block, active, arch.Dense(3)
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (summed_network(), VECTOR),
+        pytest.param(compact_network(), SHAPE, marks=pytest.mark.slow),
+    ],
+    ids=["summed", "compact"],
+)
+def test_many_bits_approach_the_float_network(network, shape):
+    params = convert(network, random_variables(network, shape))
+    images = pixels(random_bytes(shape, 8))
     logits = np.asarray(limit(network, params, images))
     errors = [
         np.abs(np.asarray(limit(network, quantise(network, params, bits), images)) - logits).max()
         for bits in (3, 6, 9)
     ]
-    assert errors[0] > 4 * errors[1] > 16 * errors[2]
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
     assert errors[2] < 0.01 * np.abs(logits).max()
 
 
