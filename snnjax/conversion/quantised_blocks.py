@@ -45,13 +45,16 @@ def quantise_block(
     ends = [
         _with_weight(end, own.get(f"{name}_weight"), None)[1] for name, (_, end) in found.items()
     ]
-    units = _common_units(block, ends, goal, weight)
+    bare = [f"{name}_weight" in own for name in found]
+    units = _common_units(block, ends, bare, goal, weight)
     if any(unit is not None for unit in units):
         found = branches([goal._replace(unit=unit) for unit in units])
     result: Params = {name: inner for name, (inner, _) in found.items()}
     for place, (name, (_, end)) in enumerate(found.items()):
         given = own.get(f"{name}_weight")
         factor, ends[place] = _with_weight(end, given, units[place])
+        if bare[place] and units[place] is not None:
+            _check_currents(f"{path}/{name}", end, given, units[place])
         if given is not None:
             result[f"{name}_weight"] = factor
     if "weight" in own:
@@ -79,15 +82,37 @@ def _with_weight(end: Signal, weight: Any, unit: np.ndarray | None) -> tuple[np.
     return factor, end._replace(unit=unit, low=end.low * most, high=end.high * most, seen=seen)
 
 
+def _check_currents(path: str, end: Signal, weight: Any, unit: Any) -> None:
+    """Refuse a branch that sends currents on, where no whole weight keeps them.
+
+    Raises:
+      ValueError: if the unit is no whole part of that of the currents, up to 1 %.
+    """
+    wanted = np.asarray(end.unit * weight / unit)
+    if end.weighted and np.any(np.abs(np.round(wanted) / wanted - 1) > 0.01):
+        raise ValueError(
+            f"branch {path} sends currents on, which no whole weight adds to the others exactly"
+            " enough; put neurons before the block"
+        )
+
+
 def _common_units(
-    block: Block, signals: list[Signal], goal: Goal, weight: np.ndarray
+    block: Block, signals: list[Signal], bare: list[bool], goal: Goal, weight: np.ndarray
 ) -> list[np.ndarray | None]:
     """Unit that every branch of a block has to reach; None for a branch that keeps its own."""
     fine = [end.unit if end.weighted else end.unit / np.float32(2 ** (BITS - 1) - 1)
             for end in signals]  # fmt: skip
-    deciding = [unit for unit, end in zip(fine, signals, strict=True) if end.weighted] or fine
+    own = [unit for unit, without in zip(fine, bare, strict=True) if not without]
+    deciding = own or fine
     if isinstance(block, Residual):
-        return [reduce(np.maximum, deciding) if goal.unit is None else goal.unit] * len(signals)
+        unit = goal.unit
+        if unit is None:
+            unit = reduce(np.maximum, deciding)
+            for end, without in zip(signals, bare, strict=True):
+                if without and end.weighted and own:  # a whole multiple, so the sum stays exact
+                    whole = np.maximum(np.floor(end.unit / unit), 1)
+                    unit = np.where(end.unit < unit, unit, end.unit / whole)
+        return [unit] * len(signals)
     counts: list[Any] = [end.channels for end in signals]
     if goal.unit is not None:
         inner = goal.unit / weight

@@ -348,6 +348,21 @@ def test_networks_with_fractions_are_refused(options, said):
         quantise(*small(**options))
 
 
+def test_sums_of_currents_that_no_whole_weight_adds_are_refused():
+    """A block before whose identity there are no neurons, as in networks with pre-activation."""
+    active = arch.Activation(0.5, 1.0)
+    block = arch.Residual((arch.Scale(8), active, arch.Dense(8)))
+    for layers, said in (
+        ((block,), "branch 02_residual/shortcut sends currents on"),
+        ((arch.Residual((arch.Dense(8), arch.Dense(8))),), "01_dense follows weights without"),
+    ):
+        network = arch.Network("unlike", (
+            arch.Flatten(), arch.Dense(8), *layers, active, arch.Dense(3)
+        ))  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            quantise(network, convert(network, random_variables(network, VECTOR)))
+
+
 def test_bad_arguments_are_refused():
     network, params = small()
     for bits, said in (
