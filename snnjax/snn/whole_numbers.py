@@ -150,11 +150,17 @@ def _magnitudes(params: Params) -> Iterator[tuple[str, Any, Any, Any]]:
             for key in keys[:-1]:
                 own = own[cast(Any, key).key]
             path = jax.tree_util.keystr(keys[:-1], simple=True, separator="/")
-            start = own["initial"] * own["positive"]
+            initial, positive = _known(own["initial"]), _known(own["positive"])
+            start = initial * positive
             xp: Any = jnp if isinstance(start, jax.core.Tracer) else np
-            is_whole = xp.all(xp.floor(own["initial"]) == own["initial"])
+            is_whole = xp.all(xp.floor(initial) == initial)
             yield path, magnitude, xp.abs(start), xp.where(is_whole, WHOLE, WHOLE // 2)
     yield "the output", params["integer"]["magnitude"], np.float32(0), WHOLE
+
+
+def _known(value: Any) -> Any:
+    """A value in NumPy, which needs no compiled operation, unless it is traced."""
+    return value if isinstance(value, jax.core.Tracer) else np.asarray(value)
 
 
 def mark_inexact(
