@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
     from snnjax.conversion.conversion import convert
+    from snnjax.conversion.quantisation import quantise
     from snnjax.conversion.spiking import Spiking, spike
     from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
     from snnjax.conversion.tracing import Traced, trace
@@ -51,6 +52,7 @@ __all__ = [
     "measure_output_scale",
     "measure_scales",
     "prepare_kernels",
+    "quantise",
     "simulate",
     "spike",
     "spike_rate",
@@ -62,6 +64,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "analysis.metrics": ("accuracy", "conversion_loss", "latency", "spike_rate"),
     "conversion.conversion": ("convert",),
+    "conversion.quantisation": ("quantise",),
     "conversion.spiking": ("Spiking", "spike"),
     "conversion.threshold_balancing": ("measure_output_scale", "measure_scales"),
     "conversion.tracing": ("Traced", "trace"),

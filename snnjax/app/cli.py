@@ -60,7 +60,7 @@ def _make_app() -> App:
     )
     for module, functions in (
         ("training", ("train", "run")),
-        ("conversion", ("convert", "report")),
+        ("conversion", ("convert", "quantise", "report")),
         ("simulation", ("simulate", "learn", "energy")),
         ("exchange", ("export",)),
     ):

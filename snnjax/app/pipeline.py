@@ -28,6 +28,7 @@ from snnjax.app.stages.conversion import convert
 from snnjax.app.stages.energy import measure_energy
 from snnjax.app.stages.layer_report import report
 from snnjax.app.stages.network_import import import_network
+from snnjax.app.stages.quantisation import quantise
 from snnjax.app.stages.readout_learning import learn
 from snnjax.app.stages.simulation import simulate
 from snnjax.app.stages.training import default_folder, train
@@ -43,6 +44,7 @@ __all__ = [
     "load_network",
     "load_trained",
     "measure_energy",
+    "quantise",
     "report",
     "run",
     "simulate",

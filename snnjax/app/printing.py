@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,14 @@ def print_trained(path: Path) -> None:
 def print_converted(path: Path) -> None:
     """Print where the parameters of a conversion are."""
     print(f"converted parameters: {path}")
+
+
+def print_quantised(path: Path, exact: Mapping[str, Any]) -> None:
+    """Print where the parameters of an integer network are, and the size of its weights."""
+    print(
+        f"whole numbers: {path}; {exact['weights']:,} weights of {exact['weight_bits']} bits,"
+        f" {exact['weight_bytes']:,} bytes"
+    )
 
 
 def print_nir_graph(path: Path) -> None:

@@ -58,7 +58,9 @@ def check_before_training(
     if learns or needs_images(found):
         data = datasets.load(train.dataset)
         if needs_images(found):
-            check_calibration_images(found, train.dataset, len(data.train.images))
+            check_calibration_images(
+                found.calibration_images, train.dataset, len(data.train.images)
+            )
         if learns:
             training, _ = hold_out_validation(train, data)
             count_images(readout, len(training.images), data.classes)

@@ -19,6 +19,7 @@ from snnjax.snn.engine import float32_params, neuron_params, neuron_shapes
 from snnjax.snn.neurons import DOUBLE_THRESHOLD, NeuronModel
 from snnjax.snn.rates import firing_rates
 from snnjax.snn.simulation_arguments import check_models
+from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["CORRECTIONS", "calibrate"]
 
@@ -69,10 +70,13 @@ def calibrate(
 
     Raises:
       ValueError: if `num_steps` or `batch_size` is below 1, there are no images, they are not
-        finite floats or do not fit the parameters, or `correction` is unknown.
+        finite floats or do not fit the parameters, `correction` is unknown, or the network is an
+        integer network.
     """
     if correction not in CORRECTIONS:
         raise ValueError(f"correction is {correction!r}; want one of {', '.join(CORRECTIONS)}")
+    if is_integer(params):
+        raise ValueError("params are whole numbers; calibrate them before quantise")
     num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
     check_models(neuron, CONSTANT)
     mean: dict[str, Any] = dict.fromkeys(arch.activations(network), 0.0)

@@ -31,6 +31,7 @@ from snnjax.networks import architecture as arch
 from snnjax.networks import serialisation
 from snnjax.runtime.windows import Window
 from snnjax.snn.engine import neuron_shapes
+from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["to_graph", "write"]
 
@@ -89,6 +90,8 @@ def to_graph(
     """
     nir = nir_package()
     neuron_shapes(network, params["layers"], image_shape)  # raises where they do not fit
+    if is_integer(params):
+        raise ValueError("integer networks are not written as NIR yet; write what convert returned")
     if "readout" in params:
         raise ValueError("NIR has no readout that averages neurons; export before snnjax learn")
     if np.any(np.asarray(params["output_leak"]) != 1):

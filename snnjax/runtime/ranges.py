@@ -116,6 +116,9 @@ UP_TO_STEPS = whole(0, 10**5)
 
 LEVELS = whole(0, 2**16)
 
+WEIGHT_BITS = whole(2, 16)
+"""Bits of whole weights, sign included: one bit has no two sides, and float32 sums few of more."""
+
 PIXELS = whole(0, 1000)
 
 SHARES = real(0, 1, "[)")

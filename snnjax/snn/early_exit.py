@@ -37,6 +37,7 @@ from snnjax.snn.readout import ACCUMULATE, Readout
 from snnjax.snn.simulation import run_pre_steps
 from snnjax.snn.simulation_arguments import check_arguments, count_pre_steps
 from snnjax.snn.stimulus import Stimulus, make_stimulus
+from snnjax.snn.whole_numbers import mark_inexact
 
 __all__ = ["Answer", "Exit", "TradeOff", "choose_margin", "margins", "simulate_until", "trade_off"]
 
@@ -158,6 +159,7 @@ def _simulate_until(
     neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # or raises
     params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
     loop = make_loop(params, stimulus, task)
+    loop = mark_inexact(loop, params, stimulus.images, task.encoding, num_steps)
     carry, _ = run_pre_steps(loop, task, pre_steps)
 
     def advance(carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:

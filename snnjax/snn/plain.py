@@ -22,6 +22,7 @@ from snnjax.snn.engine import (
     neuron_params,
 )
 from snnjax.snn.stimulus import Stimulus, frame
+from snnjax.snn.whole_numbers import whole_input
 
 __all__ = ["make_loop"]
 
@@ -101,7 +102,8 @@ def _timestep(
         return spikes[path]
 
     x = elapsed * frame(stimulus, params["gain"], t, task.encoding)
-    current = task.network.propagate(params["layers"], x, fire, elapsed)
+    sent = whole_input(params, x)
+    current = task.network.propagate(params["layers"], sent, fire, elapsed)
     readout, values = task.readout.step(params, carry.readout, current)
     counts = {path: carry.counts[path] + count_spikes(s) for path, s in spikes.items()}
     total = sum(counts.values(), jnp.zeros(len(x), jnp.int32))

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from snnjax.networks.architecture import Network, activations
 from snnjax.runtime.images import float_images
 from snnjax.snn.engine import float32_params
+from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["firing_rates", "limit"]
 
@@ -41,8 +42,11 @@ def firing_rates(
         found[path] = specs[path].rate(numbers, current, levels=levels)
         return found[path]
 
-    logits = network.propagate(params["layers"], params["gain"] * images, fire)
-    return found, logits
+    if not is_integer(params):
+        return found, network.propagate(params["layers"], params["gain"] * images, fire)
+    whole = params["integer"]
+    logits = network.propagate(params["layers"], whole["pixel"] * images, fire)
+    return found, logits * whole["logit"]
 
 
 def limit(

@@ -68,10 +68,6 @@ class LeakyState(NamedTuple):
     sent: jax.Array
 
 
-def _start_current(params: Params, shape: tuple[int, ...]) -> None:
-    del params, shape
-
-
 def _current(params: Params, state: None, current: jax.Array) -> tuple[None, jax.Array]:
     del params
     return state, current
@@ -85,13 +81,16 @@ def _start_mean(params: Params, shape: tuple[int, ...]) -> MeanState:
 def _mean(params: Params, state: MeanState, current: jax.Array) -> tuple[MeanState, jax.Array]:
     """Mean current so far, which approximates the logits; a leak weights recent currents more.
 
-    Source: the non-spiking output layer of Rueckauer et al. 2017; Wang et al. 2023 have a
-    leak in the output layer.
+    Source: the non-spiking output layer of Rueckauer et al. 2017; its leak, Wang et al. 2023.
     Choice: the paper counts spikes; a membrane without a threshold has no quantisation error.
     """
     leak = params["output_leak"]
     state = MeanState(leak * state.total + current, leak * state.weight + 1)
-    return state, state.total / state.weight
+    if "integer" not in params:
+        return state, state.total / state.weight
+    weight = jnp.broadcast_to(state.weight, current.shape)  # XLA multiplies by 1 / a scalar
+    weight = jax.lax.optimization_barrier(weight)
+    return state, params["integer"]["logit"] * (state.total / weight)
 
 
 def _start_count(params: Params, shape: tuple[int, ...]) -> CountState:
@@ -294,7 +293,7 @@ COUNT = Readout(_start_count, _count)
 LEAKY = Readout(_start_leaky, _leaky)
 """Spike counts of a leaky layer behind the last one, for example with weights from STDP."""
 
-CURRENT = Readout(_start_current, _current)
+CURRENT = Readout(lambda params, shape: None, _current)
 """Current of the last layer, no answer; `read` applies another readout to it later."""
 
 READOUTS = {"membrane": ACCUMULATE, "count": COUNT, "leaky": LEAKY, "stdp": LEAKY}

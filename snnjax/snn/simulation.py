@@ -38,6 +38,7 @@ from snnjax.snn.simulation_arguments import (
     count_pre_steps,
 )
 from snnjax.snn.stimulus import Stimulus, make_stimulus
+from snnjax.snn.whole_numbers import mark_inexact
 
 __all__ = [
     "ENGINES",
@@ -171,6 +172,7 @@ def _simulate(
     if engine == "fast":
         params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
     loop = ENGINES[engine](params, stimulus, task, observe)
+    loop = mark_inexact(loop, params, stimulus.images, task.encoding, num_steps)
     carry, outputs = run_pre_steps(loop, task, pre_steps, chunk_steps)
     done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     end = task.shown_steps or num_steps

@@ -19,12 +19,14 @@ from snnjax.snn.neurons import NEURONS, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import READOUTS, Readout
 from snnjax.snn.stimulus import Stimulus
+from snnjax.snn.whole_numbers import check_exact
 
 __all__ = [
     "Checked",
     "check_arguments",
     "check_models",
     "check_network",
+    "check_params",
     "check_shown_steps",
     "check_stimulus",
     "count_pre_steps",
@@ -64,7 +66,7 @@ def check_arguments(
     check_models(task.neuron, task.encoding)
     check_kind("readout", task.readout, Readout, READOUTS, "snnjax.snn.readout.READOUTS")
     num_steps = check_count("num_steps", num_steps, most=STEPS.highest)
-    _check_params(params)
+    check_params(params)
     pre_steps = check_count("pre_steps", pre_steps, least=0)
     count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     shown_steps = check_shown_steps(task.neuron, task.shown_steps)
@@ -75,6 +77,7 @@ def check_arguments(
         )
     task = task._replace(shown_steps=shown_steps)
     stimulus = check_stimulus(stimulus, params["gain"], task.encoding)
+    check_exact(task, params, stimulus.images, num_steps)
     return Checked(task, stimulus, num_steps, pre_steps)
 
 
@@ -154,7 +157,12 @@ def count_pre_steps(
     return before
 
 
-def _check_params(params: Params) -> None:
+def check_params(params: Params) -> None:
+    """Check that parameters are those of a converted network.
+
+    Raises:
+      ValueError: naming what is missing or no number.
+    """
     if not {"gain", "layers", "output_leak"} <= set(params):
         raise ValueError(
             f"params holds {', '.join(sorted(params))}; want gain, layers and output_leak, which"

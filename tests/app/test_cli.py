@@ -36,6 +36,29 @@ def stages(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
+def test_whole_weights_are_written_simulated_and_not_overwritten(stages, capsys):
+    snn = str(stages / "snn.safetensors")
+    assert cli.main(["quantise", snn, "--weight-bits", "5"]) == 0
+    assert "weights of 5 bits" in capsys.readouterr().out
+    path = stages / "bits-5" / "snn.safetensors"
+    params, metadata = checkpoint.load(path, kind="snn")
+    assert metadata["exact"]["weight_bits"] == 5
+    assert np.abs(params["layers"]["03_conv"]["kernel"]).max() == 15
+    assert cli.main(["simulate", str(path), "--num-steps", "3"]) == 0
+    found, wanted = (read(folder / "simulation.json")["snn"] for folder in (path.parent, stages))
+    assert abs(found[-1] - wanted[-1]) < 0.05
+    capsys.readouterr()
+    for words, said in (
+        (["quantise", snn, "--output", str(stages)], "would be overwritten"),
+        (["quantise", snn, "--weight-bits", "1"], "weight_bits is 1; want at least 2"),
+        (["quantise", str(path)], "params are whole numbers already"),
+        (["learn", str(path)], "holds whole numbers, and a leaky readout has fractions"),
+    ):
+        assert cli.main(words) == 2
+        assert said in capsys.readouterr().err
+
+
 def read(path):
     return json.loads(path.read_text())
 
@@ -230,7 +253,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
         ("run --network net3", 'Did you mean "net2"?'),
         ("run --neuron exact", 'Choose from: "double-threshold"'),
         ("run mnist", "Unused Tokens: ['mnist']. See snnjax --help."),
-        ("help", "learn, energy, export, ... See snnjax --help."),
+        ("help", "simulate, learn, energy, ... See snnjax --help."),
         ("trian", 'Unknown command "trian". Did you mean "train"?'),
         ("convert", 'parameter ANN requires an argument'),
         ("convert nowhere", "no checkpoint at nowhere; want a file made by snnjax"),

@@ -209,6 +209,7 @@ def stage(monkeypatch, tmp_path):
         (pipeline, "train"),
         (pipeline, "check_before_training"),
         (conversion, "convert_to_file"),
+        (conversion, "quantise_file"),
         (simulation, "measure_energy"),
         (program_export, "export_file"),
         (preparation, "prepare"),

@@ -24,6 +24,7 @@ RANGE = EXPERIMENTS / "activation_range"
 NOISE = EXPERIMENTS / "noise_robustness"
 CODING = EXPERIMENTS / "coding"
 EVERYDAY = EXPERIMENTS / "everyday_models"
+INTEGERS = EXPERIMENTS / "integer_weights"
 THROUGHPUT = EXPERIMENTS / "throughput"
 TRANSFORMERS = EXPERIMENTS / "transformers"
 PEERS = EXPERIMENTS.parent / ".venv-peers" / "bin" / "python"
@@ -388,3 +389,30 @@ def test_models_of_every_library_settle_to_their_quantised_functions(tmp_path):
     rows = json.loads((tmp_path / "results" / "everyday_models.json").read_text())["rows"]
     assert [(row["model"], row["settled"]) for row in rows] == [(name, True) for name in names]
     assert all(row["difference"] <= 1e-5 for row in rows)
+
+
+def test_the_table_of_whole_weights_is_the_mean_of_the_committed_rows():
+    rows = json.loads((INTEGERS / "results" / "integer_weights.json").read_text())["rows"]
+    assert {(row["seed"], row["images"]) for row in rows} == {(seed, 10_000) for seed in range(3)}
+
+    def mean(bits, unit):
+        found = [row["snn"][3] for row in rows if (row["bits"], row["unit"]) == (bits, unit)]
+        return f"{100 * sum(found) / 3:.2f}"
+
+    page = (EXPERIMENTS.parent / "docs" / "results.md").read_text()
+    for bits in (8, 6, 5, 4, 3, 2):
+        line = f"| {bits} | {mean(bits, 'largest weight')} | {mean(bits, 'least error')} |"
+        assert line in page, line
+    assert f"The float network has {mean(32, 'float')} %." in page
+
+
+@pytest.mark.slow
+def test_whole_weights_by_the_script(tmp_path, prepared):
+    command = [sys.executable, str(INTEGERS / "run.py"), "--seeds", "0", "--max-images", "250"]
+    more = ["--calibration", "16", "--output", str(tmp_path)]
+    subprocess.run([*command, *more], check=True, capture_output=True, env=on_cpu())
+    rows = json.loads((tmp_path / "results" / "integer_weights.json").read_text())["rows"]
+    accuracy = {(row["bits"], row["unit"]): row["snn"][3] for row in rows}
+    assert len(rows) == 13
+    assert accuracy[8, "largest weight"] > 0.97
+    assert accuracy[3, "least error"] > accuracy[3, "largest weight"]

@@ -1,8 +1,9 @@
-"""`snnjax convert` and `snnjax report`."""
+"""`snnjax convert`, `snnjax quantise` and `snnjax report`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from snnjax.app import printing
 from snnjax.app.commands.options import (
@@ -15,12 +16,15 @@ from snnjax.app.commands.options import (
     folder_of,
 )
 from snnjax.app.configurations import ConvertConfig, SimulateConfig, resolve_simulation
+from snnjax.app.configurations.choices import within
 from snnjax.app.configurations.effects import refuse_unused
 from snnjax.app.configurations.methods import check_calibrated_neuron, with_method
 from snnjax.app.stages import layer_report
 from snnjax.app.stages.conversion import convert as convert_to_file
+from snnjax.app.stages.quantisation import quantise as quantise_file
+from snnjax.runtime import ranges
 
-__all__ = ["convert", "report"]
+__all__ = ["convert", "quantise", "report"]
 
 WITHOUT = ("pre_steps", "readout", "shown_steps", "exit_margin", "exit_tolerance")
 """Options of a simulation that a report does not use."""
@@ -49,6 +53,39 @@ def convert(
     refuse_unused("convert", config)
     path = convert_to_file(ann, config, folder_of(ann, output), dataset=dataset)
     printing.print_converted(path)
+
+
+def quantise(
+    snn: Path,
+    /,
+    *,
+    weight_bits: Annotated[int, within(ranges.WEIGHT_BITS)] = 8,
+    calibration_images: Annotated[int, within(ranges.UP_TO_IMAGES)] = 256,
+    dataset: Dataset = None,
+    output: Output = None,
+) -> None:
+    """Make weights, biases and thresholds whole numbers; writes snn.safetensors.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    weight_bits
+        of the weights, sign included
+    calibration_images
+        training images on which the units of the weights are chosen; 0 for none
+    dataset
+        name or path of the data whose training images to use [default: those
+        the network was trained on]
+    output
+        folder for the file [default: the folder bits-8, or another number, beside
+        the converted parameters]
+    """
+    folder = output or folder_of(snn, None) / f"bits-{weight_bits}"
+    found = quantise_file(
+        snn, weight_bits, folder, calibration_images=calibration_images, dataset=dataset
+    )
+    printing.print_quantised(folder / "snn.safetensors", found)
 
 
 def report(

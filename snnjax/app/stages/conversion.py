@@ -138,16 +138,15 @@ def needs_images(config: ConvertConfig) -> bool:
     return config.scales in MEASURED_SCALES or config.correct != "nothing"
 
 
-def check_calibration_images(config: ConvertConfig, dataset: str, available: int) -> None:
-    """Check that a data set has the training images that a conversion measures on.
+def check_calibration_images(count: int, dataset: str, available: int) -> None:
+    """Check that a data set has the training images that a stage measures on.
 
     Raises:
       ValueError: if it has fewer.
     """
-    if config.calibration_images > available:
+    if count > available:
         raise ValueError(
-            f"calibration_images is {config.calibration_images}, but {dataset} has {available}"
-            " training images"
+            f"calibration_images is {count}, but {dataset} has {available} training images"
         )
 
 
@@ -158,5 +157,5 @@ def _calibration_images(data: datasets.Dataset, config: ConvertConfig) -> np.nda
       ValueError: if the data set has fewer.
     """
     images = data.train.images
-    check_calibration_images(config, data.name, len(images))
+    check_calibration_images(config.calibration_images, data.name, len(images))
     return images[: config.calibration_images].astype(np.float32) / 255

@@ -23,6 +23,7 @@ from snnjax.runtime.ranges import SEEDS
 from snnjax.snn import simulation
 from snnjax.snn.answers import classify
 from snnjax.snn.readout import COUNT, LEAKY, leaky_layer, read
+from snnjax.snn.whole_numbers import is_integer
 from snnjax.training import readout_learning
 from snnjax.training.class_assignment import with_assigned_classes
 from snnjax.training.output_recording import RecordingSettings, record_output_currents
@@ -68,12 +69,14 @@ def learn(
     Raises:
       FileNotFoundError: if the file or the data are not there.
       ValueError: if there are fewer images than asked for, a class has no labelled image or
-        ends without a neuron, or the options do not fit the network.
+        ends without a neuron, the options do not fit the network, or its weights are whole.
       OSError: if `output` cannot be written.
     """
     SEEDS.check("seed", seed)
     checkpoint.check_writable(output / "snn.safetensors")
     network, params, metadata = load_network(snn)
+    if is_integer(params):
+        raise ValueError(f"{snn} holds whole numbers, and a leaky readout has fractions")
     trained = recorded_training(metadata["trained"])
     data = load_data(metadata["trained"], dataset)
     training, validation = hold_out_validation(trained, data)

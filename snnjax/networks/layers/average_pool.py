@@ -37,13 +37,13 @@ class AvgPool(FixedSynapse):
             set_fields(self, strides=pair)
 
     def linear(self, params: Params, x: jax.Array, elapsed: ArrayLike = 1.0) -> jax.Array:
-        """Means of `x` `[B, H, W, C]` over windows.
+        """Means of `x` `[B, H, W, C]` over windows, or the sums divided by a "divisor".
 
         Raises:
           DoesNotFit: if `x` is no map, or smaller than a window.
         """
-        del params, elapsed
-        return self._sums(x) / (self.window[0] * self.window[1])
+        del elapsed
+        return self._sums(x) / params.get("divisor", self.window[0] * self.window[1])
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
         """Sums of `x` over windows."""

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from snnjax.networks.architecture import propagate
 from snnjax.snn.engine import Params
 from snnjax.snn.fast.dynamics import Problem, image_major, time_major
+from snnjax.snn.whole_numbers import whole_input
 
 __all__ = ["CountState", "advance", "applies", "rest"]
 
@@ -65,7 +66,7 @@ def advance(
     count = len(times)
     elapsed = jnp.minimum(times + 1, problem.task.shown_steps or jnp.inf).astype(frames.dtype)
     if state.frames is not None:
-        x = state.frames + jnp.cumsum(frames, 0)
+        x = state.frames + jnp.cumsum(whole_input(problem.params, frames), 0)
     else:
         stem = problem.stem_current
         assert stem is not None

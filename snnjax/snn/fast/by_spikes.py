@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from snnjax.networks.architecture import propagate
 from snnjax.snn.engine import Params
 from snnjax.snn.fast.dynamics import Problem, image_major, time_major
+from snnjax.snn.whole_numbers import whole_input
 
 __all__ = ["advance", "rest"]
 
@@ -47,7 +48,7 @@ def advance(
     """
     count, elapsed = len(times), 1.0 if shown else 0.0
     after, spikes = {}, {}
-    x = frames
+    x = whole_input(problem.params, frames)
     if problem.stem_current is not None:
         x = elapsed * jnp.broadcast_to(problem.stem_current, (count, *problem.stem_current.shape))
 

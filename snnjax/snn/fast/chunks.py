@@ -9,6 +9,7 @@ import numpy as np
 
 from snnjax.networks.architecture import Layer, Network, Weights, map_params
 from snnjax.snn.engine import Params, SpikingFunction
+from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["choose_chunk", "count_weights", "prepare_kernels", "prepare_kernels_for"]
 
@@ -65,7 +66,8 @@ def prepare_kernels(network: SpikingFunction, params: Params) -> Params:
     On a CPU this adds the kernels in the form of Winograd's algorithm: up to 2.8 times the memory.
     A call of `simulate` with many frames prepares them itself, so this function is for many calls
     with few images. Change kernels before this call, not after it. The spikes are the same, except
-    where rounding decides.
+    where rounding decides. The kernels of an integer network stay as they are, because Winograd's
+    algorithm halves and quarters them.
 
     Args:
       network: the architecture.
@@ -78,6 +80,8 @@ def prepare_kernels(network: SpikingFunction, params: Params) -> Params:
     def prepared(layer: Layer, own: Params) -> Params:
         return layer.prepare_kernel(own) if isinstance(layer, Weights) else own
 
+    if is_integer(params):
+        return params
     layers = cast(Network, network).layers
     return {**params, "layers": map_params(layers, params["layers"], prepared)}
 

@@ -12,6 +12,7 @@ from snnjax.networks.layers import Activation, Block, Layer
 from snnjax.snn.engine import Params, Task, neuron_params
 from snnjax.snn.neurons import NeuronParams
 from snnjax.snn.stimulus import Stimulus, frame
+from snnjax.snn.whole_numbers import whole_input
 
 __all__ = ["Problem", "image_major", "make_problem", "stem_length", "time_major"]
 
@@ -62,7 +63,7 @@ def make_problem(params: Params, stimulus: Stimulus, task: Task) -> Problem:
     start, current = 0, None
     if not task.encoding.varies and stimulus.noise is None:
         start = stem_length(layers)
-        image = frame(stimulus, params["gain"], 0, task.encoding)
+        image = whole_input(params, frame(stimulus, params["gain"], 0, task.encoding))
         current = propagate(layers[:start], params["layers"], image, note)
     return Problem(params, stimulus, task, numbers, shapes, output, start, current)
 

@@ -67,6 +67,8 @@ class NeuronModel(NamedTuple):
       the next timestep resets it, and no copy of the old potential is needed.
     settles: True if net spike counts stay within `most`, so that the network reaches the counts of
       its quantised ANN some timesteps after the input has ended.
+    whole: True if whole thresholds and currents keep all states whole, or halves where v(0) is
+      half a threshold, and spikes are -1, 0 or 1.
     charge_count: `(params, up, down) -> count`: net spike count with the same charge as `up`
       positive and `down` negative spikes; for a neuron that conserves charge.
     """
@@ -78,6 +80,7 @@ class NeuronModel(NamedTuple):
     next_count: Callable[[NeuronParams, jax.Array, jax.Array], jax.Array] | None = None
     deferred_reset: NeuronModel | None = None
     settles: bool = False
+    whole: bool = False
     charge_count: Callable[[NeuronParams, jax.Array, jax.Array], jax.Array] | None = None
 
 

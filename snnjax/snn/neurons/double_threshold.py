@@ -74,6 +74,7 @@ DOUBLE_THRESHOLD = NeuronModel(
     rest,
     step,
     deferred_reset=NeuronModel(_rest_before_reset, _step_before_reset),
+    whole=True,
     charge_count=_charge_count,
 )
 """The paper's neuron: two thresholds, soft reset."""

@@ -73,6 +73,6 @@ def _charge_count(params: NeuronParams, up: jax.Array, down: jax.Array) -> jax.A
 
 
 EXACT_CHARGE = NeuronModel(
-    _init, _step, next_count=_next_count, settles=True, charge_count=_charge_count
+    _init, _step, next_count=_next_count, settles=True, whole=True, charge_count=_charge_count
 )
 """The neuron whose net spike count follows its net charge."""

@@ -38,5 +38,5 @@ def _next_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax
     return sent + (m >= params.positive)
 
 
-INTEGRATE_AND_FIRE = NeuronModel(rest, _step, next_count=_next_count)
+INTEGRATE_AND_FIRE = NeuronModel(rest, _step, next_count=_next_count, whole=True)
 """One threshold, soft reset, as most other packages have it."""

@@ -1,0 +1,192 @@
+"""Weights of one layer as whole numbers: the unit of each channel, and the sums they reach."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.networks.layers import Conv, Dense, Scale, Weights
+
+__all__ = ["BITS", "Goal", "Seen", "Signal", "quantise_weights"]
+
+Params = dict[str, Any]
+
+BITS = 8
+"""Bits of weights that no option names."""
+
+SHARES = np.linspace(1.0, 0.25, 16, dtype=np.float32)
+"""Shares of the largest weight of a channel from which on weights are clipped, to choose from."""
+
+FINEST = 2.0**-10
+"""Smallest unit of a channel, as a share of the layer's largest: a channel of weights near 0 would
+otherwise have thresholds and biases beyond all bounds."""
+
+KNOWN = (Conv, Dense, Scale)
+"""Kinds of weights whose output channels are the last axis of their arrays."""
+
+
+class Seen(NamedTuple):
+    """Mean values on the calibration images, `[B, ...]`, both in the units of the float network.
+
+    exact: in the float network; whole: in the integer network.
+    """
+
+    exact: jax.Array
+    whole: jax.Array
+
+
+class Signal(NamedTuple):
+    """Numbers that an integer network sends from one layer to the next.
+
+    unit: value in the float network that 1 represents, a scalar or one for each channel.
+    low, high: largest magnitudes of the negative and of the positive parts of a sum in a timestep.
+    channels: number of channels; None if it is not known.
+    weighted: True if weights follow the last neurons.
+    seen: values on the calibration images, or None without images.
+    """
+
+    unit: np.ndarray
+    low: float
+    high: float
+    channels: int | None
+    weighted: bool
+    seen: Seen | None
+
+
+class Goal(NamedTuple):
+    """Unit of a current: given, or to be chosen.
+
+    unit: a scalar or one for each channel; None if the weights choose it.
+    shared: True if all channels have one unit: the next weights, or the answer, compare them.
+    """
+
+    unit: np.ndarray | None
+    shared: bool = False
+
+
+def quantise_weights(
+    layer: Weights, own: Params, signal: Signal, goal: Goal, path: str, bits: int
+) -> tuple[Params, Signal]:
+    """Return the arrays of a layer as whole numbers, and the signal behind it.
+
+    Args:
+      layer: the weights.
+      own: its arrays in the float network.
+      signal: the input.
+      goal: unit of the output.
+      path: of the layer, for messages.
+      bits: of the weights, sign included; biases and borders have as many as they need.
+
+    Raises:
+      ValueError: if the layer is of an unknown kind, or follows weights and shares a given unit.
+    """
+    if not isinstance(layer, KNOWN):
+        raise ValueError(
+            f"layer {path} is a {type(layer).__name__}; integer weights are known for"
+            f" {', '.join(kind.__name__ for kind in KNOWN)}"
+        )
+    if signal.weighted and goal.unit is not None:
+        raise ValueError(
+            f"layer {path} follows weights without neurons between them, and shares a unit with"
+            " other branches, which is too coarse for it; put neurons between, or make one layer"
+            " of both"
+        )
+    most = 2 ** (bits - 1) - 1
+    if isinstance(layer, Scale) and signal.weighted:
+        most = 1  # a single weight is its own unit, and the weights before it made it fine
+    fine = layer.rescale(own, jnp.asarray(signal.unit), jnp.float32(1))
+    fine = {name: np.asarray(values) for name, values in fine.items()}
+    unit = goal.unit
+    if unit is None:
+        unit = _choose_unit(layer, own, fine, signal, most, goal.shared)
+    whole = {name: np.asarray(v) for name, v in _rounded(fine, unit, most).items()}
+    seen = signal.seen and Seen(
+        layer.linear(own, signal.seen.exact),
+        layer.linear(_in_floats(layer, fine, whole, signal.unit, unit), signal.seen.whole),
+    )
+    if "bias" in fine:
+        bias = fine["bias"]
+        if seen is not None:
+            bias = bias + np.asarray(_mean_by_channel(seen.exact - seen.whole))
+        whole["bias"] = np.round(bias / unit)
+        if seen is not None:
+            seen = Seen(seen.exact + own["bias"], seen.whole + whole["bias"] * unit)
+    low, high = _reach(whole, signal)
+    return whole, Signal(unit, low, high, layer.features, True, seen)
+
+
+def _mean_by_channel(values: jax.Array) -> jax.Array:
+    return jnp.mean(values, tuple(range(values.ndim - 1)))
+
+
+def _in_floats(layer: Weights, fine: Params, whole: Params, unit_in: Any, unit: Any) -> Params:
+    """Whole weights in the units of the float network; the bias is the float one."""
+    bias = {"bias": fine["bias"]} if "bias" in fine else {}
+    return layer.rescale(whole | bias, 1 / jnp.asarray(unit_in), 1 / jnp.asarray(unit)) | bias
+
+
+def _weight_names(arrays: Params) -> list[str]:
+    return [name for name in arrays if name not in ("bias", "border")]
+
+
+def _rounded(fine: Params, unit: Any, most: Any) -> Params:
+    """Weights in whole multiples of `unit`, and the border in whole numbers of the input."""
+    whole = {name: jnp.clip(jnp.round(fine[name] / unit), -most, most)
+             for name in _weight_names(fine)}  # fmt: skip
+    return whole | ({"border": jnp.round(fine["border"])} if "border" in fine else {})
+
+
+def _choose_unit(
+    layer: Weights, own: Params, fine: Params, signal: Signal, most: int, shared: bool
+) -> np.ndarray:
+    """Unit of each channel, or of all: that of the largest weight, or of the least error."""
+    largest = np.max([np.abs(fine[n]).max(tuple(range(fine[n].ndim - 1)))
+                      for n in _weight_names(fine)], axis=0)  # fmt: skip
+    unit = (largest / most).astype(np.float32)
+    unit = np.maximum(unit, unit.max() * np.float32(FINEST)) if unit.max() else unit + 1
+    if shared:
+        unit = unit.max()
+    if signal.seen is None or isinstance(layer, Scale):
+        return np.asarray(unit)
+    units = SHARES.reshape(-1, *[1] * np.ndim(unit)) * unit
+    errors = np.asarray(_errors(layer, own, fine, signal.seen, signal.unit, units, most))
+    best = np.argmin(errors.sum(-1) if shared else errors, 0)
+    return np.asarray(units[best] if shared else units[best, np.arange(len(best))])
+
+
+@partial(jax.jit, static_argnames="layer")
+def _errors(
+    layer: Weights, own: Params, fine: Params, seen: Seen, unit_in: Any, units: Any, most: Any
+) -> jax.Array:
+    """Squared error of the layer's output at each of n units, by channel, `[n, C]`.
+
+    Its mean error does not count where a bias takes it up.
+    """
+    exact = layer.linear(own, seen.exact)
+
+    def error(unit: jax.Array) -> jax.Array:
+        back = _in_floats(layer, fine, _rounded(fine, unit, most), unit_in, unit)
+        wrong = layer.linear(back, seen.whole) - exact
+        if "bias" in fine:
+            wrong -= _mean_by_channel(wrong)
+        return _mean_by_channel(jnp.square(wrong))
+
+    return jax.lax.map(error, units)
+
+
+def _reach(whole: Params, signal: Signal) -> tuple[float, float]:
+    """Largest magnitudes of the negative and the positive parts of an output in one timestep."""
+    border, bias = whole.get("border", np.zeros(1)), whole.get("bias", np.zeros(1))
+    high, low = max(signal.high, border.max()), max(signal.low, -border.min())
+    up, down = np.maximum(bias, 0.0).astype(np.float64), np.maximum(-bias, 0.0).astype(np.float64)
+    for name in _weight_names(whole):
+        axes = tuple(range(whole[name].ndim - 1))
+        positive = np.maximum(whole[name], 0.0).sum(axes, np.float64)
+        negative = np.maximum(-whole[name], 0.0).sum(axes, np.float64)
+        up = up + positive * high + negative * low
+        down = down + negative * high + positive * low
+    return float(np.max(down)), float(np.max(up))
