@@ -54,7 +54,7 @@ def quantise(
     a sum share their units; a shortcut without weights becomes a whole weight that may have more
     bits. One factor, behind the readout, gives logits. While all sums stay below 2^24, which
     `simulate` checks for its number of timesteps, float32 rounds nothing: spikes and values are the
-    same for every batch size, engine and machine.
+    same for every batch size and engine.
 
     Source: symmetric quantisation by output channel, Krishnamoorthi 2018; the choice of s by the
     error of the layer's output and the correction of biases are those of Nagel et al. 2021.

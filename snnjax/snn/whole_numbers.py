@@ -9,7 +9,8 @@
 | `magnitude` | largest magnitude of a sum of one timestep at the output |
 
 and a `magnitude` for every layer of neurons. A sum of whole numbers is exact in every order while
-no partial sum reaches 2^24. The spikes are then the same on every machine, for every batch size.
+no partial sum reaches 2^24. The spikes are then the same for every batch size, and on every machine
+whose products are products of float32: a GPU's library may choose an algorithm with fractions.
 """
 
 from __future__ import annotations

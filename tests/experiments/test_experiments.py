@@ -408,9 +408,8 @@ def test_the_table_of_whole_weights_is_the_mean_of_the_committed_rows():
 
 @pytest.mark.slow
 def test_whole_weights_by_the_script(tmp_path, prepared):
-    command = [sys.executable, str(INTEGERS / "run.py"), "--seeds", "0", "--max-images", "250"]
-    more = ["--calibration", "16", "--output", str(tmp_path)]
-    subprocess.run([*command, *more], check=True, capture_output=True, env=on_cpu())
+    small = ["--seeds", "0", "--max-images", "250", "--calibration", "16"]
+    run(INTEGERS / "run.py", *small, "--output", str(tmp_path))
     rows = json.loads((tmp_path / "results" / "integer_weights.json").read_text())["rows"]
     accuracy = {(row["bits"], row["unit"]): row["snn"][3] for row in rows}
     assert len(rows) == 13
