@@ -70,8 +70,6 @@ SEEDS = {
     "convnext": (0,),
     "tiny": (0,),
 }
-WITH_MORE_ROWS = {"vit", "tiny"}
-"""Networks whose seed 0 is simulated with other levels, and without tuning in every form."""
 SETTLING = {"mean": 8, "at once": 8, "sum": 24}
 """Timesteps after the input in which a row is simulated further, for each block, by form."""
 CALIBRATION = 256
@@ -99,13 +97,11 @@ def lines(networks: tuple[str, ...]) -> list[Line]:
     """Return the rows of each network and seed."""
     wanted = [("quantised", LEVELS, form) for form in FORMS]
     wanted += [(name, LEVELS, form) for name in ("smooth", "control") for form in ("mean",)]
-    more = [("smooth", LEVELS, form) for form in FORMS if form != "mean"]
-    more += [("smooth", levels, "mean") for levels in (16, 4)]
     return [
         Line(network, *kind, seed)
         for network in networks
         for seed in SEEDS[network]
-        for kind in wanted + (more if network in WITH_MORE_ROWS and seed == 0 else [])
+        for kind in wanted
     ]
 
 
