@@ -96,7 +96,7 @@ class Line(NamedTuple):
 def lines(networks: tuple[str, ...]) -> list[Line]:
     """Return the rows of each network and seed."""
     wanted = [("quantised", LEVELS, form) for form in FORMS]
-    wanted += [(name, LEVELS, form) for name in ("smooth", "control") for form in ("mean",)]
+    wanted += [(name, LEVELS, "mean") for name in ("smooth", "control")]
     return [
         Line(network, *kind, seed)
         for network in networks
