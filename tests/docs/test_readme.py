@@ -1,6 +1,7 @@
 """The README's examples run as printed, and the tables of the pages equal those of the results."""
 
 import importlib.util
+import json
 import re
 
 import numpy as np
@@ -76,11 +77,29 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
         ("paper3", "cifar10_latency/results/paper.md"),
         ("resnet20", "cifar10_latency/results/resnet20.md"),
         ("vit", "transformers/results/vit.md"),
+        ("cct", "transformers/results/cct.md"),
+        ("lenet", "transformers/results/lenet.md"),
         ("figure7", "activation_range/results/activation_range.md"),
     ],
 )
 def test_the_tables_are_those_of_the_results(mark, file):
     assert table(RESULTS, mark) == committed(file)
+
+
+def test_the_speed_of_functions_is_that_of_the_results():
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert table(page, "speed") == committed("transformers/results/speed.md")
+    record = json.loads(committed("transformers/results/speed.json"))
+    small, large = (row["function_beside_network"] for row in record["engines"])
+    assert f"takes {small:.2f} (B = 16) and {large:.2f} times (B = 128)" in page
+
+
+def test_the_everyday_models_are_those_of_the_results():
+    rows = json.loads(committed("everyday_models/results/everyday_models.json"))["rows"]
+    assert all(row["settled"] for row in rows)
+    largest = max(row["difference"] for row in rows)
+    said = " ".join(RESULTS.split("### Everyday models")[1].split())
+    assert f"All {len(rows)} settle" in said and f"difference of an output is {largest:.1e}" in said
 
 
 def test_the_links_of_the_readme_lead_somewhere():

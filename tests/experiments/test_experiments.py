@@ -137,6 +137,15 @@ def test_smoke_of_the_transformers_settles_to_the_quantised_network_in_both_form
 
 
 @pytest.mark.slow
+def test_the_speed_of_a_function_is_measured_and_its_memory_does_not_grow_with_time():
+    small = ("--network", "tiny", "--batch", "2", "--repeats", "1")
+    row = json.loads(start(TRANSFORMERS / "speed.py", *small, check=True).stdout.splitlines()[-1])
+    assert row["sites"] == 10 and row["timestep_ms"] > 0 and row["rounded_ann_ms"] > 0
+    short, long = row["memory_bytes"]["8"], row["memory_bytes"]["64"]
+    assert short <= long < 1.02 * short  # by the number of the timestep alone
+
+
+@pytest.mark.slow
 def test_smoke_of_figures_8_and_9(tmp_path):
     smoke(NOISE, tmp_path)
     (row,) = json.loads((tmp_path / "results" / "noise.json").read_text())["rows"]
