@@ -25,10 +25,9 @@ from snnjax.conversion.spiking.program import (
     compute,
     record,
 )
-from snnjax.conversion.spiking.sites import find_sites, passes_spikes
+from snnjax.conversion.spiking.sites import fed_by, find_sites, passes_spikes
 from snnjax.conversion.spiking.summary import (
     ann_floating_steps,
-    fed_by,
     floating_steps,
     floats_of,
 )

@@ -28,6 +28,7 @@ from snnjax.networks.layers import (
 from snnjax.networks.parameters import check_layered, check_shapes
 from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import float_images
+from snnjax.runtime.ranges import WEIGHT_BITS
 from snnjax.snn.layer_parameters import check_layers
 from snnjax.snn.simulation_arguments import check_params
 from snnjax.snn.whole_numbers import check_bytes, check_sums, is_integer
@@ -253,4 +254,7 @@ def _bits(network: arch.Network, bits: int | Mapping[str, int]) -> dict[str, int
         if path not in paths:
             raise ValueError(f"bits names {path!r}; want one of {', '.join(paths)}")
     found = {path: bits.get(path, BITS) for path in paths}
-    return {path: check_count(f"bits of {path}", n, least=2, most=16) for path, n in found.items()}
+    least, most = int(WEIGHT_BITS.lowest), int(WEIGHT_BITS.highest)
+    return {
+        path: check_count(f"bits of {path}", n, least=least, most=most) for path, n in found.items()
+    }

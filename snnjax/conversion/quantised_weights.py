@@ -11,7 +11,7 @@ import numpy as np
 
 from snnjax.networks.layers import Conv, Dense, Scale, Weights
 
-__all__ = ["BITS", "Goal", "Seen", "Signal", "quantise_weights"]
+__all__ = ["BITS", "Goal", "Seen", "Signal", "quantise_weights", "weight_names"]
 
 Params = dict[str, Any]
 
@@ -129,14 +129,15 @@ def _in_floats(layer: Weights, fine: Params, whole: Params, unit_in: Any, unit: 
     return layer.rescale(whole | bias, 1 / jnp.asarray(unit_in), 1 / jnp.asarray(unit)) | bias
 
 
-def _weight_names(arrays: Params) -> list[str]:
+def weight_names(arrays: Params) -> list[str]:
+    """Names of a layer's weights: all its arrays but the bias and the border."""
     return [name for name in arrays if name not in ("bias", "border")]
 
 
 def _rounded(fine: Params, unit: Any, most: Any) -> Params:
     """Weights in whole multiples of `unit`, and the border in whole numbers of the input."""
     whole = {name: jnp.clip(jnp.round(fine[name] / unit), -most, most)
-             for name in _weight_names(fine)}  # fmt: skip
+             for name in weight_names(fine)}  # fmt: skip
     return whole | ({"border": jnp.round(fine["border"])} if "border" in fine else {})
 
 
@@ -145,7 +146,7 @@ def _choose_unit(
 ) -> np.ndarray:
     """Unit of each channel, or of all: that of the largest weight, or of the least error."""
     largest = np.max([np.abs(fine[n]).max(tuple(range(fine[n].ndim - 1)))
-                      for n in _weight_names(fine)], axis=0)  # fmt: skip
+                      for n in weight_names(fine)], axis=0)  # fmt: skip
     unit = (largest / most).astype(np.float32)
     unit = np.maximum(unit, unit.max() * np.float32(FINEST)) if unit.max() else unit + 1
     if shared:
@@ -183,7 +184,7 @@ def _reach(whole: Params, signal: Signal) -> tuple[float, float]:
     border, bias = whole.get("border", np.zeros(1)), whole.get("bias", np.zeros(1))
     high, low = max(signal.high, border.max()), max(signal.low, -border.min())
     up, down = np.maximum(bias, 0.0).astype(np.float64), np.maximum(-bias, 0.0).astype(np.float64)
-    for name in _weight_names(whole):
+    for name in weight_names(whole):
         axes = tuple(range(whole[name].ndim - 1))
         positive = np.maximum(whole[name], 0.0).sum(axes, np.float64)
         negative = np.maximum(-whole[name], 0.0).sum(axes, np.float64)

@@ -99,13 +99,6 @@ class MeanFunction(Protocol):
     def input_steps(self) -> int:
         """Number of timesteps with input."""
 
-    def check(self, params: Params, levels: ArrayLike) -> None:
-        """Check the parameters, and the number of levels.
-
-        Raises:
-          ValueError: if they are not those of the function.
-        """
-
     def neurons(self, params: Params) -> dict[str, NeuronParams]:
         """Parameters of each site's neurons."""
 

@@ -39,7 +39,11 @@ class ParametrisedFunction(Protocol):
 
     @property
     def arguments(self) -> Params:
-        """The traced part."""
+        """The traced part.
+
+        Raises:
+          ValueError: if the parameters are not those of the function.
+        """
 
 
 def function_task(
@@ -76,18 +80,17 @@ def simulate_function(
     """Simulate a function; see `simulation.simulate`.
 
     Args:
-      params: of the function, "levels" included.
+      params: `arguments` of the function, which are checked.
       stimulus: images, keys and noise.
       observe: applied at every timestep, or None.
       task: from `function_task`.
       num_steps: T.
 
     Raises:
-      ValueError: if `params` are not those of the function, `num_steps` is below 1, the images are
-        no finite floats, a key is missing, or the function cannot be spiking for images of that
-        shape.
+      ValueError: if `num_steps` is below 1, the images are no finite floats, a key is missing, or
+        the function cannot be spiking for images of that shape.
     """
-    stimulus, num_steps = _checked(params, stimulus, task, num_steps)
+    stimulus, num_steps = _checked(stimulus, task, num_steps)
     return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)
 
 
@@ -97,7 +100,7 @@ def simulate_function_until(
     """Simulate a function with early exit; see `early_exit.simulate_until`.
 
     Args:
-      params: of the function, "levels" included.
+      params: `arguments` of the function, which are checked.
       stimulus: images, keys and noise.
       margin: exit threshold, or `[B]`.
       task: from `function_task`.
@@ -107,16 +110,13 @@ def simulate_function_until(
       ValueError: if the function returns something else than one array of logits `[B, K]`, as
         `check_margin`, or as in `simulate_function`.
     """
-    stimulus, num_steps = _checked(params, stimulus, task, num_steps)
+    stimulus, num_steps = _checked(stimulus, task, num_steps)
     margin = check_margin(margin, stimulus.images.shape[0])
     return _simulate_until(params, stimulus, margin, task=task, num_steps=num_steps)
 
 
-def _checked(
-    params: Params, stimulus: Stimulus, task: Task, num_steps: int
-) -> tuple[Stimulus, int]:
+def _checked(stimulus: Stimulus, task: Task, num_steps: int) -> tuple[Stimulus, int]:
     """Check the arguments of a function's simulation; return those that have many forms in one."""
-    cast(MeanFunction, task.network).check(params, params["levels"])
     stimulus = check_stimulus(stimulus, GAIN, task.encoding, FUNCTION_RANKS)
     return stimulus, check_count("num_steps", num_steps, most=STEPS.highest)
 

@@ -14,6 +14,7 @@ from snnjax.app.run_files import load_data, load_trained
 from snnjax.conversion import calibration, conversion, threshold_balancing
 from snnjax.io import checkpoint, datasets
 from snnjax.networks import architecture
+from snnjax.runtime.images import unit_images
 
 __all__ = [
     "Converted",
@@ -22,6 +23,7 @@ __all__ = [
     "convert",
     "convert_file",
     "convert_with_scales",
+    "first_training_images",
     "needs_images",
 ]
 
@@ -84,7 +86,7 @@ def convert_file(ann: Path, config: ConvertConfig, dataset: str | None = None) -
     config = resolve_conversion(config, recorded_training(trained))
     images = np.zeros(0)
     if needs_images(config):
-        images = _calibration_images(load_data(trained, dataset), config)
+        images = first_training_images(load_data(trained, dataset), config.calibration_images)
     scales = balanced_scales(network, variables, images, config)
     found = Converted(network, variables, trained, config, scales, {})
     return found._replace(params=convert_with_scales(found, images))
@@ -150,12 +152,12 @@ def check_calibration_images(count: int, dataset: str, available: int) -> None:
         )
 
 
-def _calibration_images(data: datasets.Dataset, config: ConvertConfig) -> np.ndarray:
-    """First training images, floats in [0, 1].
+def first_training_images(data: datasets.Dataset, count: int) -> np.ndarray:
+    """First `count` training images, floats in [0, 1].
 
     Raises:
       ValueError: if the data set has fewer.
     """
     images = data.train.images
-    check_calibration_images(config.calibration_images, data.name, len(images))
-    return images[: config.calibration_images].astype(np.float32) / 255
+    check_calibration_images(count, data.name, len(images))
+    return unit_images(images[:count])

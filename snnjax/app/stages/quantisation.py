@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from snnjax.app.run_files import load_data, load_network
-from snnjax.app.stages.conversion import check_calibration_images
+from snnjax.app.stages.conversion import first_training_images
 from snnjax.conversion.quantisation import quantise as quantise_params
+from snnjax.conversion.quantised_weights import weight_names
 from snnjax.io import checkpoint
 from snnjax.networks import architecture
 from snnjax.networks.layers import Weights
-from snnjax.runtime.images import unit_images
 from snnjax.runtime.ranges import UP_TO_IMAGES, WEIGHT_BITS
 
 __all__ = ["quantise"]
@@ -57,8 +57,7 @@ def quantise(
     images = None
     if calibration_images:
         data = load_data(metadata["trained"], dataset)
-        check_calibration_images(calibration_images, data.name, len(data.train.images))
-        images = unit_images(data.train.images[:calibration_images])
+        images = first_training_images(data, calibration_images)
     whole = quantise_params(network, params, weight_bits, images)
     count = _count_weights(network, whole)
     exact = {
@@ -75,7 +74,5 @@ def _count_weights(network: architecture.Network, params: dict[str, Any]) -> int
     for path, layer in architecture.walk(network.layers):
         if isinstance(layer, Weights):
             arrays = architecture.inside(params["layers"], path)
-            count += sum(
-                np.size(of) for name, of in arrays.items() if name not in ("bias", "border")
-            )
+            count += sum(np.size(arrays[name]) for name in weight_names(arrays))
     return count

@@ -25,7 +25,7 @@ from snnjax.conversion.spiking.program import (
     evaluate,
     record,
 )
-from snnjax.conversion.spiking.sites import Site, find_sites
+from snnjax.conversion.spiking.sites import Site, fed_by, find_sites
 from snnjax.conversion.spiking.theta_checks import check_levels, check_theta
 from snnjax.conversion.tracing.jaxpr_walk import Known
 from snnjax.snn.engine import At, Params, Resume
@@ -191,14 +191,10 @@ def _split(
       x: mean input so far, `[B, ...]`.
     """
     by_number = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
-    fed: set[int] = set(by_number)
-    before, after = [], []
-    for step in program.steps:
-        if fed.isdisjoint(value.number for value in step.reads):
-            before.append(step)
-        else:
-            after.append(step)
-            fed |= {value.number for value in step.outputs}
+    fed = fed_by(program, sites)
+    is_fed = [not fed.isdisjoint(value.number for value in step.reads) for step in program.steps]
+    before = [step for step, is_after in zip(program.steps, is_fed, strict=True) if not is_after]
+    after = [step for step, is_after in zip(program.steps, is_fed, strict=True) if is_after]
     start = evaluate(before, {0: x}, lambda number, value: value)
     first = [number for number in by_number if number in start]
 

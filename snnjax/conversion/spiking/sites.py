@@ -17,7 +17,7 @@ from snnjax.conversion.spiking.operations import (
 from snnjax.conversion.spiking.program import RecordedFunction, Reference, Step
 from snnjax.conversion.tracing.jaxpr_walk import Known, refuse
 
-__all__ = ["Site", "find_sites", "makers_of", "passes_spikes"]
+__all__ = ["Site", "fed_by", "find_sites", "makers_of", "passes_spikes"]
 
 AFFINE = {"add", "add_any", "div", "mul", "sub"}
 """Operations through which spikes pass if the other operand is known."""
@@ -103,6 +103,20 @@ def find_sites(program: RecordedFunction) -> tuple[Site, ...]:
         readers_of = tuple(dict.fromkeys(readers[number]))
         sites.append(Site(name, value, step, transfer, readers_of))
     return tuple(sites)
+
+
+def fed_by(program: RecordedFunction, sites: tuple[Site, ...]) -> set[int]:
+    """Return the numbers of the values that depend on spikes.
+
+    Args:
+      program: of the function.
+      sites: those with neurons.
+    """
+    fed = {site.value.number for site in sites}
+    for step in program.steps:
+        if not fed.isdisjoint(value.number for value in step.reads):
+            fed |= {value.number for value in step.outputs}
+    return fed
 
 
 def _made_before(value: Reference, makers: Makers) -> set[Reference]:

@@ -14,7 +14,7 @@ from snnjax.conversion.spiking.products import count_products
 from snnjax.conversion.spiking.program import RecordedFunction, Step
 from snnjax.conversion.spiking.sites import Site, passes_spikes
 
-__all__ = ["ann_floating_steps", "fed_by", "floating_steps", "floats_of", "summarise"]
+__all__ = ["ann_floating_steps", "floating_steps", "floats_of", "summarise"]
 
 SUMS = {"add", "add_any", "sub"}
 """Sums of two currents: no operation of their own in a spiking network."""
@@ -48,20 +48,6 @@ def ann_floating_steps(program: RecordedFunction, sites: tuple[Site, ...]) -> tu
       sites: all of its sites.
     """
     return _floating_from({0, *(site.value.number for site in sites)}, program, sites)
-
-
-def fed_by(program: RecordedFunction, sites: tuple[Site, ...]) -> set[int]:
-    """Return the numbers of the values that depend on spikes.
-
-    Args:
-      program: of the function.
-      sites: those with neurons.
-    """
-    fed = {site.value.number for site in sites}
-    for step in program.steps:
-        if not fed.isdisjoint(value.number for value in step.reads):
-            fed |= {value.number for value in step.outputs}
-    return fed
 
 
 def _floating_from(
