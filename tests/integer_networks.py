@@ -1,115 +1,76 @@
-"""Integer networks in NumPy's int64, to hold the package against: an image is its bytes.
-
-Charges are counted in halves, because v(0) may be half a threshold. Nothing here comes from the
-package but the specifications of the layers and the whole numbers.
-"""
+"""The integer network in a file of `snnjax npz export`, in NumPy's int64, and nothing else."""
 
 import numpy as np
-from numpy_networks import JOINED, kind, named, pads, parts, windows
-
-NEVER = 2**40
-"""A threshold that no charge reaches, for v_n = inf."""
 
 
-def whole(leaf):
-    """An array in int64, which holds whole numbers only."""
-    leaf = np.where(np.isinf(leaf), NEVER, np.asarray(leaf, np.float64))
-    assert np.all(leaf == np.round(leaf)), leaf
-    return leaf.astype(np.int64)
+def windows(x, size, strides, gaps=(1, 1)):
+    """Views of `x` `[B, H, W, C]` at every tap of a window, with the tap."""
+    for tap in np.ndindex(*size):
+        first = np.multiply(tap, gaps)
+        behind = np.array(x.shape[1:3]) - np.multiply(np.subtract(size, tap) - 1, gaps)
+        yield tap, x[:, first[0] : behind[0] : strides[0], first[1] : behind[1] : strides[1]]
 
 
-def conv(layer, own, x):
-    (above, below), (left, right) = pads(layer, x.shape[1:])
-    batch, height, width, channels = x.shape
-    padded = np.empty((batch, above + height + below, left + width + right, channels), np.int64)
-    padded[...] = whole(own.get("border", 0))
-    padded[:, above : above + height, left : left + width] = x
-    outputs = []
-    for inputs, kernel in zip(
-        np.split(padded, layer.groups, -1),
-        np.split(whole(own["kernel"]), layer.groups, -1),
-        strict=True,
-    ):
-        taps = windows(inputs, layer.kernel_size, layer.strides, layer.dilation)
-        outputs.append(sum(view @ kernel[tap] for tap, view in taps))
-    return np.concatenate(outputs, -1)
+def conv(own, x):
+    border, groups = own.get("border", 0), int(own["groups"])
+    x = np.pad(x - border, ((0, 0), *own["pads"], (0, 0))) + border
+    parts = zip(np.split(x, groups, -1), np.split(own["weights"], groups, -1), strict=True)
+    return np.concatenate([
+        sum(y @ w[tap] for tap, y in windows(part, w.shape[:2], own["strides"], own["dilation"]))
+        for part, w in parts
+    ], -1)  # fmt: skip
 
 
-LINEAR = {
-    "Conv": conv,
-    "Dense": lambda layer, own, x: x @ whole(own["kernel"]),
-    "Scale": lambda layer, own, x: x * whole(own["scale"]),
-    "AvgPool": lambda layer, own, x: sum(
-        view for _, view in windows(x, layer.window, layer.strides or layer.window)
-    ),
-    "Flatten": lambda layer, own, x: x.reshape(len(x), -1),
-    "Transpose": lambda layer, own, x: x.transpose(0, *(axis + 1 for axis in layer.axes)),
-}
-
-
-def repeated(own, name, x):
-    """Whole factors of the channels of `x`, 1 without any."""
-    return np.resize(whole(own.get(name, 1)), x.shape[-1])
-
-
-def propagate(layers, params, x, fire, prefix=""):
-    """Currents of one timestep; fire(path, numbers, current) is the neurons."""
-    for name, layer in named(layers):
-        own, path = params.get(name, {}), prefix + name
-        if kind(layer) in JOINED:
-            outputs = []
-            for branch, stack in parts(layer).items():
-                y = propagate(stack, own.get(branch, {}), x, fire, f"{path}/{branch}/")
-                outputs.append(y * repeated(own, f"{branch}_weight", y))
-            x = JOINED[kind(layer)](outputs)
-            x = x * repeated(own, "weight", x)
-        elif kind(layer) == "Activation":
-            x = fire(path, own, x)
-        elif kind(layer) in LINEAR:
-            x = LINEAR[kind(layer)](layer, own, x) + whole(own.get("bias", 0))
-    return x
-
-
-def exact_charge(up, down, start, state, current):
+def exact_charge(own, state, current):
     """One spike towards the count that twice the charge is worth, rounded."""
-    charge, sent = state if state else (0, np.zeros_like(current))
+    charge, sent = state or (0, 0)
     charge = charge + 2 * current
-    threshold = np.where(charge >= 0, up, down)
-    wanted = np.sign(charge) * ((np.abs(charge) + start * threshold) // (2 * threshold))
-    spikes = np.sign(wanted - sent)
+    threshold = np.where(charge >= 0, own["positive"], own["negative"])
+    count = np.sign(charge) * ((np.abs(charge) + own["initial"] * threshold) // (2 * threshold))
+    spikes = np.sign(count - sent)
     return spikes, (charge, sent + spikes)
 
 
-def double_threshold(up, down, start, state, current):
+def double_threshold(own, state, current):
     """Soft reset of twice the potential at both thresholds."""
-    potential = (state[0] if state else start * up) + 2 * current
+    up, down = own["positive"], own["negative"]
+    potential = (state[0] if state else own["initial"] * up) + 2 * current
     spikes = (potential >= 2 * up) * 1 - (potential <= -2 * down)
     return spikes, (potential - 2 * np.where(spikes < 0, -down, spikes * up),)
 
 
-def integrate_and_fire(up, down, start, state, current):
-    return double_threshold(up, np.full_like(down, NEVER), start, state, current)
-
-
 NEURONS = {
     "exact-charge": exact_charge, "double-threshold": double_threshold,
-    "integrate-and-fire": integrate_and_fire,
+    "integrate-and-fire": lambda own, *now: double_threshold(own | {"negative": 2**40}, *now),
+}  # fmt: skip
+KINDS = {
+    "conv": conv, "dense": lambda own, x: x @ own["weights"],
+    "scale": lambda own, x: x * own["weights"],
+    "sum_pool": lambda own, x: sum(y for _, y in windows(x, own["window"], own["strides"])),
+    "flatten": lambda own, x: x.reshape(len(x), -1),
+    "transpose": lambda own, x: x.transpose(0, *(own["axes"] + 1)),
+    "add": lambda own, x, y: x + y, "concat": lambda own, *inputs: np.concatenate(inputs, -1),
 }  # fmt: skip
 
 
-def simulate(network, params, frames, neuron="exact-charge"):
-    """Spikes `[T, B, ...]` by path and currents of the output `[T, B, K]`, from bytes."""
-    states, found, outputs = {}, {}, []
-
-    def fire(path, n, current):
-        up, down, start = whole(n["positive"]), whole(n["negative"]), whole(2 * n["initial"])
-        spikes, states[path] = NEURONS[neuron](
-            up, down, start, states.get(path), current + whole(n["shift"])
-        )
-        found.setdefault(path, []).append(spikes)
-        return spikes
-
-    for frame in frames:
-        x = np.asarray(frame, np.int64)
-        outputs.append(propagate(network.layers, params["layers"], x, fire))
-    return {path: np.stack(spikes) for path, spikes in found.items()}, np.stack(outputs)
+def simulate(file, frames):
+    """Spikes `[T, B, ...]` by layer and values `[T, B, K]`, from a frame of bytes a timestep."""
+    states, spikes, total, values = {}, {}, 0, []
+    layers = {name: {} for name in file["layers"]}
+    for name, key in (path.rsplit("/", 1) for path in file if "/" in path):
+        array = file[f"{name}/{key}"]
+        layers[name][key] = array if array.dtype.kind == "U" else array.astype(np.int64)
+    for t, frame in enumerate(frames, 1):
+        outputs = {"input": np.asarray(frame, np.int64)}
+        for (name, own), kind in zip(layers.items(), file["kinds"], strict=True):
+            x = [outputs[source] for source in own["inputs"]]
+            if kind == "neurons":
+                fire = NEURONS[str(file["neuron"])]
+                x, states[name] = fire(own, states.get(name), x[0] + own["shift"])
+                spikes.setdefault(name, []).append(x)
+            else:
+                x = KINDS[kind](own, *x) + own.get("bias", 0)
+            outputs[name] = x
+        total = total + x
+        values.append(np.float32(total) / np.float32(t) * file["logit"])
+    return {name: np.stack(sent) for name, sent in spikes.items()}, np.stack(values)

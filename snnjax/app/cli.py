@@ -71,8 +71,11 @@ def _make_app() -> App:
     nir = App(name="nir", help="Exchange networks with other simulators as NIR graphs.")
     _add_command(nir, "exchange", "export_nir", "export")
     _add_command(nir, "exchange", "import_nir", "import")
+    npz = App(name="npz", help="Export integer networks as plain arrays, for hardware.")
+    _add_command(npz, "exchange", "export_npz", "export")
     app.command(data)
     app.command(nir)
+    app.command(npz)
     return app
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "print_converted",
     "print_energy",
     "print_nir_graph",
+    "print_npz",
     "print_prepared",
     "print_program",
     "print_readout",
@@ -62,6 +63,11 @@ def print_quantised(path: Path, exact: Mapping[str, Any]) -> None:
 def print_nir_graph(path: Path) -> None:
     """Print where a NIR graph is."""
     print(f"NIR graph: {path}")
+
+
+def print_npz(path: Path, neuron: str) -> None:
+    """Print where the whole numbers for hardware are, and for which neurons."""
+    print(f"whole numbers for hardware: {path}, {neuron} neurons")
 
 
 def print_prepared(path: Path) -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from snnjax.app import cli, pipeline, program_export
-from snnjax.app.commands import conversion, simulation
+from snnjax.app.commands import conversion, exchange, simulation
 from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
 from snnjax.app.configurations.conversion import MEASURED_SCALES
 from snnjax.app.configurations.effects import RULES
@@ -166,12 +166,12 @@ NEEDS = {
 
 def value_words(name, argument):
     """An option with a value that is not its default."""
-    default = argument.field_info.default
-    if name in VALUES:
+    default, choices = argument.field_info.default, argument.get_choices()
+    if name in VALUES and VALUES[name] in (choices or VALUES.values()):
         value = VALUES[name]
     elif argument.hint is bool:
         value = None
-    elif choices := argument.get_choices():
+    elif choices:
         value = next(c for c in reversed(choices) if c != default)
     elif is_number(argument):
         value = {0.1: "0.2"}.get(
@@ -210,6 +210,7 @@ def stage(monkeypatch, tmp_path):
         (pipeline, "check_before_training"),
         (conversion, "convert_to_file"),
         (conversion, "quantise_file"),
+        (exchange, "export_integers"),
         (simulation, "measure_energy"),
         (program_export, "export_file"),
         (preparation, "prepare"),

@@ -17,7 +17,7 @@ from random_networks import draw_network, draw_scales, draw_variables
 from snnjax.conversion.calibration import calibrate
 from snnjax.conversion.conversion import convert
 from snnjax.conversion.quantisation import quantise
-from snnjax.io.nir_export import to_graph
+from snnjax.io.integer_export import to_arrays
 from snnjax.networks import architecture as arch
 from snnjax.snn.early_exit import simulate_until
 from snnjax.snn.encoding import DETERMINISTIC, RATE, Encoding
@@ -58,11 +58,9 @@ def small(**options):
 
 
 def reference(network, params, frames, neuron="exact-charge"):
-    """Spikes by path, and the mean current so far in logits, by int64."""
-    params = jax.tree.map(np.asarray, params)
-    spikes, currents = integer_networks.simulate(network, params, frames, neuron)
-    times = np.arange(1, len(frames) + 1, dtype=np.float32)[:, None, None]
-    return spikes, np.float32(np.cumsum(currents, 0)) / times * params["integer"]["logit"]
+    """Spikes by path, and the mean current so far in logits, by int64 from the file."""
+    file = to_arrays(network, params, np.shape(frames[0])[1:], neuron=neuron)
+    return integer_networks.simulate(file, frames)
 
 
 def check_equal(found, spikes, values, images=slice(None)):
@@ -374,8 +372,6 @@ def test_bad_arguments_are_refused():
         quantise(network, quantise(network, params))
     with pytest.raises(ValueError, match="calibrate them before quantise"):
         calibrate(network, quantise(network, params), pixels(random_bytes(VECTOR, 1)), num_steps=2)
-    with pytest.raises(ValueError, match="not written as NIR yet"):
-        to_graph(network, quantise(network, params), VECTOR)
     with pytest.raises(ValueError, match="params are traced"):
         jax.jit(lambda p: quantise(network, p))(params)
     with pytest.raises(ValueError, match="leaky readout"):

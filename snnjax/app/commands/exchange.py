@@ -1,4 +1,4 @@
-"""`snnjax export`, `snnjax nir export` and `snnjax nir import`."""
+"""`snnjax export`, `snnjax npz export`, `snnjax nir export` and `snnjax nir import`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from cyclopts import Parameter
 from snnjax.app import printing, program_export, run_files
 from snnjax.app.commands.options import Output, Simulation, folder_of
 from snnjax.app.configurations import SimulateConfig
+from snnjax.app.configurations.choices import one_of
 from snnjax.app.configurations.effects import refuse_unused
+from snnjax.app.stages.integer_network import export_integers
 from snnjax.conversion.methods import METHODS
 from snnjax.io import checkpoint, nir_export, nir_import
+from snnjax.io.integer_export import WHOLE_NEURONS
 
-__all__ = ["export", "export_nir", "import_nir"]
+__all__ = ["export", "export_nir", "export_npz", "import_nir"]
 
 GRAPH_NEURON = "double-threshold"
 """Neuron of the graphs that nir export writes."""
@@ -45,6 +48,30 @@ def export(
     output = output or folder_of(snn, None) / f"{snn.stem}.jaxexport"
     program = program_export.export_file(snn, config, output, platforms=platforms)
     printing.print_program(program, output)
+
+
+def export_npz(
+    snn: Path,
+    /,
+    *,
+    neuron: Annotated[str | None, one_of(WHOLE_NEURONS)] = None,
+    output: Output = None,
+) -> None:
+    """Write an integer network as whole numbers in a .npz file, for hardware.
+
+    NumPy alone reads it; docs/files.md lists its arrays.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of snnjax quantise
+    neuron
+        neuron model of the hidden layers [default: the method's, or exact-charge]
+    output
+        the file [default: snn.npz in the folder of the network]
+    """
+    output = output or folder_of(snn, None) / f"{snn.stem}.npz"
+    printing.print_npz(output, export_integers(snn, neuron, output))
 
 
 def export_nir(snn: Path, file: Path, /, *, coupled: bool = False) -> None:
