@@ -74,12 +74,16 @@ def to_graph(
     v_n to p, and every spike of p adds v_p to n, one timestep later. Where resets are soft and
     feedback takes one timestep, they send exactly the spikes of the double-threshold neuron.
 
+    Weights, biases, thresholds and input of an integer network are whole numbers, held in floats
+    like all numbers of a graph; its metadata has the `scale` of the output.
+
     Choice: a mean of 2**n pixels in front of weights is a SumPool2d with the weights divided, which
-    is exact and read by more simulators; other means are AvgPool2d.
+    is exact and read by more simulators; other means are AvgPool2d. The sums of an integer network
+    are SumPool2d.
 
     Args:
       network: the architecture.
-      params: parameters from `conversion.convert`.
+      params: parameters from `conversion.convert` or `quantise`.
       image_shape: `(H, W, C)`, or in the order that the network takes.
       coupled: write neurons with both thresholds as two populations with feedback.
       metadata: JSON-able, kept in the graph.
@@ -90,8 +94,6 @@ def to_graph(
     """
     nir = nir_package()
     neuron_shapes(network, params["layers"], image_shape)  # raises where they do not fit
-    if is_integer(params):
-        raise ValueError("integer networks are not written as NIR yet; write what convert returned")
     if "readout" in params:
         raise ValueError("NIR has no readout that averages neurons; export before snnjax learn")
     if np.any(np.asarray(params["output_leak"]) != 1):
@@ -120,14 +122,25 @@ def to_graph(
         "fires": "v >= v_threshold",
         "time_step": 1.0,
         "neuron": "double-threshold",
-        "input": "gain * image, channels first",
-        "output": "current; its mean over timesteps is the logits",
+        **_input_and_output(params),
         "feedback": "one timestep later" if any(".p_to_n" in n for n in graph.nodes) else "none",
         "snnjax": json.dumps(kept, sort_keys=True),
         "parameters": _without_weights(params),
     }
     # nir 1.0.8 takes every kernel for square and ungrouped when it checks types.
     return nir.NIRGraph(graph.nodes, graph.edges, facts, type_check=False)
+
+
+def _input_and_output(params: Params) -> dict[str, Any]:
+    """Facts on what the graph takes and gives."""
+    if not is_integer(params):
+        return {"input": "gain * image, channels first",
+                "output": "current; its mean over timesteps is the logits"}  # fmt: skip
+    return {
+        "input": f"{float(params['integer']['pixel']):g} * image, channels first: whole numbers",
+        "output": "current; its mean over timesteps, times scale, is the logits",
+        "scale": float(params["integer"]["logit"]),
+    }
 
 
 def _add_layers(
@@ -146,7 +159,7 @@ def _add_layers(
             case arch.Conv():
                 signal = _add_conv(graph, path, layer, numbers, signal)
             case arch.AvgPool():
-                signal = _add_pool(graph, path, layer, signal, behind=layers[place + 1 :])
+                signal = _add_pool(graph, path, layer, numbers, signal, behind=layers[place + 1 :])
             case arch.Flatten():
                 signal = _add_flatten(graph, path, signal)
             case arch.Activation():
@@ -193,16 +206,18 @@ def _add_pool(
     graph: Graph,
     path: str,
     layer: arch.AvgPool,
+    numbers: Params,
     signal: Signal,
     *,
     behind: tuple[arch.Layer, ...],
 ) -> Signal:
-    """Add a pooling in front of the layers `behind`."""
+    """Add a pooling in front of the layers `behind`; one with a divisor of 1 sums."""
     window = Window(layer.window, layer.strides or layer.window)
     pixels = window.size[0] * window.size[1]
     is_power_of_two = pixels & (pixels - 1) == 0
-    summed = is_power_of_two and _weights_come_first(behind)
-    kind = nir_package().SumPool2d if summed else nir_package().AvgPool2d
+    whole = "divisor" in numbers
+    summed = not whole and is_power_of_two and _weights_come_first(behind)
+    kind = nir_package().SumPool2d if summed or whole else nir_package().AvgPool2d
     node = kind(np.array(window.size), np.array(window.strides), np.zeros(2, int))
     return Signal(
         (*window.outputs(signal.shape), signal.shape[-1]),

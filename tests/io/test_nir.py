@@ -16,6 +16,7 @@ from paths import FIXTURES
 from snnjax.app import cli, pipeline
 from snnjax.app.configurations import ConvertConfig
 from snnjax.conversion.conversion import convert
+from snnjax.conversion.quantisation import quantise
 from snnjax.io import checkpoint, nir_export, nir_import
 from snnjax.io.nir_layout import node_name
 from snnjax.networks import architecture as arch
@@ -225,6 +226,36 @@ def test_two_coupled_populations_are_the_double_threshold_neuron(residual):
             channels_last(ran[f"{node}.p"] - ran[f"{node}.n"]), spikes, err_msg=path
         )
     np.testing.assert_allclose(result.values[-1], ran["output"].mean(0), rtol=1e-6)
+
+
+def test_an_integer_network_is_written_in_whole_numbers_and_read_again():
+    """A pooling is a sum, the shortcut a whole factor, and the spikes are the same to the bit."""
+    active = arch.Activation(0.5, 0.4)
+    network, shape = arch.Network("whole", (
+        arch.Conv(3, (3, 3)), active, arch.AvgPool((3, 3)),
+        arch.Residual((arch.Conv(3, (1, 1)), active, arch.Conv(3, (1, 1)))), active,
+        arch.Flatten(), arch.Dense(3),
+    )), (6, 6, 1)  # fmt: skip
+    params = quantise(network, convert(network, random_variables(network, shape)), 6)
+    graph = as_read(nir_export.to_graph(network, params, shape, coupled=True))
+    read = nir_import.from_graph(graph)
+    assert read.network == network
+    assert_same_trees(read.params, jax.tree.map(np.asarray, params))
+    for node in graph.nodes.values():
+        for name in ("weight", "bias", "v_threshold", "scale"):
+            np.testing.assert_array_equal(getattr(node, name, 0) % 1, 0)
+    assert np.abs(graph.nodes["00_conv"].weight).max() == 31
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype(np.float32)
+    result = simulate(network, params, images / np.float32(255), num_steps=6, record=True,
+                      neuron=DOUBLE_THRESHOLD)  # fmt: skip
+    ran = run_graph(graph, images.transpose(0, 3, 1, 2), 6)
+    for path, spikes in result.recording.items():
+        node = node_name(path)
+        assert np.any(spikes)
+        both = ran[f"{node}.p"] - ran[f"{node}.n"]
+        np.testing.assert_array_equal(channels_last(both), spikes, err_msg=path)
+    scale = np.float32(graph.metadata["scale"])
+    np.testing.assert_array_equal(result.values[-1], ran["output"].sum(0) / np.float32(6) * scale)
 
 
 @pytest.fixture(scope="module")
