@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
     from snnjax.conversion.conversion import convert
     from snnjax.conversion.quantisation import quantise
+    from snnjax.conversion.rounded_weights import round_weights
     from snnjax.conversion.spiking import Spiking, spike
     from snnjax.conversion.threshold_balancing import measure_output_scale, measure_scales
     from snnjax.conversion.tracing import Traced, trace
@@ -53,6 +54,7 @@ __all__ = [
     "measure_scales",
     "prepare_kernels",
     "quantise",
+    "round_weights",
     "simulate",
     "spike",
     "spike_rate",
@@ -65,6 +67,7 @@ _MODULES = {
     "analysis.metrics": ("accuracy", "conversion_loss", "latency", "spike_rate"),
     "conversion.conversion": ("convert",),
     "conversion.quantisation": ("quantise",),
+    "conversion.rounded_weights": ("round_weights",),
     "conversion.spiking": ("Spiking", "spike"),
     "conversion.threshold_balancing": ("measure_output_scale", "measure_scales"),
     "conversion.tracing": ("Traced", "trace"),

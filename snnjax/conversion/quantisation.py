@@ -12,7 +12,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.conversion.quantised_blocks import quantise_block
-from snnjax.conversion.quantised_weights import BITS, Goal, Seen, Signal, quantise_weights
+from snnjax.conversion.quantised_weights import (
+    BITS,
+    PIXEL,
+    Goal,
+    Seen,
+    Signal,
+    bits_by_path,
+    quantise_weights,
+)
 from snnjax.networks import architecture as arch
 from snnjax.networks.layers import (
     Activation,
@@ -26,9 +34,7 @@ from snnjax.networks.layers import (
     Weights,
 )
 from snnjax.networks.parameters import check_layered, check_shapes
-from snnjax.runtime.checks import check_count
 from snnjax.runtime.images import float_images
-from snnjax.runtime.ranges import WEIGHT_BITS
 from snnjax.snn.layer_parameters import check_layers
 from snnjax.snn.simulation_arguments import check_params
 from snnjax.snn.whole_numbers import check_bytes, check_sums, is_integer
@@ -36,9 +42,6 @@ from snnjax.snn.whole_numbers import check_bytes, check_sums, is_integer
 __all__ = ["quantise"]
 
 Params = dict[str, Any]
-
-PIXEL = 255
-"""Whole number that a pixel of 1 becomes: images are bytes."""
 
 
 def quantise(
@@ -84,7 +87,7 @@ def quantise(
         check_bytes(x, PIXEL)
         seen = Seen(x, x)
     start = Signal(np.asarray(1 / PIXEL, np.float32), 0.0, float(PIXEL), None, False, seen)
-    goal, at = Goal(None, shared=True), _Place("", _bits(network, bits))
+    goal, at = Goal(None, shared=True), _Place("", bits_by_path(network, bits))
     layers, end = _quantise_stack(network.layers, floats["layers"], start, goal, at)
     result = {**floats, "layers": layers}
     if "output_scale" in floats:
@@ -238,23 +241,4 @@ def _as_floats(tree: Params) -> Params:
         if isinstance(value, dict)
         else (None if value is None else np.asarray(value, np.float32))
         for name, value in tree.items()
-    }
-
-
-def _bits(network: arch.Network, bits: int | Mapping[str, int]) -> dict[str, int]:
-    """Bits of every layer of weights, by path.
-
-    Raises:
-      ValueError: if a path is unknown, or a number of bits out of range.
-    """
-    paths = [path for path, layer in arch.walk(network.layers) if isinstance(layer, Weights)]
-    if not isinstance(bits, Mapping):
-        bits = dict.fromkeys(paths, bits)
-    for path in bits:
-        if path not in paths:
-            raise ValueError(f"bits names {path!r}; want one of {', '.join(paths)}")
-    found = {path: bits.get(path, BITS) for path in paths}
-    least, most = int(WEIGHT_BITS.lowest), int(WEIGHT_BITS.highest)
-    return {
-        path: check_count(f"bits of {path}", n, least=least, most=most) for path, n in found.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,14 +10,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.networks import architecture as arch
 from snnjax.networks.layers import Conv, Dense, Scale, Weights
+from snnjax.runtime.checks import check_count
+from snnjax.runtime.ranges import WEIGHT_BITS
 
-__all__ = ["BITS", "Goal", "Seen", "Signal", "quantise_weights", "weight_names"]
+__all__ = [
+    "BITS",
+    "FINEST",
+    "PIXEL",
+    "SHARES",
+    "Goal",
+    "Seen",
+    "Signal",
+    "bits_by_path",
+    "quantise_weights",
+    "weight_names",
+]
 
 Params = dict[str, Any]
 
 BITS = 8
 """Bits of weights that no option names."""
+
+PIXEL = 255
+"""Whole number that a pixel of 1 becomes: images are bytes."""
 
 SHARES = np.linspace(1.0, 0.25, 16, dtype=np.float32)
 """Shares of the largest weight of a channel from which on weights are clipped, to choose from."""
@@ -24,6 +42,15 @@ SHARES = np.linspace(1.0, 0.25, 16, dtype=np.float32)
 FINEST = 2.0**-10
 """Smallest unit of a channel, as a share of the layer's largest: a channel of weights near 0 would
 otherwise have thresholds and biases beyond all bounds."""
+
+TOLERANCE = 1e-3
+"""Distance of a quotient from a whole number that counts as rounding."""
+
+COARSE = 127
+"""Largest whole weight of a grid that is looked for; a finer one hardly differs from none."""
+
+LOOKED_AT = 64
+"""Weights of a channel that are looked at before all of them."""
 
 KNOWN = (Conv, Dense, Scale)
 """Kinds of weights whose output channels are the last axis of their arrays."""
@@ -66,6 +93,25 @@ class Goal(NamedTuple):
 
     unit: np.ndarray | None
     shared: bool = False
+
+
+def bits_by_path(network: arch.Network, bits: int | Mapping[str, int]) -> dict[str, int]:
+    """Bits of every layer of weights, by path; BITS for those that a mapping leaves out.
+
+    Raises:
+      ValueError: if a path is unknown, or a number of bits out of range.
+    """
+    paths = [path for path, layer in arch.walk(network.layers) if isinstance(layer, Weights)]
+    if not isinstance(bits, Mapping):
+        bits = dict.fromkeys(paths, bits)
+    for path in bits:
+        if path not in paths:
+            raise ValueError(f"bits names {path!r}; want one of {', '.join(paths)}")
+    found = {path: bits.get(path, BITS) for path in paths}
+    least, most = int(WEIGHT_BITS.lowest), int(WEIGHT_BITS.highest)
+    return {
+        path: check_count(f"bits of {path}", n, least=least, most=most) for path, n in found.items()
+    }
 
 
 def quantise_weights(
@@ -145,18 +191,45 @@ def _choose_unit(
     layer: Weights, own: Params, fine: Params, signal: Signal, most: int, shared: bool
 ) -> np.ndarray:
     """Unit of each channel, or of all: that of the largest weight, or of the least error."""
-    largest = np.max([np.abs(fine[n]).max(tuple(range(fine[n].ndim - 1)))
-                      for n in weight_names(fine)], axis=0)  # fmt: skip
+    weights = [fine[name].reshape(-1, fine[name].shape[-1]) for name in weight_names(fine)]
+    together = np.concatenate(weights)
+    if shared:
+        together = together.reshape(-1, 1)
+    largest = np.abs(together).max(0)
     unit = (largest / most).astype(np.float32)
     unit = np.maximum(unit, unit.max() * np.float32(FINEST)) if unit.max() else unit + 1
+    unit, kept = _keep_grid(together, unit, largest, most)
     if shared:
-        unit = unit.max()
-    if signal.seen is None or isinstance(layer, Scale):
+        unit, kept = unit[0], kept[0]
+    if signal.seen is None or isinstance(layer, Scale) or np.all(kept):
         return np.asarray(unit)
     units = SHARES.reshape(-1, *[1] * np.ndim(unit)) * unit
     errors = np.asarray(_errors(layer, own, fine, signal.seen, signal.unit, units, most))
-    best = np.argmin(errors.sum(-1) if shared else errors, 0)
+    best = np.where(kept, 0, np.argmin(errors.sum(-1) if shared else errors, 0))
     return np.asarray(units[best] if shared else units[best, np.arange(len(best))])
+
+
+def _keep_grid(
+    weights: np.ndarray, unit: np.ndarray, largest: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finest unit of which all weights of a channel are whole multiples, and True where one is.
+
+    Args:
+      weights: `[n, C]`.
+      unit: that channels without such a unit keep, `[C]`; also the least one.
+      largest: magnitude of a weight, `[C]`.
+      most: largest whole weight.
+    """
+    found, kept = unit.copy(), np.zeros(unit.shape, bool)
+    fits = np.minimum(np.floor(largest / (unit * np.float32(1 - TOLERANCE))), most)
+    for whole in range(1, min(most, COARSE) + 1):
+        places = np.flatnonzero(~kept & (largest > 0) & (fits >= whole))
+        for rows in (slice(LOOKED_AT), slice(None)):  # most channels fail at the first look
+            quotient = weights[rows, places] / largest[places] * np.float32(whole)
+            places = places[np.all(np.abs(quotient - np.round(quotient)) < TOLERANCE, 0)]
+        found[places] = largest[places] / (np.floor(fits[places] / whole) * whole)
+        kept[places] = True
+    return found, kept
 
 
 @partial(jax.jit, static_argnames="layer")

@@ -119,6 +119,9 @@ LEVELS = whole(0, 2**16)
 WEIGHT_BITS = whole(2, 16)
 """Bits of whole weights, sign included: one bit has no two sides, and float32 sums few of more."""
 
+UP_TO_WEIGHT_BITS = whole(0, 16)
+"""The same, where 0 stands for weights that are not rounded."""
+
 PIXELS = whole(0, 1000)
 
 SHARES = real(0, 1, "[)")

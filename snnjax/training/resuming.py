@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +35,17 @@ class Progress(NamedTuple):
 def check_resumable(path: Path, config: TrainingConfig) -> None:
     """Refuse a file that was written with another configuration.
 
+    A field that the file's version did not have yet counts as its default.
+
     Raises:
       ValueError: naming the fields that differ, or if the file is truncated or of another kind.
       FileNotFoundError: if there is no such file.
     """
     saved = checkpoint.load_metadata(path, kind="training")["config"]
-    wanted = json.loads(json.dumps(asdict(config)))  # as the file holds it: lists for tuples
+    defaults = {field.name: field.default for field in fields(config)}
+    # As the file holds them: lists for tuples.
+    wanted, defaults = json.loads(json.dumps([asdict(config), defaults]))
+    saved = defaults | saved
     different = [f"{k} {saved.get(k)} not {v}" for k, v in wanted.items() if saved.get(k) != v]
     if different:
         raise ValueError(

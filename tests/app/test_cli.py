@@ -59,6 +59,27 @@ def test_whole_weights_are_written_simulated_and_not_overwritten(stages, capsys)
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_whole_weights_are_those_that_a_training_rounded(stages, tmp_path, capsys):
+    start = ["--start", str(stages / "ann.safetensors"), "--output", str(tmp_path)]
+    assert cli.main([*TRAIN, "--weight-bits", "3", *start]) == 0
+    ann = str(tmp_path / "ann.safetensors")
+    variables, metadata = checkpoint.load(ann, kind="ann")
+    assert metadata["config"]["weight_bits"] == 3
+    assert metadata["start"]["file"] == "ann.safetensors"
+    assert metadata["test_accuracy"]["trained"] > 0.5  # of 8 steps
+    assert cli.main(["convert", ann]) == 0
+    snn = str(tmp_path / "snn.safetensors")
+    assert cli.main(["quantise", snn, "--weight-bits", "3", "--calibration-images", "16"]) == 0
+    whole = checkpoint.load(tmp_path / "bits-3" / "snn.safetensors", kind="snn").tree["layers"]
+    for path in ("00_conv", "03_conv"):
+        kernel = variables["params"][path]["kernel"]
+        found = whole[path]["kernel"] / 3 * np.abs(kernel).max((0, 1, 2))
+        np.testing.assert_allclose(found, kernel, atol=1e-6)
+    assert cli.main([*TRAIN, "--weight-bits", "1"]) == 2
+    assert "weight_bits is 1; want at least 2 and at most 16" in capsys.readouterr().err
+
+
 def read(path):
     return json.loads(path.read_text())
 

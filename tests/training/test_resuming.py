@@ -84,3 +84,5 @@ def test_a_tuple_in_the_configuration_is_the_same_in_the_file(start, small_confi
     resuming.check_resumable(path, config)
     with pytest.raises(ValueError, match=r"\(image_shape \[4, 4, 1\] not \[5\]\)"):
         resuming.check_resumable(path, dataclasses.replace(config, image_shape=(5,)))
+    resuming.save_progress(path, small_config, resuming.Progress(state, variables, []))
+    resuming.check_resumable(path, config)  # of a version that had no shape yet

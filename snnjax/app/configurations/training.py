@@ -12,7 +12,16 @@ from snnjax.app.configurations.choices import one_of, show_ranges
 from snnjax.io import datasets
 from snnjax.networks import architecture, known_networks, serialisation
 from snnjax.networks.known_networks import NETWORKS
-from snnjax.runtime.ranges import AMOUNTS, SHARES, SIZES, UP_TO_IMAGES, real, whole
+from snnjax.runtime.ranges import (
+    AMOUNTS,
+    SHARES,
+    SIZES,
+    UP_TO_IMAGES,
+    UP_TO_WEIGHT_BITS,
+    WEIGHT_BITS,
+    real,
+    whole,
+)
 from snnjax.training.training_config import TrainingConfig
 
 __all__ = ["ImportedConfig", "TrainConfig", "recorded_training"]
@@ -65,6 +74,9 @@ class TrainConfig(TrainingConfig):
     """passes over the training images for the second stage of rate_norm"""
     rate_inference_weight: Annotated[float, AMOUNTS] = 0.1
     """lambda of the loss of that stage: a larger one lowers both latency and accuracy"""
+    weight_bits: Annotated[int, UP_TO_WEIGHT_BITS] = 0
+    """train with weights and biases rounded as in an integer network of so many bits, at least 2;
+    0 does not round them"""
     dropout: Annotated[float, SHARES] = 0.25
     """probability of dropping an input of a Dense layer other than the first layer"""
     validation: Annotated[float, real(0, 1, "()")] = 0.1
@@ -83,6 +95,13 @@ class TrainConfig(TrainingConfig):
             raise ValueError(
                 f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
             )
+        if self.weight_bits:
+            WEIGHT_BITS.check("weight_bits", self.weight_bits)
+            if self.activation not in ("sth_leaky_relu", "th_relu"):
+                raise ValueError(
+                    f"weight_bits is {self.weight_bits}, but {self.activation} has no theta that"
+                    " training keeps or learns; want sth_leaky_relu or th_relu, or 0"
+                )
         known_networks.find(self.network)
 
     def architecture(self) -> architecture.Network:

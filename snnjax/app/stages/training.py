@@ -6,7 +6,9 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from snnjax.app.configurations import TrainConfig, recorded_training
 from snnjax.app.run_files import describe_dataset, digest, fit_to_data, hold_out_validation
 from snnjax.app.stages.starting_network import check_validation_unseen, describe_start, load_start
 from snnjax.conversion import threshold_balancing
+from snnjax.conversion.rounded_weights import round_weights
 from snnjax.io import checkpoint, datasets, records
 from snnjax.io.folder_lock import lock_folder
 from snnjax.networks.ann import ANN
@@ -49,6 +52,8 @@ def default_folder(config: TrainConfig, start: Path | None = None) -> Path:
     options = {**asdict(config), **({"start": describe_start(start)} if start else {})}
     if not config.data_sha256:
         options = {k: v for k, v in options.items() if k not in OF_OWN_DATA}
+    if not config.weight_bits:
+        del options["weight_bits"]
     name = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     return Path("runs") / f"{Path(config.dataset).stem}-{config.network}-{name[:8]}"
 
@@ -187,20 +192,23 @@ def _train(
     progress: bool,
     mesh: Mesh,
 ) -> _Trained:
-    """Train on the images of `data`, and measure accuracy and the largest logit."""
+    """Train on the images of `data`, and measure accuracy and the largest logit.
+
+    With `weight_bits` the ANN computes with rounded variables, and these are the result.
+    """
     learnt_from, validation = hold_out_validation(config, data)
     network = config.architecture()
     module = ANN(network.layers, config.dropout, jnp.bfloat16 if config.bfloat16 else jnp.float32)
-    init = jax.jit(module.init)  # one program instead of one for every operation of every layer
-    image = jnp.zeros((1, *learnt_from.images.shape[1:]))
-    variables = dict(init(jax.random.key(config.seed), image))
-    if start:
-        variables = load_start(start, variables)
+    variables = _first_variables(module, learnt_from.images.shape[1:], config.seed, start)
+    rounded = jax.jit(partial(round_weights, network, bits=config.weight_bits))
+    apply = _apply_behind(rounded, module.apply) if config.weight_bits else module.apply
     fitted = fitting.fit(
-        module.apply, variables, learnt_from, validation, config, resume=resume,
+        apply, variables, learnt_from, validation, config, resume=resume,
         progress=progress, mesh=mesh,
     )  # fmt: skip
     variables, second_stage = fitted.variables, None
+    if config.weight_bits:
+        variables = rounded(variables)
     if config.activation == "rate_norm" and config.rate_inference_epochs:
         variables, second_stage = _train_rate_inference(
             module.apply, variables, learnt_from, validation, config, progress
@@ -227,6 +235,24 @@ def _train(
         "output_scale": threshold_balancing.measure_output_scale(network, variables, shown),
     }
     return _Trained(variables, record)
+
+
+def _first_variables(
+    module: ANN, shape: tuple[int, ...], seed: int, start: Path | None
+) -> dict[str, Any]:
+    """Variables before the first step: random ones, or those in the file `start`."""
+    init = jax.jit(module.init)  # one program instead of one for every operation of every layer
+    variables = dict(init(jax.random.key(seed), jnp.zeros((1, *shape))))
+    return load_start(start, variables) if start else variables
+
+
+def _apply_behind(change: Callable[[Any], Any], apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`apply` on variables that `change` changes first."""
+
+    def changed(variables: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        return apply(change(variables), *arguments, **options)
+
+    return changed
 
 
 def _train_rate_inference(
