@@ -60,7 +60,7 @@ class Plan(NamedTuple):
 PLANS = {
     "net2": Plan(
         "mnist_latency/parameters/net2-seed{seed}.safetensors", (0, 1, 2),
-        {"epochs": 3, "learning_rate": 1e-3}, (4, 3, 2), (4, 3, 2), (4,), (0,),
+        {"epochs": 2, "learning_rate": 1e-3}, (4, 3, 2), (4, 3, 2), (4,), (0,),
     ),
     "resnet20": Plan(
         "cifar10_latency/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
