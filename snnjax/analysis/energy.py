@@ -54,20 +54,36 @@ def activation_bits(num_steps: int) -> int:
     return math.ceil(math.log2(num_steps + 1))
 
 
-def integer_costs(num_steps: int) -> Costs:
+def integer_costs(num_steps: int, weight_bits: int = 8, sum_bits: int = 32) -> Costs:
     """Return the costs of integer arithmetic.
 
-    Weights and pixels have 8 bits, sums 32 bits, and the ANN's activations `activation_bits`.
+    Pixels have 8 bits, and the ANN's activations `activation_bits`. Both networks add in sums of
+    the same bits, because a sum with counts of up to T spikes is the sum of T timesteps.
 
-    Source: an 8-bit multiplication 0.2 pJ, a 32-bit addition 0.1 pJ (Horowitz 2014).
-    Choice: the cost of a multiplication is proportional to the bits of the activation. Memory
+    Source: an 8-bit multiplication 0.2 pJ, additions of 8 and 32 bits 0.03 and 0.1 pJ (Horowitz
+    2014).
+    Choice: the cost of a multiplication is proportional to the bits of both factors (3.2 pJ at 32
+    bits, where Horowitz has 3.1), and that of an addition is linear in its bits. Memory
     and data movement are not included. With them, Yan et al. find a lower break-even rate than
     `compare` does: at T = 5, fewer than 5.7 % of the neurons may spike in a timestep.
 
+    Args:
+      num_steps: T.
+      weight_bits: of the weights, sign included.
+      sum_bits: of the sums, sign included.
+
     Raises:
-      ValueError: if `num_steps` is below 1.
+      ValueError: if a number is below 1.
     """
-    return Costs(mac=0.2 * activation_bits(num_steps) / 8 + 0.1, image_mac=0.2 + 0.1, ac=0.1)
+    for name, bits in (("weight_bits", weight_bits), ("sum_bits", sum_bits)):
+        if bits < 1:
+            raise ValueError(f"{name} is {bits}; want at least 1 bit")
+    product, addition = 0.2 * weight_bits / 8, 0.03 + 0.07 * (sum_bits - 8) / 24
+    return Costs(
+        mac=product * activation_bits(num_steps) / 8 + addition,
+        image_mac=product + addition,
+        ac=addition,
+    )
 
 
 class Comparison(NamedTuple):

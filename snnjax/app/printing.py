@@ -185,10 +185,10 @@ def print_energy(record: dict[str, Any], path: Path) -> None:
         f" {bench['connection_sparsity']:.4f}, footprint {bench['footprint']:,} bytes,"
         f" {bench['parameter_count']:,} parameters"
     )
-    titles = {
-        "float32": "32-bit floats",
-        "integer": f"integers, {record['activation_bits']}-bit ANN",
-    }
+    if "exact" in record:
+        found = record["exact"]
+        print(f"whole numbers: {found['weights']:,} weights, {found['weight_bytes']:,} bytes")
+    titles = _arithmetics(record)
     rows = [
         [titles[name], *(f"{row[key]:,.1f}" for key in ("snn", "snn_graded_products", "ann")),
          *(f"{row[key]:.3f}" for key in ("spike_rate", "break_even_rate"))]
@@ -200,6 +200,18 @@ def print_energy(record: dict[str, Any], path: Path) -> None:
         rows,
     )
     print(f"results: {path}")
+
+
+def _arithmetics(record: dict[str, Any]) -> dict[str, str]:
+    """Rows of the table of energies in words, by their names in the record."""
+    ann = f"{record['activation_bits']}-bit ANN"
+    titles = {"float32": "32-bit floats", "integer": f"integers, {ann}"}
+    if "exact" in record:
+        own = record["exact"]
+        titles["exact"] = (
+            f"its own integers: {own['weight_bits']}-bit weights, {own['sum_bits']}-bit sums, {ann}"
+        )
+    return titles
 
 
 def report_tables(

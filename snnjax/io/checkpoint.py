@@ -24,6 +24,7 @@ __all__ = [
     "check_exists",
     "check_writable",
     "is_writer",
+    "kind_of",
     "load",
     "load_metadata",
     "save",
@@ -160,6 +161,15 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
         found.update(f"\0{name} {array.dtype} {array.shape}\0".encode())
         found.update(array.tobytes())
     return found.hexdigest()
+
+
+def kind_of(path: Path) -> str | None:
+    """Return the kind of the content of a file that `save` wrote; None for all else."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return str(json.loads(file.metadata()["snnjax"])["kind"])
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 def load_metadata(path: Path, *, kind: str) -> dict[str, Any]:

@@ -28,12 +28,14 @@ from snnjax.snn.engine import Loop, Task
 from snnjax.snn.readout import ACCUMULATE, COUNT, CURRENT
 
 __all__ = [
+    "OUTPUT",
     "WHOLE",
     "check_bytes",
     "check_exact",
     "check_sums",
     "is_integer",
     "mark_inexact",
+    "sum_bits",
     "whole_input",
 ]
 
@@ -41,6 +43,9 @@ Params = dict[str, Any]
 
 WHOLE = 2**24
 """Magnitude from which on float32 rounds whole numbers; from its half on it rounds halves."""
+
+OUTPUT = "the output"
+"""Name of the sums behind the last weights, beside the paths of neurons."""
 
 TOLERANCE = 1e-3
 """Distance of a pixel from a byte, in bytes, that counts as the rounding of a division by 255."""
@@ -139,6 +144,23 @@ def check_sums(params: Params, num_steps: int) -> None:
             )
 
 
+def sum_bits(params: Params, num_steps: int) -> dict[str, int]:
+    """Return the bits, sign included, that hold every sum of T timesteps of an integer network.
+
+    They are by path of the neurons, and OUTPUT. Potentials are counted in halves, which need one
+    more bit, where neurons start at half an odd threshold.
+
+    Args:
+      params: of the network.
+      num_steps: T.
+    """
+    found = {}
+    for path, magnitude, start, limit in _magnitudes(params):
+        largest = float(np.max(start)) + num_steps * float(np.max(magnitude))
+        found[path] = 1 + int(largest * (WHOLE // int(np.min(limit)))).bit_length()
+    return found
+
+
 def _magnitudes(params: Params) -> Iterator[tuple[str, Any, Any, Any]]:
     """Yield path, magnitude, initial potential and limit of each layer of neurons, and the output.
 
@@ -156,7 +178,7 @@ def _magnitudes(params: Params) -> Iterator[tuple[str, Any, Any, Any]]:
             xp: Any = jnp if isinstance(start, jax.core.Tracer) else np
             is_whole = xp.all(xp.floor(initial) == initial)
             yield path, magnitude, xp.abs(start), xp.where(is_whole, WHOLE, WHOLE // 2)
-    yield "the output", params["integer"]["magnitude"], np.float32(0), WHOLE
+    yield OUTPUT, params["integer"]["magnitude"], np.float32(0), WHOLE
 
 
 def _known(value: Any) -> Any:

@@ -329,6 +329,19 @@ def test_energy_by_hand():
         energy.integer_costs(0)
 
 
+def test_costs_of_integers_follow_their_bits():
+    """Horowitz has 0.2 and 3.1 pJ for products of 8 and 32 bits, 0.03 and 0.1 pJ for additions."""
+    small = energy.integer_costs(4, weight_bits=4, sum_bits=20)
+    addition = 0.03 + 0.07 / 2
+    assert small == pytest.approx((0.1 * 3 / 8 + addition, 0.1 + addition, addition))
+    assert energy.integer_costs(255, 8, 8) == pytest.approx((0.23, 0.23, 0.03))
+    assert energy.integer_costs(255, 8, 32) == pytest.approx((0.3, 0.3, 0.1))
+    wide = energy.integer_costs(2**32 - 1, 32, 32)
+    assert wide.mac - wide.ac == pytest.approx(3.1, rel=0.04)
+    with pytest.raises(ValueError, match="sum_bits is 0; want at least 1 bit"):
+        energy.integer_costs(4, 8, 0)
+
+
 def test_at_the_break_even_rate_the_two_cost_the_same(residual):
     network, params, found = residual
     result = simulate(

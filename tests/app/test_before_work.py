@@ -106,6 +106,7 @@ def test_b11_files_to_write_are_not_folders(tmp_path, capsys):
     for line in (
         ["export", "snn", "--output", str(tmp_path)],
         ["nir", "export", "a", str(tmp_path)],
+        ["npz", "export", "a", "--output", str(tmp_path)],
     ):
         assert "Is a directory" in refused(line, capsys)
 
@@ -165,6 +166,20 @@ def test_f_a_graph_of_a_network_for_another_neuron_is_refused(converted, tmp_pat
     assert "--coupled has no effect: no neuron has a negative threshold; leave it out" in said
     assert list(tmp_path.iterdir()) == []
     assert cli.main(["nir", "export", str(converted / "opi"), "graph.nir"]) == 0
+
+
+def test_a_network_of_floats_has_no_whole_numbers_to_export_or_to_report(
+    converted, tmp_path, capsys
+):
+    snn = str(converted / "opi")
+    said = refused(["npz", "export", snn, "--output", "whole.npz"], capsys)
+    assert "network 'net1' has float weights, and this file holds whole numbers; quantise" in said
+    said = refused(["report", snn, "--output", "."], capsys)
+    assert "opi is a converted network with float weights; want ann.safetensors of a" in said
+    for words in (["--images", "3"], ["--dataset", "mnist"], ["--gain", "0.5"]):
+        said = refused(["report", snn, *words], capsys)
+        assert f"{words[0]}" in said and "has no effect on" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["simulate", "energy", "learn", "export"])

@@ -80,6 +80,33 @@ def test_whole_weights_are_those_that_a_training_rounded(stages, tmp_path, capsy
     assert "weight_bits is 1; want at least 2 and at most 16" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_whole_numbers_are_exported_and_their_sizes_and_energy_are_told(stages, capsys):
+    snn = stages / "snn.safetensors"
+    assert cli.main(["quantise", str(snn), "--output", "whole", "--weight-bits", "4"]) == 0
+    assert cli.main(["npz", "export", "whole/snn.safetensors"]) == 0
+    assert "whole/snn.npz, exact-charge neurons" in capsys.readouterr().out
+    file = np.load("whole/snn.npz", allow_pickle=False)
+    assert np.abs(file["03_conv/weights"]).max() == 7
+    assert file["03_conv/weights"].dtype == np.int8
+    steps = ["--num-steps", "3"]
+    assert cli.main(["report", "whole/snn.safetensors", *steps]) == 0
+    printed, record = capsys.readouterr().out, read(Path("whole/report.json"))
+    assert f"{record['weight_bytes']:,} bytes of weights" in printed
+    assert record["float_bytes"] == 8 * record["weight_bytes"]
+    assert record["structure"][0]["weight_bits"] == 4
+    assert Path("whole/report.html").read_text().count("00_conv") == 1
+    for path, exact in (("whole/snn.safetensors", True), (str(snn), False)):
+        assert cli.main(["energy", path, *steps, "--images", "5", "--output", "cost"]) == 0
+        printed, found = capsys.readouterr().out, read(Path("cost/energy.json"))
+        assert ("exact" in found) is ("exact" in found["energy_nj"]) is exact
+        assert ("its own integers: 4-bit weights" in printed) is exact
+        if exact:
+            assert found["exact"] == {name: record[name] for name in found["exact"]}
+            of = found["energy_nj"]
+            assert of["exact"]["snn"] < of["integer"]["snn"] < of["float32"]["snn"]
+
+
 def read(path):
     return json.loads(path.read_text())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +22,18 @@ from snnjax.app.configurations.effects import refuse_unused
 from snnjax.app.configurations.methods import check_calibrated_neuron, with_method
 from snnjax.app.stages import layer_report
 from snnjax.app.stages.conversion import convert as convert_to_file
+from snnjax.app.stages.integer_network import report_sizes
 from snnjax.app.stages.quantisation import quantise as quantise_file
+from snnjax.io import checkpoint
 from snnjax.runtime import ranges
 
 __all__ = ["convert", "quantise", "report"]
 
 WITHOUT = ("pre_steps", "readout", "shown_steps", "exit_margin", "exit_tolerance")
 """Options of a simulation that a report does not use."""
+
+REPORT_IMAGES = 256
+"""Default of --images of a report."""
 
 
 def convert(
@@ -95,18 +101,18 @@ def report(
     conversion: Conversion = ConvertConfig(),
     config: Simulation = SimulateConfig(),
     dataset: Dataset = None,
-    images: Images = 256,
+    images: Images = REPORT_IMAGES,
     seed: Seed = 0,
     output: Output = None,
 ) -> None:
     """Show every layer after conversion, and where and why the spiking network errs.
 
-    Writes report.json and report.html.
+    Of an integer network, show the sizes of weights and sums. Writes report.json and report.html.
 
     Parameters
     ----------
     ann
-        ann.safetensors of a training
+        ann.safetensors of a training, or snn.safetensors of snnjax quantise
     dataset
         name or path of the data whose test images to use [default: those
         the network was trained on]
@@ -117,6 +123,11 @@ def report(
     output
         folder for the files [default: the folder of the trained parameters]
     """
+    if checkpoint.kind_of(ann) == "snn":
+        _refuse_unsized(conversion, config, dataset, images)
+        folder = folder_of(ann, output)
+        printing.print_report([report_sizes(ann, config.num_steps, folder)], folder)
+        return
     refuse_unused(
         "report", conversion, config, without=WITHOUT, always=("calibration_images",)
     )  # fmt: skip
@@ -127,3 +138,19 @@ def report(
         ann, conversion, config, output, dataset=dataset, images=images, seed=seed
     )
     printing.print_report(printing.report_tables(*found), output)
+
+
+def _refuse_unsized(
+    conversion: ConvertConfig, config: SimulateConfig, dataset: str | None, images: int
+) -> None:
+    """Refuse options without an effect on the sizes of an integer network.
+
+    Raises:
+      ValueError: naming the first one.
+    """
+    unused = [field.name for each in (conversion, config) for field in fields(each)]
+    unused.remove("num_steps")
+    refuse_unused("report of an integer network", conversion, config, without=unused)
+    for name, given in (("dataset", dataset is not None), ("images", images != REPORT_IMAGES)):
+        if given:
+            raise ValueError(f"--{name} has no effect on the sizes of a network; leave it out")

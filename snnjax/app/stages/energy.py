@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.analysis import energy, metrics
+from snnjax.analysis.integer_sizes import measure_sizes
 from snnjax.analysis.synapses import Synapses, find_synapses
 from snnjax.analysis.synaptic_operations import Operations, count_operations, make_observer
 from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig
@@ -23,6 +24,7 @@ from snnjax.io.checkpoint import check_writable
 from snnjax.networks import architecture as arch
 from snnjax.runtime.ranges import BATCHES, IMAGES, SEEDS
 from snnjax.snn.simulation import simulate
+from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["measure_energy"]
 
@@ -72,6 +74,7 @@ def measure_energy(
     counts = _count(
         network, params, found, split, config, batch_size=batch_size, key=jax.random.key(seed)
     )
+    exact = _sizes(network, params, split.images.shape[1:], config.num_steps)
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
@@ -83,7 +86,8 @@ def measure_energy(
         "first_layer": _first_layer(config),
         "neurobench": {**energy.static_metrics(params), **_neurobench(counts)},
         "activation_bits": energy.activation_bits(config.num_steps),
-        "energy_nj": _energies(found, counts.operations, config.num_steps),
+        "energy_nj": _energies(found, counts.operations, config.num_steps, exact),
+        **({"exact": exact} if exact else {}),
         "seconds": round(time.perf_counter() - begun, 1),
         **records.provenance(),
     }
@@ -91,13 +95,34 @@ def measure_energy(
     return record
 
 
+def _sizes(
+    network: arch.Network, params: Params, image_shape: tuple[int, ...], num_steps: int
+) -> dict[str, int]:
+    """Sizes of an integer network without those of its layers; none for a network of floats."""
+    if not is_integer(params):
+        return {}
+    sizes = measure_sizes(network, params, image_shape, num_steps=num_steps)._asdict()
+    del sizes["rows"]
+    return sizes
+
+
 def _energies(
     found: Mapping[str, Synapses],
     counts: Mapping[str, Operations],
     num_steps: int,
+    exact: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Energies per image with the costs of floats and of integers."""
+    """Energies per image with the costs of floats and of integers.
+
+    Args:
+      found: synapses.
+      counts: operations.
+      num_steps: T.
+      exact: sizes of an integer network, whose own bits have costs too; empty for other networks.
+    """
     costs = {"float32": energy.FLOAT32, "integer": energy.integer_costs(num_steps)}
+    if exact:
+        costs["exact"] = energy.integer_costs(num_steps, exact["weight_bits"], exact["sum_bits"])
     return {
         name: {
             "costs_pj": each._asdict(),
