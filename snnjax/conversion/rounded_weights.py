@@ -39,8 +39,10 @@ def round_weights(
 
         logits = ANN(network.layers).apply(round_weights(network, variables, 4), images)
 
-    Source: the straight-through gradient of Bengio et al. 2013; s has the least squared error of
-    the weights, among 16 values from max|W| / (2^(bits-1) - 1) to a quarter of it.
+    Source: the straight-through gradient of Bengio et al. 2013.
+    Choice: s has the least squared error of the weights: the best of 16 values from
+    max|W| / (2^(bits-1) - 1) to a quarter of it gives the K, and these give s. With the largest
+    value alone, Net2 reaches 75 % at 2 bits where it reaches 99 % so.
     Choice: s divides the threshold of the neurons, so that the whole threshold is exact. All is
     rounded behind batch norm with its running statistics, behind a normalisation of the image, and
     in units of spikes, as it is in the integer network. The synapses of a shortcut without weights
@@ -77,26 +79,32 @@ def _choose_unit(members: Mapping[str, Member], exact: Params) -> jax.Array:
         for path, member in members.items()
         for values in _fine(exact, path, member)
     ]
-    largest = [
-        _over_inputs(jnp.max, jnp.abs(values), some.shared) / member.most
-        for values, member in pairs if not member.bare
-    ]  # fmt: skip
-    unit = reduce(jnp.maximum, largest)
-    unit = jnp.maximum(unit, jnp.max(unit) * FINEST)
-    unit = jnp.where(unit > 0, unit, 1.0)
-    units = jnp.asarray(SHARES).reshape(-1, *[1] * unit.ndim) * unit
-    if some.neurons and all(member.source is not None for member in members.values()):
-        units = 1 / jnp.ceil((1 - SLACK) / units)
+
+    def total(values: Callable[[jax.Array, Member], jax.Array]) -> jax.Array:
+        sums = [_over_inputs(jnp.sum, values(*pair), some.shared) for pair in pairs]
+        return reduce(jnp.add, sums)
 
     def error(unit: jax.Array) -> jax.Array:
-        wrong = [
-            _over_inputs(jnp.sum, jnp.square(_nearest(values, unit, member) - values), some.shared)
-            for values, member in pairs
-        ]
-        return reduce(jnp.add, wrong)
+        return total(lambda fine, member: jnp.square(unit * _nearest(fine, unit, member) - fine))
 
+    largest = reduce(jnp.maximum, [
+        _over_inputs(jnp.max, jnp.abs(fine), some.shared) / member.most
+        for fine, member in pairs if not member.bare
+    ])  # fmt: skip
+    least = jnp.max(largest) * FINEST
+    largest = jnp.maximum(largest, least)
+    largest = jnp.where(largest > 0, largest, 1.0)
+    units = jnp.asarray(SHARES).reshape(-1, *[1] * largest.ndim) * largest
     best = jnp.argmin(jax.lax.map(error, units), 0)
-    return jnp.take_along_axis(units, best[None], 0)[0]
+    unit = jnp.take_along_axis(units, best[None], 0)[0]
+    # The best unit of these whole weights; without it units would jump from step to step.
+    squares = total(lambda fine, member: jnp.square(_nearest(fine, unit, member)))
+    products = total(lambda fine, member: fine * _nearest(fine, unit, member))
+    unit = jnp.where(squares > 0, products / jnp.maximum(squares, 1.0), unit)
+    unit = jnp.clip(unit, least, largest)
+    if some.neurons and all(member.source is not None for member in members.values()):
+        return 1 / jnp.maximum(jnp.round(1 / unit), jnp.ceil((1 - SLACK) / largest))
+    return unit
 
 
 def _fine(exact: Params, path: str, member: Member) -> list[jax.Array]:
@@ -114,7 +122,8 @@ def _over_inputs(reduction: Callable[..., jax.Array], values: jax.Array, shared:
 
 
 def _nearest(values: jax.Array, unit: jax.Array, member: Member) -> jax.Array:
-    return unit * jnp.clip(jnp.round(values / unit), -member.most, member.most)
+    """Weights as whole numbers."""
+    return jnp.clip(jnp.round(values / unit), -member.most, member.most)
 
 
 def _round_kernels(
@@ -124,7 +133,7 @@ def _round_kernels(
     own = dict(arch.inside(params, path))
     names = weight_names(arch.inside(exact, path))
     for name, fine in zip(names, _fine(exact, path, member), strict=True):
-        share = _nearest(fine, unit, member) / jnp.where(fine == 0, 1.0, fine)
+        share = unit * _nearest(fine, unit, member) / jnp.where(fine == 0, 1.0, fine)
         own[name] = _straight_through(own[name], own[name] * share)
     return own
 
