@@ -276,7 +276,10 @@ def count_spikes(spikes: jax.Array) -> jax.Array:
     Args:
       spikes: `[B, ...]` of one timestep.
     """
-    return jnp.sum(jnp.abs(spikes), axis=tuple(range(1, spikes.ndim))).astype(jnp.int32)
+    sent = jnp.abs(spikes)
+    # A sum of floats is a fast reduction of XLA's; a sum of small integers would overflow.
+    dtype = jnp.int32 if jnp.issubdtype(sent.dtype, jnp.integer) else sent.dtype
+    return jnp.sum(sent, axis=tuple(range(1, sent.ndim)), dtype=dtype).astype(jnp.int32)
 
 
 def float32_params(params: Params) -> Params:

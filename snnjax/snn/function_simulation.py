@@ -125,7 +125,7 @@ def _checked(stimulus: Stimulus, task: Task, num_steps: int) -> tuple[Stimulus, 
 def _simulate(
     params: Params, stimulus: Stimulus, observe: Observer | None, *, task: Task, num_steps: int
 ) -> Simulation:
-    loop = make_loop(params, stimulus, task, observe)
+    loop = make_loop(params, stimulus, task, observe, num_steps=num_steps)
     carry, outputs = jax.lax.scan(loop.step, loop.carry, jnp.arange(num_steps, dtype=jnp.int32))
     sizes = {name: jnp.asarray(math.prod(of), jnp.int32) for name, of in loop.shapes.items()}
     return Simulation(outputs.values, outputs.spikes, carry.counts, sizes, outputs.observed)
@@ -135,7 +135,7 @@ def _simulate(
 def _simulate_until(
     params: Params, stimulus: Stimulus, margin: jax.Array, *, task: Task, num_steps: int
 ) -> Answer:
-    loop = make_loop(params, stimulus, task)
+    loop = make_loop(params, stimulus, task, num_steps=num_steps)
     outputs = loop.carry.neurons.values
     if not isinstance(outputs, jax.Array) or outputs.ndim != 2 or not outputs.shape[1]:
         shapes = jax.tree.map(lambda of: of.shape, outputs)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from snnjax.snn.engine import (
     Carry,
@@ -23,7 +24,6 @@ from snnjax.snn.engine import (
     Outputs,
     Params,
     Resume,
-    Spikes,
     Task,
     count_spikes,
     spike_values,
@@ -32,6 +32,9 @@ from snnjax.snn.neurons import NeuronModel, NeuronParams
 from snnjax.snn.stimulus import Stimulus, frame
 
 __all__ = ["GAIN", "FunctionLoop", "make_loop"]
+
+PARTS = 8
+"""Parts of an axis that are added before their spikes are counted."""
 
 GAIN = np.float32(1)
 """Gain of the encoding: the function reads images as they are."""
@@ -60,7 +63,7 @@ class Problem(NamedTuple):
 class Neurons(NamedTuple):
     """State of a site's neurons, `[B, ...]` each.
 
-    sent: net spike count.
+    sent: net spike count; whole numbers as small as they can be, which costs the least memory.
     charge: so far, and model: state of the neuron model; None for neurons whose next count
       follows from their count and charge.
     """
@@ -98,7 +101,12 @@ class FunctionLoop(NamedTuple):
 
 
 def make_loop(
-    params: Params, stimulus: Stimulus, task: Task, observe: Observer | None = None
+    params: Params,
+    stimulus: Stimulus,
+    task: Task,
+    observe: Observer | None = None,
+    *,
+    num_steps: int,
 ) -> FunctionLoop:
     """Initial carry and scan body of a simulation.
 
@@ -113,6 +121,7 @@ def make_loop(
       stimulus: images, keys and noise.
       task: `engine.MeanFunction`, neuron and encoding. The values are the function's outputs.
       observe: applied to the input and the spikes of every timestep; None for nothing.
+      num_steps: T, the largest number of timesteps.
 
     Raises:
       ValueError: if the function cannot be spiking for images of that shape.
@@ -123,7 +132,7 @@ def make_loop(
     varies = task.encoding.varies or stimulus.noise is not None
     if not varies:
         problem = problem._replace(resume=resume)
-    sites, outputs = _initial(resume, numbers, task.neuron)
+    sites, outputs = _initial(resume, numbers, task.neuron, _count_dtype(task.neuron, num_steps))
     batch = stimulus.images.shape[0]
     carry = Carry(
         State(
@@ -139,9 +148,14 @@ def make_loop(
 
 
 def _initial(
-    resume: Resume, numbers: dict[str, NeuronParams], neuron: NeuronModel
+    resume: Resume, numbers: dict[str, NeuronParams], neuron: NeuronModel, dtype: DTypeLike
 ) -> tuple[dict[str, Neurons], Any]:
-    """State of all neurons before the first timestep, by site; and the outputs' shapes."""
+    """State of all neurons before the first timestep, by site; and the outputs' shapes.
+
+    Args:
+      resume: the function; numbers: parameters of the neurons, by site; neuron: their model.
+      dtype: of their net counts.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, value: jax.Array) -> jax.Array:
@@ -151,70 +165,85 @@ def _initial(
     outputs = jax.eval_shape(lambda: resume(note))
     sites = {}
     for name, shape in shapes.items():
-        sites[name] = Neurons(jnp.zeros(shape, jnp.float32))
+        sites[name] = Neurons(jnp.zeros(shape, dtype))
         if neuron.next_count is None:
             charge, model = jnp.zeros(shape, jnp.float32), neuron.init(numbers[name], shape)
             sites[name] = sites[name]._replace(charge=charge, model=model)
     return sites, outputs
 
 
+def _count_dtype(neuron: NeuronModel, num_steps: int) -> DTypeLike:
+    """Smallest type of net counts after T timesteps: a neuron sends one whole spike in each."""
+    if not neuron.whole:
+        return jnp.float32
+    return next(of for of in (jnp.int8, jnp.int16, jnp.int32) if num_steps <= jnp.iinfo(of).max)
+
+
 def _step(problem: Problem, carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]:
-    """Timestep t; it repeats the last one if the network is silent."""
-    task = problem.task
+    """Timestep t; a silent network stays as it is."""
+    task, before = problem.task, carry.neurons
     shown = t < task.shown_steps
     x = jnp.where(shown, frame(problem.stimulus, GAIN, t, task.encoding), 0)
     elapsed = jnp.minimum(t + 1, task.shown_steps).astype(jnp.float32)
+    compute = partial(_timestep, problem, x, elapsed)
+    after = jax.lax.cond(before.silent, lambda state: state, compute, before)
+    # Behind the branch the net counts lie in memory; in it XLA would compute them once more.
+    spikes = {name: of.sent - before.sites[name].sent for name, of in after.sites.items()}
+    sent = {name: _count(of) for name, of in spikes.items()}
+    counts = {name: carry.counts[name] + of for name, of in sent.items()}
+    silent = jnp.logical_not(shown) & (sum(of.sum() for of in sent.values()) == 0)
+    carry = Carry(after._replace(silent=silent), None, counts)
+    total = sum(counts.values(), jnp.zeros(x.shape[0], jnp.int32))
+    observed = None
+    if problem.observe is not None:
+        spikes = {name: of.astype(jnp.float32) for name, of in spikes.items()}
+        observed = problem.observe(x, spikes)
+    return carry, Outputs(after.values, total, observed)
 
-    def compute(carry: Carry) -> tuple[Carry, Outputs]:
-        after, outputs = _timestep(problem, carry, x, elapsed)
-        sent = sum((after.counts[name] - carry.counts[name]).sum() for name in after.counts)
-        silent = jnp.logical_not(shown) & (sent == 0)
-        return after._replace(neurons=after.neurons._replace(silent=silent)), outputs
 
-    def repeat(carry: Carry) -> tuple[Carry, Outputs]:
-        spikes = {name: jnp.zeros_like(of.sent) for name, of in carry.neurons.sites.items()}
-        return carry, _outputs(problem, carry, x, spikes)
+def _count(spikes: jax.Array) -> jax.Array:
+    """Spike count of each image, both signs, int32 `[B]`.
 
-    return jax.lax.cond(carry.neurons.silent, repeat, compute, carry)
+    XLA adds whole arrays faster than it reduces one, so the first axis that is long enough is
+    folded into one of its PARTS before.
+
+    Args:
+      spikes: `[B, ...]`, magnitudes up to 1.
+    """
+    sent = jnp.abs(spikes)
+    place = next((i for i, size in enumerate(sent.shape) if i and size >= PARTS), None)
+    if place is None or not jnp.issubdtype(sent.dtype, jnp.integer):
+        return count_spikes(sent)
+    length = sent.shape[place] // PARTS
+    first, *parts, rest = jnp.split(sent, [length * (i + 1) for i in range(PARTS)], place)
+    return count_spikes(sum(parts, first)) + count_spikes(rest)
 
 
-def _timestep(
-    problem: Problem, carry: Carry, x: jax.Array, elapsed: jax.Array
-) -> tuple[Carry, Outputs]:
+def _timestep(problem: Problem, x: jax.Array, elapsed: jax.Array, state: State) -> State:
     """Evaluate the function once; x: input of this timestep; elapsed: timesteps with input."""
-    state: State = carry.neurons
     frames, resume = state.frames, problem.resume
     if frames is not None:
         frames = frames + x
         resume = problem.begin(frames / elapsed)
     assert resume is not None
-    after, spikes = {}, {}
+    sites = {}
 
     def at(name: str, value: jax.Array) -> jax.Array:
-        own, before = problem.numbers[name], state.sites[name]
-        after[name] = _fire(problem.task.neuron, own, before, elapsed * value.astype(jnp.float32))
-        spikes[name] = after[name].sent - before.sent
-        mean = spike_values(own, after[name].sent) / elapsed
+        own = problem.numbers[name]
+        charge = elapsed * value.astype(jnp.float32)
+        sites[name] = _fire(problem.task.neuron, own, state.sites[name], charge)
+        mean = spike_values(own, sites[name].sent.astype(jnp.float32)) / elapsed
         # NaN sends no spike; it must not become a 0 without a word.
         return jnp.where(jnp.isnan(value), value, mean.astype(value.dtype))
 
-    values = resume(at)
-    counts = {name: carry.counts[name] + count_spikes(spikes[name]) for name in carry.counts}
-    carry = Carry(State(after, frames, values, state.silent), None, counts)
-    return carry, _outputs(problem, carry, x, spikes)
-
-
-def _outputs(problem: Problem, carry: Carry, x: jax.Array, spikes: Spikes) -> Outputs:
-    """Results of a timestep, given the carry after it."""
-    total = sum(carry.counts.values(), jnp.zeros(x.shape[0], jnp.int32))
-    observed = None if problem.observe is None else problem.observe(x, spikes)
-    return Outputs(carry.neurons.values, total, observed)
+    return State(sites, frames, resume(at), state.silent)
 
 
 def _fire(neuron: NeuronModel, params: NeuronParams, state: Neurons, charge: jax.Array) -> Neurons:
     """Send at most one spike per neuron, given the charge so far."""
+    dtype = state.sent.dtype
     if neuron.next_count is not None:
-        return Neurons(neuron.next_count(params, state.sent, charge))
+        return Neurons(neuron.next_count(params, state.sent, charge).astype(dtype))
     assert state.charge is not None
     model, spikes = neuron.step(params, state.model, charge - state.charge)
-    return Neurons(state.sent + spikes, charge, model)
+    return Neurons(state.sent + spikes.astype(dtype), charge, model)

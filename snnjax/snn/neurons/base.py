@@ -62,7 +62,8 @@ class NeuronModel(NamedTuple):
       a neuron without pre-steps.
     in_turn: True if each layer has its own pre-steps, after the layers before it were revised.
     next_count: `(params, sent, charge) -> sent`: net spike count after a timestep, from the count
-      before it and all charge so far; for a neuron that needs no other state if it has no leak.
+      before it and all charge so far; for a neuron that needs no other state if it has no leak. If
+      `whole`, `sent` may be of an integer type, which the result keeps.
     deferred_reset: the same neuron with the membrane potential before its reset as its only state:
       the next timestep resets it, and no copy of the old potential is needed.
     settles: True if net spike counts stay within `most`, so that the network reaches the counts of

@@ -58,12 +58,13 @@ def _step(
 def _next_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax.Array:
     """Net count, moved by at most one towards the count that the charge is worth; see `_step`."""
     # Compare with the charge of whole counts: a division costs more than all the rest.
-    side = jnp.where((sent > 0) | ((sent == 0) & (charge >= 0)), 1.0, -1.0)
-    threshold = jnp.where(side > 0, params.positive, params.negative)
-    count, held = jnp.abs(sent), side * charge
+    is_up = (sent > 0) | ((sent == 0) & (charge >= 0))
+    threshold = jnp.where(is_up, params.positive, params.negative)
+    count, held = jnp.abs(sent).astype(charge.dtype), jnp.where(is_up, charge, -charge)
     more = (held >= (count + 1 - params.initial) * threshold) & (count < params.most)
     fewer = held < (count - params.initial) * threshold
-    return sent + jnp.where(more, side, jnp.where(fewer, -side, 0.0))
+    away = jnp.where(more, 1, jnp.where(fewer, -1, 0)).astype(sent.dtype)
+    return sent + jnp.where(is_up, away, -away)
 
 
 def _charge_count(params: NeuronParams, up: jax.Array, down: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ import snnjax
 from snnjax.analysis.function_operations import count_function_operations
 from snnjax.conversion.spiking.calibration import largest, least_error_by_channel
 from snnjax.snn.early_exit import simulate_until
+from snnjax.snn.neurons import DOUBLE_THRESHOLD, EXACT_CHARGE
 
 DRAW = np.random.default_rng(0)
 W, V = np.float32(DRAW.integers(-16, 17, (2, 3, 3)) / 16)
@@ -89,3 +90,22 @@ def test_a_theta_by_channel_is_refused_at_values_of_another_shape():
     thetas = {name: np.float32(1) for name in spiking.function.sites}
     one_theta = dataclasses.replace(spiking, params=spiking.params | {"thetas": thetas})
     assert jax.eval_shape(one_theta.quantised, one_theta.params, image).shape == (2, 3)
+
+
+@pytest.mark.parametrize("num_steps", [100, 150])  # counts of 8 bits, and of 16
+@pytest.mark.parametrize("neuron", [EXACT_CHARGE, DOUBLE_THRESHOLD])
+def test_counts_are_those_of_the_recorded_spikes_whatever_their_number(neuron, num_steps):
+    weights = np.linspace(-1.0, 1.0, 3 * 19, dtype=np.float32).reshape(3, 19)
+    x = np.asarray([[1.0, 0.5, 0.25], [0.0, 1.0, 0.75]], np.float32)
+
+    def apply(params, x):
+        return jnp.tanh(x @ params) @ params.T
+
+    spiking = snnjax.spike(apply, weights, x, levels=150)
+    found = snnjax.simulate(spiking, x, num_steps=num_steps, neuron=neuron, record=True)
+    sent = {site: np.abs(spikes).sum(2) for site, spikes in found.recording.items()}
+    for site, spikes in found.recording.items():
+        np.testing.assert_array_equal(found.layer_spikes[site], sent[site].sum(0))
+        assert np.abs(spikes.sum(0)).max() > 0.95 * num_steps
+    np.testing.assert_array_equal(found.spikes, sum(sent.values()).cumsum(0))
+    np.testing.assert_allclose(found.values[-1], apply(weights, x), atol=0.3)
