@@ -19,13 +19,12 @@ QUICK_XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=fa
 test: check
 	XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not slow" $(ARGS)
 
-# The core of the suite with JAX's 64-bit types on, and with the code generator that users have:
-# results stay float32.
+# The core of the suite with JAX's 64-bit types on: results stay float32.
 X64 := tests/snn/test_engines.py tests/snn/test_readout.py tests/test_image_doors.py \
   tests/training/test_stdp.py tests/training/test_plasticity_rules.py tests/conversion/spiking
 
 test-x64: .venv/.installed
-	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
+	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
 
 test-all: .venv/.frameworks check test-x64
 	XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not computes" $(ARGS)
