@@ -64,7 +64,8 @@ PLANS = {
     ),
     "resnet20": Plan(
         "cifar10_latency/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
-        {"epochs": 6, "learning_rate": 0.01, "smooth_epochs": 0}, (4,), (8, 6, 4, 3, 2), (4, 8), (),
+        {"epochs": 6, "learning_rate": 0.01, "smooth_epochs": 0},
+        (4, 3, 2), (8, 6, 4, 3, 2), (4, 8), (),
     ),
 }  # fmt: skip
 
@@ -160,6 +161,7 @@ def main(
     trainings: Annotated[tuple[Literal[*TRAININGS], ...], Parameter(consume_multiple=True)] = (
         *TRAININGS,
     ),
+    bits: Annotated[tuple[int, ...], Parameter(consume_multiple=True)] = (),
     smoke: bool = False,
     output: Path = HERE,
 ) -> None:
@@ -171,6 +173,8 @@ def main(
         one or several
     trainings
         of which to measure the rows
+    bits
+        numbers of bits of which to measure the rows, 32 for floats; all without it
     smoke
         one seed, one number of bits, an epoch of 1,200 images, 250 test images
     output
@@ -181,6 +185,8 @@ def main(
     path = output / "results" / "fine_tuning.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else []
     for line in lines(networks, trainings, smoke):
+        if bits and line.bits not in bits:
+            continue
         if not any(line == Line(*(row[name] for name in Line._fields)) for row in rows):
             rows.append(measure(line, smoke, output))
             records.write_json(path, {"calibration": CALIBRATION, "rows": rows})

@@ -76,6 +76,8 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
         ("table3", "cifar10_latency/results/vgg16_quarter.md"),
         ("paper3", "cifar10_latency/results/paper.md"),
         ("resnet20", "cifar10_latency/results/resnet20.md"),
+        ("whole-net2", "integer_weights/results/net2.md"),
+        ("whole-resnet20", "integer_weights/results/resnet20.md"),
         ("vit", "transformers/results/vit.md"),
         ("cct", "transformers/results/cct.md"),
         ("lenet", "transformers/results/lenet.md"),

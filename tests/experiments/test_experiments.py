@@ -1,6 +1,7 @@
 """The experiments' whole path on small data, and their committed results hold together."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import runpy
@@ -427,3 +428,31 @@ def test_whole_weights_by_the_script(tmp_path, prepared):
     assert len(rows) == 13
     assert accuracy[8, "largest weight"] > 0.97
     assert accuracy[3, "least error"] > accuracy[3, "largest weight"]
+
+
+def test_the_rows_of_fine_tuning_are_whole_runs_and_their_tables_are_of_them():
+    spec = importlib.util.spec_from_file_location("fine_tuning", INTEGERS / "fine_tuning.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    rows = json.loads((INTEGERS / "results" / "fine_tuning.json").read_text())["rows"]
+    for row in rows:
+        assert row["images"] == 10_000
+        assert row["commit"] and "dirty" not in row["commit"]
+        rounded = row["bits"] if row["training"] == "rounded" else 0
+        assert row["config"].get("weight_bits", 0) == rounded
+    for network in ("net2", "resnet20"):
+        found = (INTEGERS / "results" / f"{network}.md").read_text()
+        assert found == script.table(network, rows)
+
+
+@pytest.mark.slow
+def test_fine_tuning_by_the_script(tmp_path, prepared):
+    run(INTEGERS / "fine_tuning.py", "--smoke", "--output", str(tmp_path))
+    rows = json.loads((tmp_path / "results" / "fine_tuning.json").read_text())["rows"]
+    assert [(row["training"], row["bits"]) for row in rows] == [
+        ("none", 32), ("none", 4), ("floats", 32), ("floats", 4), ("rounded", 4),
+    ]  # fmt: skip
+    assert all(row["snn"][3] > 0.9 for row in rows)
+    assert len((tmp_path / "results" / "net2.md").read_text().splitlines()) == 2 + 2
+    kept = tmp_path / "parameters" / "net2-4bits-seed0.safetensors"
+    assert checkpoint.load_metadata(kept, kind="ann")["config"]["weight_bits"] == 4
