@@ -99,10 +99,8 @@ def train(line: Line, smoke: bool, output: Path) -> Path:
         return start
     before = recorded_training(checkpoint.load_metadata(start, kind="ann"))
     rounded = line.training == "rounded"
-    config = replace(
-        before, **plan.options, **(SMOKE if smoke else {}),
-        weight_bits=line.bits if rounded else 0,
-    )  # fmt: skip
+    options = {**plan.options, **(SMOKE if smoke else {})}
+    config = replace(before, **options, weight_bits=line.bits if rounded else 0)
     runs = output / "runs" if smoke else HERE.parents[1] / "runs" / "integer_weights"
     folder = runs / pipeline.default_folder(config, start).name
     ann = pipeline.train(config, folder, start=start)

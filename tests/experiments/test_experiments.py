@@ -447,10 +447,11 @@ def test_the_rows_of_fine_tuning_are_whole_runs_and_their_tables_are_of_them():
 
 @pytest.mark.slow
 def test_fine_tuning_by_the_script(tmp_path, prepared):
-    run(INTEGERS / "fine_tuning.py", "--smoke", "--output", str(tmp_path))
+    some = ("--smoke", "--trainings", "none", "rounded")
+    run(INTEGERS / "fine_tuning.py", *some, "--output", str(tmp_path))
     rows = json.loads((tmp_path / "results" / "fine_tuning.json").read_text())["rows"]
     assert [(row["training"], row["bits"]) for row in rows] == [
-        ("none", 32), ("none", 4), ("floats", 32), ("floats", 4), ("rounded", 4),
+        ("none", 32), ("none", 4), ("rounded", 4),
     ]  # fmt: skip
     assert all(row["snn"][3] > 0.9 for row in rows)
     assert len((tmp_path / "results" / "net2.md").read_text().splitlines()) == 2 + 2
