@@ -37,7 +37,13 @@ from snnjax.networks.parameters import check_layered, check_shapes
 from snnjax.runtime.images import float_images
 from snnjax.snn.layer_parameters import check_layers
 from snnjax.snn.simulation_arguments import check_params
-from snnjax.snn.whole_numbers import check_bytes, check_sums, is_integer
+from snnjax.snn.whole_numbers import (
+    WHOLE,
+    check_bytes,
+    check_sums,
+    count_exact_steps,
+    is_integer,
+)
 
 __all__ = ["quantise"]
 
@@ -95,6 +101,7 @@ def quantise(
     magnitude = max(end.low, end.high)
     result["integer"] = {"pixel": PIXEL, "logit": end.unit, "magnitude": magnitude}
     check_sums(result, 1)
+    result["integer"]["steps"] = min(count_exact_steps(result), WHOLE)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), result)
 
 

@@ -7,6 +7,7 @@
 | `pixel` | whole number that a pixel of 1 becomes, 255 |
 | `logit` | logit that a current of 1 into the readout represents |
 | `magnitude` | largest magnitude of a sum of one timestep at the output |
+| `steps` | largest T at which float32 rounds no sum; files of before lack it |
 
 and a `magnitude` for every layer of neurons. A sum of whole numbers is exact in every order while
 no partial sum reaches 2^24. The spikes are then the same for every batch size, and on every machine
@@ -33,6 +34,7 @@ __all__ = [
     "check_bytes",
     "check_exact",
     "check_sums",
+    "count_exact_steps",
     "is_integer",
     "mark_inexact",
     "sum_bits",
@@ -75,7 +77,7 @@ def check_bytes(images: Any, pixel: Any, advice: str = "") -> None:
     if any(isinstance(value, jax.core.Tracer) for value in (images, pixel)):
         return
     most = float(np.asarray(pixel))
-    if not bool(jnp.all(_are_bytes(images, most))):
+    if not np.all(_are_bytes(images, most)):
         raise ValueError(
             f"images hold pixels that are no multiples of 1/{most:g} in [0, 1]; an integer network"
             f" takes bytes: want np.round(images * {most:g}) / {most:g}{advice}"
@@ -130,6 +132,9 @@ def check_sums(params: Params, num_steps: int) -> None:
     Raises:
       ValueError: naming the layer of neurons, or the output.
     """
+    steps = params["integer"].get("steps")
+    if steps is not None and not isinstance(steps, jax.core.Tracer) and num_steps <= float(steps):
+        return  # one number to read, at every call; `mark_inexact` sees changed thresholds
     for path, magnitude, start, limit in _magnitudes(params):
         if isinstance(magnitude, jax.core.Tracer) or isinstance(start, jax.core.Tracer):
             continue
@@ -142,6 +147,19 @@ def check_sums(params: Params, num_steps: int) -> None:
                 f" and float32 rounds from {float(limit):,.0f} on; want {fewer}fewer bits for the"
                 " weights before it"
             )
+
+
+def count_exact_steps(params: Params) -> int:
+    """Return the largest T at which float32 rounds no sum of an integer network, or 0.
+
+    Args:
+      params: of the network.
+    """
+    fits = [
+        (float(np.min(limit)) - 1 - float(np.max(start))) // max(float(np.max(magnitude)), 1.0)
+        for _, magnitude, start, limit in _magnitudes(params)
+    ]
+    return max(int(min(fits)), 0)
 
 
 def sum_bits(params: Params, num_steps: int) -> dict[str, int]:

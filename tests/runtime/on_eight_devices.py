@@ -6,11 +6,12 @@ from functools import partial
 
 import jax
 import numpy as np
-from examples import dense_network, random_images, random_variables
+from examples import compact_network, dense_network, random_images, random_variables
 
 from snnjax.app import evaluation
 from snnjax.app.configurations import SimulateConfig
 from snnjax.conversion.conversion import convert
+from snnjax.conversion.quantisation import quantise
 from snnjax.io import datasets
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
@@ -67,6 +68,18 @@ def parts(mesh):
     return [list(part.data.shape) for part in values.addressable_shards]
 
 
+def whole(mesh):
+    """Values, and spikes of every layer, of an integer network with all kinds of layers."""
+    network, shape = compact_network(), (6, 6, 3)
+    params = quantise(network, convert(network, random_variables(network, shape)), 4)
+    images = np.random.default_rng(0).integers(0, 256, (16, *shape)) / np.float32(255)
+    found = simulate(
+        network, sharding.replicate(mesh, params), sharding.shard(mesh, images), num_steps=3,
+        record=True,
+    )  # fmt: skip
+    return jax.tree.map(lambda of: np.asarray(of).tolist(), [found.values, found.recording])
+
+
 def gathers(mesh, chunk_steps):
     """Whether a device asks others for images, and so computes what is theirs."""
     params = sharding.replicate(mesh, PARAMS)
@@ -80,6 +93,7 @@ if __name__ == "__main__":
     for count in (1, 8):
         mesh = sharding.make_mesh(count)
         found[count] = {"trained": trained(mesh), **evaluated(mesh), "parts": parts(mesh)}
+        found[count]["whole"] = whole(mesh)
     found["gathers"] = [gathers(sharding.make_mesh(), chunk_steps) for chunk_steps in (1, 3, 6)]
     found["all visible"] = sharding.make_mesh().size
     found["sharing 12"] = sharding.make_mesh(batch_size=12).size

@@ -26,6 +26,11 @@ def test_eight_devices_count_what_one_counts(eight):
     assert len(set(eight["8"]["exits"]["stopped"])) > 2
 
 
+def test_integer_networks_are_the_same_to_the_bit(eight):
+    assert eight["1"]["whole"] == eight["8"]["whole"]
+    assert len(np.unique(eight["8"]["whole"][0])) > 100
+
+
 def test_each_device_has_its_share(eight):
     assert eight["1"]["parts"] == [[3, 16, 3]]
     assert eight["8"]["parts"] == [[3, 2, 3]] * 8
