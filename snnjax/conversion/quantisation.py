@@ -81,9 +81,9 @@ def quantise(
         their channel; None for the one above, and rounded biases.
 
     Raises:
-      ValueError: if `params` are not such, a path or a number of bits is not, a layer is of a kind
-        that has no whole numbers, images are no bytes divided by 255, or one timestep alone can
-        reach 2^24.
+      ValueError: if `params` are not such or not finite, a path or a number of bits is not, a
+        layer is of a kind that has no whole numbers, images are no bytes divided by 255, or one
+        timestep alone can reach 2^24.
     """
     check_layered(network)
     floats = _checked(network, params)
@@ -227,6 +227,7 @@ def _checked(network: arch.Network, params: Params) -> Params:
         name: _as_floats(value) if isinstance(value, dict) else np.asarray(value, np.float32)
         for name, value in params.items()
     }
+    _check_finite(floats)
     for name in ("gain", "output_leak"):
         if np.any(floats[name] != 1):
             raise ValueError(f"{name} is {float(floats[name]):g}; want 1, so convert with {name}=1")
@@ -239,6 +240,22 @@ def _checked(network: arch.Network, params: Params) -> Params:
                 f"{path}/initial is {numbers['initial']}; want a multiple of 1/2 for whole numbers"
             )
     return floats
+
+
+def _check_finite(floats: Params) -> None:
+    """Check that all numbers are finite; a negative threshold and a bound may be inf.
+
+    Raises:
+      ValueError: naming the array that holds another.
+    """
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(floats)[0]:
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
+        bad = np.isnan(leaf) if path.endswith(("/negative", "/bound")) else ~np.isfinite(leaf)
+        if np.any(bad):
+            raise ValueError(
+                f"{path.removeprefix('layers/')} holds {leaf[bad][0]}, which no whole number is;"
+                " want finite numbers"
+            )
 
 
 def _as_floats(tree: Params) -> Params:

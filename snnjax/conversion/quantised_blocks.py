@@ -102,8 +102,10 @@ def _common_units(
     """Unit that every branch of a block has to reach; None for a branch that keeps its own."""
     fine = [end.unit if end.weighted else end.unit / np.float32(2 ** (BITS - 1) - 1)
             for end in signals]  # fmt: skip
-    own = [unit for unit, without in zip(fine, bare, strict=True) if not without]
-    deciding = own or fine
+    varying = [(unit, without) for unit, without, end in zip(fine, bare, signals, strict=True)
+               if not end.constant]  # fmt: skip
+    own = [unit for unit, without in varying if not without]
+    deciding = own or [unit for unit, _ in varying] or fine
     if isinstance(block, Residual):
         unit = goal.unit
         if unit is None:
@@ -135,9 +137,10 @@ def _join(block: Block, signals: list[Signal], weight: np.ndarray) -> Signal:
         seen = Seen(*(values * per_channel(weight, values) for values in joined))
     lows, highs = [end.low for end in signals], [end.high for end in signals]
     counts = [end.channels for end in signals]
+    constant = all(end.constant for end in signals)
     if isinstance(block, Residual):
         channels = next((count for count in counts if count is not None), None)
-        return Signal(signals[0].unit, sum(lows), sum(highs), channels, True, seen)
+        return Signal(signals[0].unit, sum(lows), sum(highs), channels, True, seen, constant)
     unit: Any = signals[0].unit
     if None not in counts:
         unit = np.concatenate(
@@ -145,4 +148,4 @@ def _join(block: Block, signals: list[Signal], weight: np.ndarray) -> Signal:
         )
         unit = unit[0] if np.all(unit == unit[0]) else unit
     channels = None if None in counts else sum(counts)  # type: ignore[arg-type]
-    return Signal(np.asarray(unit * weight), max(lows), max(highs), channels, True, seen)
+    return Signal(np.asarray(unit * weight), max(lows), max(highs), channels, True, seen, constant)

@@ -16,6 +16,7 @@ from snnjax.runtime.checks import check_count
 from snnjax.runtime.ranges import WEIGHT_BITS
 
 __all__ = [
+    "BIASES",
     "BITS",
     "FINEST",
     "PIXEL",
@@ -42,6 +43,9 @@ SHARES = np.linspace(1.0, 0.25, 16, dtype=np.float32)
 FINEST = 2.0**-10
 """Smallest unit of a channel, as a share of the layer's largest: a channel of weights near 0 would
 otherwise have thresholds and biases beyond all bounds."""
+
+BIASES = 2.0**12
+"""Whole number that the largest bias becomes in a layer whose weights are all 0."""
 
 TOLERANCE = 1e-3
 """Distance of a quotient from a whole number that counts as rounding."""
@@ -74,6 +78,7 @@ class Signal(NamedTuple):
     channels: number of channels; None if it is not known.
     weighted: True if weights follow the last neurons.
     seen: values on the calibration images, or None without images.
+    constant: True if all weights before it are 0, so that any unit keeps it.
     """
 
     unit: np.ndarray
@@ -82,6 +87,7 @@ class Signal(NamedTuple):
     channels: int | None
     weighted: bool
     seen: Seen | None
+    constant: bool = False
 
 
 class Goal(NamedTuple):
@@ -162,7 +168,8 @@ def quantise_weights(
         if seen is not None:
             seen = Seen(seen.exact + own["bias"], seen.whole + whole["bias"] * unit)
     low, high = _reach(whole, signal)
-    return whole, Signal(unit, low, high, layer.features, True, seen)
+    constant = not any(np.any(fine[name]) for name in weight_names(fine))
+    return whole, Signal(unit, low, high, layer.features, True, seen, constant)
 
 
 def _mean_by_channel(values: jax.Array) -> jax.Array:
@@ -197,7 +204,10 @@ def _choose_unit(
         together = together.reshape(-1, 1)
     largest = np.abs(together).max(0)
     unit = (largest / most).astype(np.float32)
-    unit = np.maximum(unit, unit.max() * np.float32(FINEST)) if unit.max() else unit + 1
+    if not unit.max():
+        bias = np.abs(fine.get("bias", np.zeros(1))).max()
+        unit = np.full_like(unit, max(bias, FINEST) / BIASES)
+    unit = np.maximum(unit, unit.max() * np.float32(FINEST))
     unit, kept = _keep_grid(together, unit, largest, most)
     if shared:
         unit, kept = unit[0], kept[0]

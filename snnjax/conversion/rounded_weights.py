@@ -10,7 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.conversion.conversion import convert
-from snnjax.conversion.quantised_weights import BITS, FINEST, SHARES, bits_by_path, weight_names
+from snnjax.conversion.quantised_weights import (
+    BIASES,
+    BITS,
+    FINEST,
+    SHARES,
+    bits_by_path,
+    weight_names,
+)
 from snnjax.conversion.unit_groups import Groups, Member, group_members
 from snnjax.conversion.units import find_units
 from snnjax.networks import architecture as arch
@@ -93,7 +100,7 @@ def _choose_unit(members: Mapping[str, Member], exact: Params) -> jax.Array:
     ])  # fmt: skip
     least = jnp.max(largest) * FINEST
     largest = jnp.maximum(largest, least)
-    largest = jnp.where(largest > 0, largest, 1.0)
+    largest = jnp.where(largest > 0, largest, 1 / BIASES)
     units = jnp.asarray(SHARES).reshape(-1, *[1] * largest.ndim) * largest
     best = jnp.argmin(jax.lax.map(error, units), 0)
     unit = jnp.take_along_axis(units, best[None], 0)[0]

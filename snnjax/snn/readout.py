@@ -1,7 +1,6 @@
 """Readouts: one value per class at every timestep, from the current of the last layer.
 
-A `Readout` is a pair of pure functions, like a neuron. `answers.classify` chooses a class from the
-values.
+A `Readout` is a pair of pure functions, like a neuron. `answers.classify` chooses a class.
 """
 
 from __future__ import annotations
@@ -88,9 +87,12 @@ def _mean(params: Params, state: MeanState, current: jax.Array) -> tuple[MeanSta
     state = MeanState(leak * state.total + current, leak * state.weight + 1)
     if "integer" not in params:
         return state, state.total / state.weight
-    weight = jnp.broadcast_to(state.weight, current.shape)  # XLA multiplies by 1 / a scalar
-    weight = jax.lax.optimization_barrier(weight)
-    return state, params["integer"]["logit"] * (state.total / weight)
+    return state, params["integer"]["logit"] * _divide(state.total, state.weight)
+
+
+def _divide(values: jax.Array, divisor: ArrayLike) -> jax.Array:
+    """`values / divisor`, rounded once: XLA multiplies by the inverse of a broadcast divisor."""
+    return values / jnp.where(jnp.isnan(values), values, divisor)
 
 
 def _start_count(params: Params, shape: tuple[int, ...]) -> CountState:
@@ -123,7 +125,7 @@ def _output_neuron(params: Params, *, alpha: float = 1.0, initial: float = 0.0) 
 
 def _tie_break(neuron: NeuronParams, state: MembraneState) -> jax.Array:
     """Less than half a spike, growing with the potential: it only decides between equal counts."""
-    rest = state.membrane / neuron.positive
+    rest = _divide(state.membrane, neuron.positive)
     return 0.499 * rest / (1 + jnp.abs(rest))
 
 
@@ -156,8 +158,7 @@ def leaky_layer(
     classes, neurons = np.shape(weights)
     if labels is None:
         if neurons != classes:
-            counts = f"there are {neurons} neurons for {classes} classes"
-            raise ValueError(f"{counts}; pass the labels of the neurons")
+            raise ValueError(f"there are {neurons} neurons for {classes} classes; pass the labels")
         labels = jnp.arange(classes)
     if np.shape(labels) != (neurons,):
         raise ValueError(f"labels have shape {np.shape(labels)}; want [{neurons}]")

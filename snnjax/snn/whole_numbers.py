@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.runtime.checks import check_value
+from snnjax.runtime.images import check_range
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.engine import Loop, Task
 from snnjax.snn.readout import ACCUMULATE, COUNT, CURRENT
@@ -123,6 +124,8 @@ def check_exact(task: Task, params: Params, images: Any, num_steps: int) -> None
     check_value("output_leak", params["output_leak"], lambda x: x == 1, "1 for an integer network")
     if task.encoding == CONSTANT:
         check_bytes(images, params["integer"]["pixel"], ", or spikes by encoding=RATE")
+    else:
+        check_range(images, 0.0, 1.0, "an integer network takes no negative spikes; want [0, 1]")
     check_sums(params, num_steps)
 
 
@@ -209,6 +212,8 @@ def mark_inexact(
 ) -> Loop:
     """Loop whose values are NaN where the sums of an integer network could be rounded.
 
+    Negative input spikes are among these: the magnitudes are those for pixels from 0 on.
+
     The checks before a simulation see no traced numbers; this one does.
 
     Args:
@@ -220,7 +225,7 @@ def mark_inexact(
     """
     if not is_integer(params):
         return loop
-    exact = jnp.ones(images.shape[0], bool)
+    exact = jnp.all(images >= 0, axis=tuple(range(1, images.ndim)))
     if encoding == CONSTANT:
         exact = _are_bytes(images, params["integer"]["pixel"])
     for _, magnitude, start, limit in _magnitudes(params):

@@ -236,6 +236,25 @@ def test_many_bits_approach_the_float_network(network, shape):
     assert errors[2] < 0.01 * np.abs(logits).max()
 
 
+def without_weights(params, *keys):
+    """Parameters in which all weights of the layer at a path are 0."""
+    if not keys:
+        return {**params, "kernel": np.zeros_like(params["kernel"])}
+    return {**params, keys[0]: without_weights(params[keys[0]], *keys[1:])}
+
+
+def test_layers_without_weights_keep_their_biases_and_do_not_coarsen_other_branches():
+    """As the last layer or the end of a block has them that starts from zeros."""
+    network = summed_network()
+    params = convert(network, random_variables(network, VECTOR))
+    images = pixels(random_bytes(VECTOR, 8))
+    for keys in (("01_dense",), ("03_residual", "body", "02_dense"), ("05_dense",)):
+        zero = without_weights(params, "layers", *keys)
+        exact = np.asarray(limit(network, zero, images))
+        found = np.asarray(limit(network, quantise(network, zero, 9), images))
+        np.testing.assert_allclose(found, exact, atol=0.03 * np.abs(exact).max())
+
+
 def test_units_of_least_error_beat_the_largest_weight():
     """Random weights are far from the largest one at 3 bits."""
     network, params = small()
@@ -320,16 +339,28 @@ def test_pixels_between_bytes_are_refused():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"encoding": DETERMINISTIC, "sign": -1}, "pixels from .* takes no negative spikes"),
         ({"neuron": AUGMENTED}, "this neuron does not keep whole numbers"),
         ({"readout": LEAKY}, "this readout does not keep whole numbers"),
         ({"encoding": Encoding(lambda k, x, g, t: x / 3, False, True)}, "sends fractions"),
     ],
 )
-def test_simulations_with_fractions_are_refused(options, said):
+def test_simulations_with_fractions_or_negative_spikes_are_refused(options, said):
     network, params = small()
+    sign, options = options.get("sign", 1), {k: v for k, v in options.items() if k != "sign"}
     with pytest.raises(ValueError, match=said):
-        simulate(network, quantise(network, params), pixels(random_bytes(VECTOR, 1)), num_steps=2,
-                 **options)  # fmt: skip
+        simulate(network, quantise(network, params), sign * pixels(random_bytes(VECTOR, 1)),
+                 num_steps=2, **options)  # fmt: skip
+
+
+def test_traced_negative_spikes_give_nan():
+    network, params = small()
+    params, images = quantise(network, params), pixels(random_bytes(VECTOR, 2))
+    images[1] *= -1
+    values = jax.jit(
+        lambda x: simulate(network, params, x, num_steps=1, encoding=DETERMINISTIC).values
+    )(images)
+    assert np.isfinite(values[:, 0]).all() and np.isnan(values[:, 1]).all()
 
 
 @pytest.mark.parametrize(
@@ -359,6 +390,19 @@ def test_sums_of_currents_that_no_whole_weight_adds_are_refused():
         ))  # fmt: skip
         with pytest.raises(ValueError, match=said):
             quantise(network, convert(network, random_variables(network, VECTOR)))
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    network, params = small()
+    for path, name, bad in (
+        ("01_dense", "kernel", np.inf), ("05_dense", "bias", np.nan),
+        ("02_activation", "positive", np.inf), ("02_activation", "negative", np.nan),
+    ):  # fmt: skip
+        own = params["layers"][path]
+        own = {**own, name: np.full(np.shape(own[name]), bad, np.float32)}
+        broken = {**params, "layers": {**params["layers"], path: own}}
+        with pytest.raises(ValueError, match=f"{path}/{name}.* (inf|nan)"):
+            quantise(network, broken)
 
 
 def test_bad_arguments_are_refused():

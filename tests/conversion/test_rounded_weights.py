@@ -130,6 +130,16 @@ def test_weights_on_a_grid_of_fewer_bits_keep_it(images):
     np.testing.assert_allclose(found / 6, exact / np.abs(exact).max(), atol=1e-6)
 
 
+def test_a_layer_without_weights_keeps_its_bias():
+    network = dense_network()
+    variables = random_variables(network, (4, 4, 1))
+    own = variables["params"]["03_dense"]
+    variables["params"]["03_dense"] = {**own, "kernel": 0 * own["kernel"]}
+    rounded = rounded_by(network, 8)(variables)["params"]["03_dense"]
+    np.testing.assert_allclose(rounded["bias"], own["bias"], atol=2.0**-12)
+    assert not np.any(rounded["kernel"])
+
+
 def test_what_cannot_be_rounded_is_refused():
     network = dense_network()
     variables = random_variables(network, (4, 4, 1))

@@ -179,6 +179,19 @@ def test_a_bad_layer_is_refused(numbers, message):
         leaky_layer(**{"weights": np.eye(3), **numbers})
 
 
+def test_values_of_whole_currents_are_rounded_once_under_vmap_and_with_constants():
+    """XLA multiplies by the inverse of a divisor that it knows to be the same for many values."""
+    draw = np.random.default_rng(0)
+    currents = np.float32(draw.integers(-5000, 5000, (2, 3, 4, 5)))
+    params = {**params_of(None, scale=4711), "integer": {"logit": np.float32(1)}}
+    means = np.cumsum(currents, 1) / np.arange(1, 4, dtype=np.float32)[:, None, None]
+    found = jax.jit(jax.vmap(lambda of: read(ACCUMULATE, params, of)))(currents)
+    np.testing.assert_array_equal(found, means)
+    traced = jax.jit(lambda p, of: read(COUNT, p, of))(params, currents[0])
+    constant = jax.jit(lambda of: read(COUNT, params, of))(currents[0])
+    np.testing.assert_array_equal(traced, constant)
+
+
 def test_a_network_without_the_layer_is_refused():
     network = dense_network()
     params = convert(network, random_variables(network, SHAPE), output_scale=2.0)
