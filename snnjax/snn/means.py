@@ -173,8 +173,12 @@ def _initial(
 
 
 def _count_dtype(neuron: NeuronModel, num_steps: int) -> DTypeLike:
-    """Smallest type of net counts after T timesteps: a neuron sends one whole spike in each."""
-    if not neuron.whole:
+    """Type of net counts after T timesteps.
+
+    It is the smallest that holds one whole spike in each, if the neuron model counts them. Spikes
+    of other models are added as they are.
+    """
+    if not neuron.whole or neuron.next_count is None:
         return jnp.float32
     return next(of for of in (jnp.int8, jnp.int16, jnp.int32) if num_steps <= jnp.iinfo(of).max)
 
@@ -241,9 +245,13 @@ def _timestep(problem: Problem, x: jax.Array, elapsed: jax.Array, state: State) 
 
 def _fire(neuron: NeuronModel, params: NeuronParams, state: Neurons, charge: jax.Array) -> Neurons:
     """Send at most one spike per neuron, given the charge so far."""
-    dtype = state.sent.dtype
-    if neuron.next_count is not None:
-        return Neurons(neuron.next_count(params, state.sent, charge).astype(dtype))
-    assert state.charge is not None
-    model, spikes = neuron.step(params, state.model, charge - state.charge)
-    return Neurons(state.sent + spikes.astype(dtype), charge, model)
+    if neuron.next_count is None:
+        assert state.charge is not None
+        model, spikes = neuron.step(params, state.model, charge - state.charge)
+        return Neurons(state.sent + spikes.astype(jnp.float32), charge, model)
+    before, dtype = state.sent.astype(jnp.float32), state.sent.dtype
+    count = neuron.next_count(params, before, charge)
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return Neurons(count.astype(dtype))
+    # XLA compares floats much faster than it rounds them to 8 bits.
+    return Neurons(state.sent + (count > before).astype(dtype) - (count < before).astype(dtype))

@@ -63,7 +63,7 @@ class NeuronModel(NamedTuple):
     in_turn: True if each layer has its own pre-steps, after the layers before it were revised.
     next_count: `(params, sent, charge) -> sent`: net spike count after a timestep, from the count
       before it and all charge so far; for a neuron that needs no other state if it has no leak. If
-      `whole`, `sent` may be of an integer type, which the result keeps.
+      `whole`, a spiking function moves the count by at most one towards the result.
     deferred_reset: the same neuron with the membrane potential before its reset as its only state:
       the next timestep resets it, and no copy of the old potential is needed.
     settles: True if net spike counts stay within `most`, so that the network reaches the counts of

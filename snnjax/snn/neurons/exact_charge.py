@@ -60,10 +60,10 @@ def _next_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax
     # Compare with the charge of whole counts: a division costs more than all the rest.
     is_up = (sent > 0) | ((sent == 0) & (charge >= 0))
     threshold = jnp.where(is_up, params.positive, params.negative)
-    count, held = jnp.abs(sent).astype(charge.dtype), jnp.where(is_up, charge, -charge)
+    count, held = jnp.abs(sent), jnp.where(is_up, charge, -charge)
     more = (held >= (count + 1 - params.initial) * threshold) & (count < params.most)
     fewer = held < (count - params.initial) * threshold
-    away = jnp.where(more, 1, jnp.where(fewer, -1, 0)).astype(sent.dtype)
+    away = jnp.where(more, 1.0, jnp.where(fewer, -1.0, 0.0))
     return sent + jnp.where(is_up, away, -away)
 
 

@@ -109,3 +109,34 @@ def test_counts_are_those_of_the_recorded_spikes_whatever_their_number(neuron, n
         assert np.abs(spikes.sum(0)).max() > 0.95 * num_steps
     np.testing.assert_array_equal(found.spikes, sum(sent.values()).cumsum(0))
     np.testing.assert_allclose(found.values[-1], apply(weights, x), atol=0.3)
+
+
+def with_wide_spikes(width):
+    """Return the double-threshold neuron with `width` spikes in place of one; it says `whole`."""
+
+    def step(params, state, current):
+        state, spikes = DOUBLE_THRESHOLD.step(params, state, current)
+        return state, width * spikes
+
+    return DOUBLE_THRESHOLD._replace(step=step)
+
+
+def rounded_count(params, sent, charge):
+    """Exact charge, with a half that integers do not have."""
+    return sent + jnp.sign(jnp.floor(charge / params.positive + jnp.full_like(sent, 0.5)) - sent)
+
+
+def test_counts_are_right_whatever_a_neuron_of_ones_own_does_with_them():
+    weights, x = np.eye(8, dtype=np.float32), np.linspace(-1.0, 1.0, 16, dtype=np.float32)
+    x = x.reshape(2, 8)
+    spiking = snnjax.spike(lambda w, x: jnp.sin(x @ w) @ w, weights, x, levels=99)
+    run = jax.jit(snnjax.simulate, static_argnames=("num_steps", "neuron"))
+    wanted = run(spiking, x, num_steps=99)
+    own = EXACT_CHARGE._replace(next_count=rounded_count)
+    found = run(spiking, x, num_steps=99, neuron=own)
+    np.testing.assert_allclose(found.values, wanted.values, atol=1e-5)
+    np.testing.assert_array_equal(found.spikes, wanted.spikes)
+    one = run(spiking, x, num_steps=99, neuron=with_wide_spikes(1))
+    two = run(spiking, x, num_steps=99, neuron=with_wide_spikes(2))
+    np.testing.assert_array_equal(two.values, 2 * one.values)
+    np.testing.assert_array_equal(two.spikes, 2 * one.spikes)
