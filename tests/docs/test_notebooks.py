@@ -78,6 +78,7 @@ def test_spike_a_transformer(monkeypatch, capsys):
     assert names["energy"] > names["ann_energy"]
 
 
+@pytest.mark.computes
 @pytest.mark.slow
 def test_sweeps(monkeypatch, capsys):
     names, outputs = run("sweeps", monkeypatch)
