@@ -81,6 +81,8 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
         ("vit", "transformers/results/vit.md"),
         ("cct", "transformers/results/cct.md"),
         ("lenet", "transformers/results/lenet.md"),
+        ("convnext", "transformers/results/convnext.md"),
+        ("mobilenet", "transformers/results/mobilenet.md"),
         ("figure7", "activation_range/results/activation_range.md"),
     ],
 )
