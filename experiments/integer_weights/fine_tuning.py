@@ -25,6 +25,7 @@ from snnjax import quantise
 from snnjax.app import pipeline
 from snnjax.app.configurations import SimulateConfig, recorded_training
 from snnjax.app.evaluation import evaluate
+from snnjax.app.printing import markdown_table
 from snnjax.app.run_files import load_trained
 from snnjax.app.stages.conversion import first_training_images
 from snnjax.conversion.conversion import convert
@@ -142,15 +143,15 @@ def table(network: str, rows: list[dict[str, Any]]) -> str:
         if any(row["training"] == training for row in rows)
     ]  # fmt: skip
     heads = [f"{TRAININGS[training]}, T = {steps}" for steps, training in columns]
-    text = [["bits of the weights", *heads], ["---"] * (len(columns) + 1)]
+    body = []
     for bits in sorted({row["bits"] for row in rows}, reverse=True):
         cells = ["float" if bits == FLOAT else str(bits)]
         for steps, training in columns:
             found = [row["snn"][steps - 1] for row in rows
                      if (row["bits"], row["training"]) == (bits, training)]  # fmt: skip
             cells.append(f"{100 * sum(found) / len(found):.2f}" if found else "")
-        text.append(cells)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in text)
+        body.append(cells)
+    return markdown_table(["bits of the weights", *heads], body)
 
 
 def main(

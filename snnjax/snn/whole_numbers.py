@@ -143,7 +143,7 @@ def check_sums(params: Params, num_steps: int) -> None:
             continue
         begin, each = float(np.max(start)), float(np.max(magnitude))
         if begin + num_steps * each >= limit:
-            fits = int((limit - 1 - begin) // max(each, 1.0))
+            fits = _fitting_steps(magnitude, start, limit)
             fewer = f"at most {fits} timesteps, or " if fits > 0 else ""
             raise ValueError(
                 f"sums at {path} reach {begin + num_steps * each:,.0f} with num_steps={num_steps},"
@@ -158,11 +158,13 @@ def count_exact_steps(params: Params) -> int:
     Args:
       params: of the network.
     """
-    fits = [
-        (float(np.min(limit)) - 1 - float(np.max(start))) // max(float(np.max(magnitude)), 1.0)
-        for _, magnitude, start, limit in _magnitudes(params)
-    ]
-    return max(int(min(fits)), 0)
+    return max(min(_fitting_steps(*numbers) for _, *numbers in _magnitudes(params)), 0)
+
+
+def _fitting_steps(magnitude: Any, start: Any, limit: Any) -> int:
+    """Largest T whose sums stay below the limit; 0 or less if there is none."""
+    rest = float(limit) - 1 - float(np.max(start))
+    return int(rest // max(float(np.max(magnitude)), 1.0))
 
 
 def sum_bits(params: Params, num_steps: int) -> dict[str, int]:
@@ -225,9 +227,10 @@ def mark_inexact(
     """
     if not is_integer(params):
         return loop
-    exact = jnp.all(images >= 0, axis=tuple(range(1, images.ndim)))
     if encoding == CONSTANT:
         exact = _are_bytes(images, params["integer"]["pixel"])
+    else:
+        exact = jnp.all(images >= 0, axis=tuple(range(1, images.ndim)))
     for _, magnitude, start, limit in _magnitudes(params):
         exact &= jnp.all(start + num_steps * magnitude < limit)
 
