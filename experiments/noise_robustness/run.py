@@ -48,7 +48,7 @@ LEAKS = (1.0, 0.98, 0.95, 0.9, 0.8)
 DENSITIES = tuple(round(0.05 * i, 2) for i in range(7))
 LEARNING_IMAGES, LABELLED_IMAGES = 10_000, 1_000
 NEURONS = 30
-SMOKE_LEARNING_IMAGES, SMOKE_TEST_IMAGES = 800, 200
+SMOKE_LEARNING_IMAGES, SMOKE_TEST_IMAGES = 400, 100
 LITERAL_EPOCHS = 10
 """Epochs of the rule without competition; its weights need more of them to diverge."""
 SEEDS = (0, 1, 2)
@@ -338,7 +338,7 @@ def main(
     protocols
         one or several
     smoke
-        learn from 800 images of mnist5k and test on 200, one seed, 4 timesteps, one protocol
+        learn from 400 images of mnist5k and test on 100, one seed, 4 timesteps, one protocol
     speed
         only compare the time of the sweep with that of a loop
     output

@@ -90,7 +90,7 @@ def draw(network: arch.Network, seed: int = 0) -> Variables:
 
     images = draw_images(network, 32, seed + 1)
     model = ANN(arch.changed(network.layers, exact))
-    variables = model.init(jax.random.key(seed), images[:1])
+    variables = jax.jit(model.init)(jax.random.key(seed), images[:1])
     normal = np.random.default_rng(seed).standard_normal
 
     def jitter(leaf: jax.Array) -> jax.Array:

@@ -95,7 +95,7 @@ def training(steps: int, batch: int, python: Path | None, effort: Effort) -> Ite
 
 
 def parts(chosen: list[Case], size: int, effort: Effort) -> Iterator[Task]:
-    able = cache(partial(sections.machine, size))
+    able = cache(partial(sections.machine, size, effort))
 
     def profile(case: Case, neuron: str) -> dict[str, Any]:
         return sections.profile(case, neuron, effort, able())

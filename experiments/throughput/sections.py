@@ -141,7 +141,7 @@ DELAY = NeuronModel(_still, _delay)
 """In the place of a neuron: hands on the last current, so that no product is the same twice."""
 
 
-def machine(size: int) -> dict[str, float]:
+def machine(size: int, effort: Effort) -> dict[str, float]:
     """What the machine can do: products per second of a square product, bytes per second of a
     pass over a large array, both compiled as in a simulation.
     """
@@ -150,7 +150,7 @@ def machine(size: int) -> dict[str, float]:
     long = jnp.ones(16 * size**2)
     passed = build(lambda x: x + 1, long)
     seconds = alternate(
-        {"product": partial(timed, product.run), "pass": partial(timed, passed.run)}
+        {"product": partial(timed, product.run), "pass": partial(timed, passed.run)}, effort
     )
     return {
         "macs_per_second": size**3 / min(seconds["product"]),

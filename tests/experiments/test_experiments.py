@@ -7,6 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from snnjax.app.comparison import Line
 from snnjax.app.configurations import ConvertConfig, SimulateConfig, recorded_training
 from snnjax.conversion.methods import METHODS
 from snnjax.io import checkpoint
+from snnjax.networks import architecture, known_networks
 
 FOLDER = EXPERIMENTS / "mnist_latency"
 COMPARISON = EXPERIMENTS / "method_comparison"
@@ -79,6 +81,14 @@ def prepared(monkeypatch):
         monkeypatch.setenv("TFDS_DATA_DIR", str(shared))
 
 
+@pytest.fixture
+def shallow(monkeypatch):
+    """A network of two residual blocks in the place of the deep ones, which compile for long."""
+    for name in ("resnet20", "vgg16_quarter"):
+        build = partial(known_networks.resnet, name=name, widths=(8, 16), blocks=1)
+        monkeypatch.setitem(known_networks.BUILDERS, name, build)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", [CIFAR10, NOISE], ids=["table 3", "noise"])
 def test_several_networks_may_be_named_and_an_unknown_one_is_refused(folder):
@@ -88,7 +98,7 @@ def test_several_networks_may_be_named_and_an_unknown_one_is_refused(folder):
 
 
 @pytest.mark.slow
-def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
+def test_smoke_of_table_3_and_its_plots(tmp_path, prepared, shallow):
     smoke(CIFAR10, tmp_path, "--networks", "resnet20")
     (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
     assert (row["network"], row["method"], row["images"]) == ("resnet20", "sth_exact", 128)
@@ -97,7 +107,6 @@ def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
     kept = {path.stem: path for path in (tmp_path / "parameters").glob("*.safetensors")}
     before, after = (f"resnet20-sth_leaky_relu-levels{n}-seed0" for n in (5, 6))
     assert set(kept) == {before, after}
-    assert kept[after].stat().st_size < 1_300_000
     record = json.loads(kept[after].with_suffix(".json").read_text())
     assert record["images"] == {"train": 125, "validation": 3, "test": 128}
     begun = checkpoint.load_metadata(kept[after], kind="ann")["start"]
@@ -107,10 +116,13 @@ def test_smoke_of_table_3_and_its_plots(tmp_path, prepared):
 
 
 @pytest.mark.slow
-def test_smoke_of_figure_7(tmp_path, prepared):
+def test_smoke_of_figure_7(tmp_path, prepared, shallow):
     smoke(RANGE, tmp_path)
     record = json.loads((tmp_path / "results" / "activation_range.json").read_text())
-    assert {len(layers) for layers in record["largest"].values()} == {15}
+    assert set(record["largest"]) == {"sthLeakyReLU", "LeakyReLU"}
+    network = known_networks.build("vgg16_quarter", (32, 32, 3), 10)
+    for layers in record["largest"].values():
+        assert set(layers) == set(architecture.activations(network)) and len(layers) == 5
     assert record["test_images"] == 256
     table = (tmp_path / "results" / "activation_range.md").read_text().splitlines()
     assert [line.split("`")[1] for line in table[2:]] == ["sthLeakyReLU", "LeakyReLU"]
@@ -183,13 +195,34 @@ def measured(output, *options, script="run.py"):
     return path
 
 
+def rows_of_net1():
+    """Committed rows as the tiny run has them for Net1, all but one."""
+    rows = json.loads((THROUGHPUT / "results" / "throughput.json").read_text())["rows"]
+    found = [
+        {**row, "num_steps": 2} for row in rows
+        if (row["network"], row["batch"], row["num_steps"]) == ("net1", 1, 8)
+        and (row["neuron"], row["order"]) != ("exact-charge", "chosen")
+    ]  # fmt: skip
+    assert len(found) == 3
+    return found
+
+
 @pytest.mark.slow
 def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
-    path = measured(tmp_path)
-    record = json.loads(path.read_text())
+    there = rows_of_net1()
+    begun = tmp_path / "results" / "throughput.json"
+    begun.parent.mkdir()
+    begun.write_text(json.dumps({"rows": there}))
+    record = json.loads(measured(tmp_path).read_text())
+    assert record["rows"][: len(there)] == there  # what was there is not measured again
+    record["rows"] = record["rows"][len(there) :]
     kinds = ("rows", "memory", "thresholds", "cores", "training", "profile")
-    assert [len(record[kind]) for kind in kinds] == [8, 1, 1, 1, 1, 2]
-    assert {row["chunk_steps"] for row in record["rows"] if row["batch"] == 2} == {1, 4}
+    assert [len(record[kind]) for kind in kinds] == [5, 1, 1, 1, 1, 2]
+    assert {row["chunk_steps"] for row in record["rows"] if row["network"] == "net2"} == {1, 4}
+    (missing,) = (row for row in record["rows"] if row["network"] == "net1")
+    assert (missing["neuron"], missing["order"], missing["chunk_steps"]) == (
+        "exact-charge", "chosen", 2,
+    )  # fmt: skip
     for row in record["rows"]:
         assert row["seconds"]["repeats"] == 2
         assert row["to_ann"] > 0 < row["memory_bytes"]
@@ -204,13 +237,6 @@ def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
     for name in ("throughput", *kinds[1:]):
         assert (tmp_path / "results" / f"{name}.md").read_text().startswith("| ")
     assert (tmp_path / "figures" / "throughput.png").stat().st_size > 10_000
-
-    gone = record["memory"].pop()
-    path.write_text(json.dumps(record))
-    measured(tmp_path)
-    after = json.loads(path.read_text())
-    assert after["rows"] == record["rows"]  # what was there is not measured again
-    assert after["memory"][0]["memory_bytes"] == gone["memory_bytes"]
 
 
 @pytest.mark.slow
@@ -330,6 +356,11 @@ def test_committed_rows_of_the_comparison_are_whole(group):
     if network == "net2":
         assert {row["dataset"]["name"] for row in group.rows} == {"mnist"}
         assert all("dirty" not in row["commit"] for row in group.rows)
+
+
+def test_the_committed_figure_7_has_every_activation_of_both_networks():
+    record = json.loads((RANGE / "results" / "activation_range.json").read_text())
+    assert {len(layers) for layers in record["largest"].values()} == {15}
 
 
 def test_no_committed_method_is_sooner_at_its_ann_than_exact_charge():
