@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 from paths import EXPERIMENTS, ROOT
@@ -30,7 +31,7 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     curve = snnjax.accuracy(names["result"].values, names["labels"])
     assert curve.shape == (16,) and curve[15] > 0.98
     settled = snnjax.simulate(spiking, images[:100], num_steps=24).values[-1]
-    wanted = spiking.quantised(spiking.params, images[:100])
+    wanted = jax.jit(spiking.quantised)(spiking.params, images[:100])
     np.testing.assert_allclose(settled, wanted, atol=1e-4)
     assert "Conv_0" in capsys.readouterr().out
     exec(second, names)
@@ -44,7 +45,7 @@ def test_the_examples_run_as_printed(monkeypatch, capsys):
     at_one = np.asarray(names["curve"](1.0))
     np.testing.assert_allclose(printed.reshape(8, 8)[3], at_one, atol=0.006)
     exec(fourth, names)
-    logits = names["Mine"]().apply(names["mine"], images[:100])
+    logits = jax.jit(names["Mine"]().apply)(names["mine"], images[:100])
     error = np.abs(np.asarray(names["values"]) - np.asarray(logits)).mean((1, 2))
     assert error[31] < error[3] / 4
 
