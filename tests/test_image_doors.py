@@ -14,6 +14,7 @@ from examples import dense_network, random_images, random_variables
 import snnjax
 from snnjax.analysis.conversion_error import measure_conversion_error
 from snnjax.analysis.function_operations import count_function_operations
+from snnjax.analysis.quantised_ann import measure_anns
 from snnjax.analysis.robustness import correct_answers_under_noise
 from snnjax.app.configurations import SimulateConfig
 from snnjax.app.evaluation import evaluate, evaluate_exits
@@ -128,6 +129,9 @@ ANY_RANK = {
 """Functions that take images with any number of axes."""
 
 BYTES = {
+    "analysis.quantised_ann.measure_anns": lambda x: measure_anns(
+        NETWORK, params(), {}, x, LABELS, levels=[2], batch_size=3
+    ),
     "app.evaluation.accuracy.evaluate": lambda x: evaluate(
         NETWORK, params(), Split(x, LABELS), SimulateConfig(num_steps=2), progress=False
     ),

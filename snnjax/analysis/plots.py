@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle, product
 
 import numpy as np
@@ -19,6 +19,7 @@ from snnjax.analysis.figures import (
 )
 
 __all__ = [
+    "accuracy_against_energy",
     "accuracy_against_time",
     "accuracy_under_noise",
     "image_grid",
@@ -83,6 +84,47 @@ def accuracy_against_time(
         legend_beside(figure, axes)
     else:
         axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def accuracy_against_energy(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[str, float, float]]]],
+    *,
+    lines: Collection[str] = (),
+    title: str,
+) -> NotebookFigure:
+    """Plot accuracy in % against energy on a logarithmic axis, in one panel or several.
+
+    Args:
+      panels: by title of a panel and label of a network, its points: name, energy in nJ for an
+        image, and accuracy in %. An empty name is not written.
+      lines: labels of the networks whose points are joined.
+      title: above the panels.
+
+    Raises:
+      ValueError: if there are no panels.
+    """
+    figure, axes = make_panels(len(panels), (4.6 * len(panels), 4.4), sharey=True)
+    styles = line_styles(label for networks in panels.values() for label in networks)
+    for ax, (name, networks) in zip(axes, panels.items(), strict=True):
+        for label, points in networks.items():
+            style = {**styles[label], "linestyle": "-" if label in lines else "none"}
+            _, energies, accuracies = zip(*points, strict=True)
+            ax.plot(energies, accuracies, markersize=5, linewidth=1, label=label, **style)
+            for place, (text, energy, accuracy) in enumerate(points):
+                below = place % 2 and label not in lines  # neighbours may be close
+                ax.annotate(
+                    text, (energy, accuracy), (0, -13 if below else 6), textcoords="offset points",
+                    ha="center", fontsize=8, color=style["color"],
+                )  # fmt: skip
+        ax.set_title(name, loc="left", fontsize=10)
+        ax.set_xlabel("energy per image (nJ)")
+        ax.set_xscale("log")
+        ax.margins(x=0.08, y=0.12)
+        ax.grid(alpha=0.25)
+    label_rows(axes, "test accuracy (%)")
+    figure.suptitle(title, x=0.01, ha="left")
+    legend_below(figure, axes)
     return figure
 
 

@@ -23,7 +23,6 @@ __all__ = [
     "markdown_table",
     "mean_and_deviation",
     "print_converted",
-    "print_energy",
     "print_nir_graph",
     "print_npz",
     "print_prepared",
@@ -157,61 +156,6 @@ def _simulation_title(record: dict[str, Any]) -> str:
         f" {record['images']:,} test images,"
         f" {record['config']['neuron']}, {record['config']['encoding']} input"
     )
-
-
-def print_energy(record: dict[str, Any], path: Path) -> None:
-    """Print the operations of every layer, and their energy beside the ANN's.
-
-    Args:
-      record: what `stages.energy.measure_energy` returned.
-      path: the file with it.
-    """
-    steps, bench = record["config"]["num_steps"], record["neurobench"]
-    columns = ["weights", "ACs", "MACs", "NeuroBench: ACs", "MACs", "dense"]
-    names = ("accumulates", "macs", "effective_acs", "effective_macs", "dense")
-    layers = {
-        **record["layers"],
-        "all": {name: sum(row[name] for row in record["layers"].values()) for name in names},
-    }
-    print_table(
-        f"{record['training']['network']} on {record['dataset']['name']}: operations per image"
-        f" in T = {steps}, mean of {record['images']:,}; accuracy {100 * record['accuracy']:.2f} %",
-        columns,
-        [[path, *(f"{row[name]:,.0f}" for name in names)] for path, row in layers.items()],
-    )
-    print(f"first layer: {record['first_layer']}")
-    print(
-        f"activation sparsity {bench['activation_sparsity']:.4f}, connection sparsity"
-        f" {bench['connection_sparsity']:.4f}, footprint {bench['footprint']:,} bytes,"
-        f" {bench['parameter_count']:,} parameters"
-    )
-    if "exact" in record:
-        found = record["exact"]
-        print(f"whole numbers: {found['weights']:,} weights, {found['weight_bytes']:,} bytes")
-    titles = _arithmetics(record)
-    rows = [
-        [titles[name], *(f"{row[key]:,.1f}" for key in ("snn", "snn_graded_products", "ann")),
-         *(f"{row[key]:.3f}" for key in ("spike_rate", "break_even_rate"))]
-        for name, row in record["energy_nj"].items()
-    ]  # fmt: skip
-    print_table(
-        "energy of operations in 45 nm, nJ per image, without memory access",
-        ["arithmetic", "SNN", "graded as MACs", "ANN", "spikes / step", "break-even"],
-        rows,
-    )
-    print(f"results: {path}")
-
-
-def _arithmetics(record: dict[str, Any]) -> dict[str, str]:
-    """Rows of the table of energies in words, by their names in the record."""
-    ann = f"{record['activation_bits']}-bit ANN"
-    titles = {"float32": "32-bit floats", "integer": f"integers, {ann}"}
-    if "exact" in record:
-        own = record["exact"]
-        titles["exact"] = (
-            f"its own integers: {own['weight_bits']}-bit weights, {own['sum_bits']}-bit sums, {ann}"
-        )
-    return titles
 
 
 def report_tables(

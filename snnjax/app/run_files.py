@@ -25,6 +25,7 @@ __all__ = [
     "load_data",
     "load_network",
     "load_trained",
+    "validation_images",
 ]
 
 SPLIT_SEED = 0
@@ -111,6 +112,22 @@ def hold_out_validation(
             " change --validation or --max-images"
         )
     return datasets.hold_out(images, held, seed=SPLIT_SEED)
+
+
+def validation_images(trained: dict[str, Any], data: datasets.Dataset) -> datasets.Split:
+    """Images that a training held out for validation.
+
+    Args:
+      trained: metadata of the trained network.
+      data: loaded already; other data are loaded if the network was trained on others.
+
+    Raises:
+      FileNotFoundError: as `load_data`.
+      ValueError: as `load_data`, or if no image would be held out.
+    """
+    config = recorded_training(trained)
+    moved = data.sha256 and data.sha256 == config.data_sha256  # or not moved
+    return hold_out_validation(config, data if moved else load_data(trained))[1]
 
 
 def load_trained(ann: Path) -> tuple[architecture.Network, dict[str, Any], dict[str, Any]]:

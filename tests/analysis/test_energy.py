@@ -372,6 +372,12 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys):
     assert record["layers"]["03_conv"]["macs"] == 0
     assert record["layers"]["03_conv"]["effective_acs"] == 0  # behind a pooling
     assert f"{record['layers']['03_conv']['accumulates']:,.0f}" in printed
+    assert printed.startswith("This spiking network needs ")
+    assert [row["steps"] for row in record["timesteps"]] == [1, 2, 3, 4]
+    assert record["timesteps"][-1]["accuracy"] == record["accuracy"]
+    for row in [*record["timesteps"], record["ann"], *record["quantised_ann"]]:
+        assert f"{row['memory_nj']:,.1f}" in printed
+    assert (tmp_path / "energy.png").read_bytes().startswith(b"\x89PNG")
     for energies in record["energy_nj"].values():
         assert f"{energies['snn']:,.1f}" in printed
         assert f"{energies['break_even_rate']:.3f}" in printed

@@ -128,7 +128,7 @@ CONDITIONAL = {
         "--pre-steps": NEVER, "--shown-steps": NEVER,
     },
     ("simulate",): SHOWN,
-    ("energy",): {**SHOWN, **EXITS},
+    ("energy",): SHOWN,
     ("export",): {**SHOWN, **EXITS},
     ("learn",): {
         **LEARNING, **EXITS, "--readout": NEVER, "--num-steps": NEVER, "--shown-steps": NEVER,

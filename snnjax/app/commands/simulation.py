@@ -19,6 +19,7 @@ from snnjax.app.commands.options import (
 )
 from snnjax.app.configurations import ReadoutConfig, SimulateConfig
 from snnjax.app.configurations.effects import refuse_unused
+from snnjax.app.energy_texts import print_energy
 from snnjax.app.stages import readout_learning, simulation
 from snnjax.app.stages.energy import measure_energy
 from snnjax.io import checkpoint
@@ -110,7 +111,10 @@ def energy(
     seed: Seed = 0,
     output: Output = None,
 ) -> None:
-    """Count the operations of a spiking network and their energy; writes energy.json.
+    """Compare the energy of a spiking network with its ANN's; writes energy.json and energy.png.
+
+    Early exit is calibrated on validation images with a tolerance of 0.001, unless an exit option
+    is given.
 
     Parameters
     ----------
@@ -128,9 +132,9 @@ def energy(
     output
         folder for the file [default: the folder of the converted parameters]
     """
-    refuse_unused("energy", config, without=EXITS)
+    refuse_unused("energy", config)
     output = folder_of(snn, output)
     record = measure_energy(
         snn, config, output, dataset=dataset, images=images, batch_size=batch_size, seed=seed
     )
-    printing.print_energy(record, output / "energy.json")
+    print_energy(record, output / "energy.json")

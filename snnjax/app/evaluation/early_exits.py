@@ -16,7 +16,7 @@ from snnjax.runtime import sharding
 from snnjax.snn import early_exit, simulation
 from snnjax.snn.answers import classify
 
-__all__ = ["evaluate_exits"]
+__all__ = ["HELD_OUT", "evaluate_exits"]
 
 CURVE = 50
 """Points of the calibration curve that a record keeps."""

@@ -1,4 +1,4 @@
-"""Energy stage: a converted network in, its operations and their energy in `energy.json` out."""
+"""Energy stage: a converted network in, its energy beside its ANNs' in `energy.json` out."""
 
 from __future__ import annotations
 
@@ -9,26 +9,37 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 
-from snnjax.analysis import energy, metrics
+from snnjax.analysis import energy, figures, plots
+from snnjax.analysis.energy_by_time import Counted, find_exits
 from snnjax.analysis.integer_sizes import measure_sizes
+from snnjax.analysis.memory_traffic import measure_contents
+from snnjax.analysis.quantised_ann import levels_to_try, measure_anns
 from snnjax.analysis.synapses import Synapses, find_synapses
-from snnjax.analysis.synaptic_operations import Operations, count_operations, make_observer
-from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig
-from snnjax.app.run_files import describe_dataset, load_data
+from snnjax.analysis.synaptic_operations import Operations, make_observer
+from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig, recorded_training
+from snnjax.app.energy_texts import answer_in_words
+from snnjax.app.evaluation.early_exits import HELD_OUT
+from snnjax.app.evaluation.energies import MEASURES, Bits, compare_energies
+from snnjax.app.run_files import describe_dataset, load_data, validation_images
 from snnjax.app.stages.spiking_network import load_for_simulation
 from snnjax.io import datasets, records
 from snnjax.io.checkpoint import check_writable
 from snnjax.networks import architecture as arch
+from snnjax.runtime.images import unit_images
 from snnjax.runtime.ranges import BATCHES, IMAGES, SEEDS
-from snnjax.snn.simulation import simulate
+from snnjax.snn.early_exit import choose_margin
+from snnjax.snn.simulation import count_pre_steps, simulate
 from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["measure_energy"]
 
 Params = dict[str, Any]
+
+TOLERANCE = 0.001
+"""Share of the validation images that early exit may lose, where no option says otherwise."""
 
 
 def measure_energy(
@@ -41,12 +52,15 @@ def measure_energy(
     batch_size: int = 64,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Count the operations on the first test images; write `energy.json`.
+    """Compare the energy of the network at each T with its ANNs' on the first test images.
+
+    Writes `energy.json` and `energy.png`. Early exit is calibrated on as many validation images,
+    if the training data are there.
 
     Args:
       snn: the file of a conversion.
       config: how to simulate.
-      output: folder for the file.
+      output: folder for the files.
       dataset: whose test images to use; None for the data set that the network was trained on.
       images: number of test images, from the first.
       batch_size: images at a time.
@@ -63,36 +77,145 @@ def measure_energy(
     SEEDS.check("seed", seed)
     BATCHES.check("batch_size", batch_size)
     IMAGES.check("images", images)
-    check_writable(output / "energy.json")
+    check_writable(output / "energy.json", output / "energy.png")
     network, params, metadata, config = load_for_simulation(snn, config)
     data = load_data(metadata["trained"], dataset)
     if images > len(data.test.images):
         raise ValueError(f"images is {images}; want at most the {len(data.test.images)} there are")
     begun = time.perf_counter()
     split = datasets.first(data.test, images)
-    found = find_synapses(network, params, split.images.shape[1:])
-    counts = _count(
-        network, params, found, split, config, batch_size=batch_size, key=jax.random.key(seed)
-    )
-    exact = _sizes(network, params, split.images.shape[1:], config.num_steps)
+    shape = split.images.shape[1:]
+    run = _Run(network, params, find_synapses(network, params, shape), config, batch_size)
+    held, reason = _held_out(config, metadata["trained"], data, images)
+    counted = run.count_split(split, jax.random.key(seed))
+    exact = _sizes(network, params, shape, config.num_steps)
+    compared = _compare(run, counted, split, held, exact, metadata["trained"], seed)
+    operations = counted.operations(config.num_steps)
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
         "training": metadata["trained"]["config"],
         "dataset": describe_dataset(data),
         "images": images,
-        "accuracy": counts.accuracy,
-        "layers": {path: row._asdict() for path, row in counts.operations.items()},
+        "accuracy": compared["timesteps"][-1]["accuracy"],
+        "answer": answer_in_words(compared),
+        **compared,
+        **({} if compared["early_exit"] else {"no_early_exit": reason}),
+        "layers": {path: row._asdict() for path, row in operations.items()},
         "first_layer": _first_layer(config),
-        "neurobench": {**energy.static_metrics(params), **_neurobench(counts)},
+        "neurobench": {**energy.static_metrics(params), **_neurobench(counted, operations)},
         "activation_bits": energy.activation_bits(config.num_steps),
-        "energy_nj": _energies(found, counts.operations, config.num_steps, exact),
+        "energy_nj": _energies(run.found, operations, config.num_steps, exact),
         **({"exact": exact} if exact else {}),
         "seconds": round(time.perf_counter() - begun, 1),
         **records.provenance(),
     }
     records.write_json(output / "energy.json", record)
+    figures.save(_figure(record), output / "energy.png")
     return record
+
+
+class _Run(NamedTuple):
+    """A simulation that counts operations.
+
+    found: synapses; config: how to simulate; batch_size: images at a time.
+    """
+
+    network: arch.Network
+    params: Params
+    found: Mapping[str, Synapses]
+    config: SimulateConfig
+    batch_size: int
+
+    @property
+    def before(self) -> int:
+        """Number of pre-steps, which give no answer."""
+        how = self.config.arguments
+        return count_pre_steps(self.network, how["neuron"], how["pre_steps"], how["num_steps"])
+
+    def count_split(self, split: datasets.Split, key: jax.Array) -> Counted:
+        """Simulate all images of a split batch by batch, and keep each image's counts."""
+        how, parts = self.config.arguments, []
+        watch = make_observer(self.found, how["encoding"])
+        for first in range(0, len(split.images), self.batch_size):
+            images = unit_images(split.images[first : first + self.batch_size])
+            result = simulate(
+                self.network, self.params, images, key=key, first=first, record=watch, **how
+            )
+            parts.append(jax.device_get((result.values, result.recording)))
+        values, recording = jax.tree.map(lambda *of: np.concatenate(of, 1), *parts)
+        kept = result._replace(values=values, recording=recording)
+        return Counted(
+            self.found, kept, np.asarray(split.labels), how["encoding"], how["shown_steps"]
+        )
+
+
+def _held_out(
+    config: SimulateConfig, trained: dict[str, Any], data: datasets.Dataset, count: int
+) -> tuple[datasets.Split | None, str]:
+    """Return at most `count` validation images to calibrate early exit on, or the reason for none.
+
+    Raises:
+      FileNotFoundError: if the options ask for a calibration and the data are not there.
+      ValueError: if they ask for it and the training held out no image.
+    """
+    if config.exit_margin is not None:
+        return None, "the margin is given"
+    try:
+        return datasets.first(validation_images(trained, data), count), "there is one timestep"
+    except (FileNotFoundError, ValueError) as error:
+        if config.exit_tolerance is not None:
+            raise
+        return None, f"there are no validation images to calibrate it on: {error}"
+
+
+def _find_exits(
+    run: _Run, counted: Counted, held: datasets.Split | None, seed: int
+) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Timestep at which each image stops `[N]`, or None; and how the margin was found."""
+    margin, before = run.config.exit_margin, run.before
+    values = counted.simulation.values
+    if len(values) - before < 2 or (margin is None and held is None):
+        return None, {}
+    found: dict[str, Any] = {}
+    if margin is None and held is not None:
+        tolerance = run.config.exit_tolerance
+        tolerance = TOLERANCE if tolerance is None else tolerance
+        other = run.count_split(held, jax.random.fold_in(jax.random.key(seed), HELD_OUT))
+        chosen = choose_margin(
+            other.simulation.values, held.labels, tolerance=tolerance, before=before
+        )
+        margin = chosen.margin
+        found = {"tolerance": tolerance, "images": len(held.images), **chosen._asdict()}
+    return find_exits(values, float(margin or 0), before=before), {"margin": margin, **found}
+
+
+def _compare(
+    run: _Run,
+    counted: Counted,
+    split: datasets.Split,
+    held: datasets.Split | None,
+    exact: Mapping[str, int],
+    trained: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Entries of the record that compare the network with its ANNs; see `compare_energies`."""
+    shape, outputs = split.images.shape[1:], counted.simulation.values.shape[-1]
+    finest = recorded_training(trained).finest_levels
+    levels = levels_to_try(run.network, finest)
+    ann, *quantised = measure_anns(
+        run.network, run.params, run.found, split.images, split.labels,
+        levels=[finest or None, *levels], batch_size=run.batch_size,
+    )  # fmt: skip
+    exits, calibration = _find_exits(run, counted, held, seed)
+    compared = compare_energies(
+        counted, measure_contents(run.network, run.params, shape, outputs),
+        Bits(exact["weight_bits"], run.params) if exact else Bits(),
+        ann=ann, quantised=quantised, first=run.before + 1, exits=exits,
+    )  # fmt: skip
+    if compared["early_exit"]:
+        compared["early_exit"]["calibration"] = calibration
+    return compared
 
 
 def _sizes(
@@ -139,55 +262,36 @@ def _first_layer(config: SimulateConfig) -> str:
     return "accumulates of input spikes, at every timestep"
 
 
-class _Counts(NamedTuple):
-    """Means over the images.
-
-    operations: by layer; accuracy: after the last timestep; activation_sparsity: share of neurons
-    and timesteps without a spike.
-    """
-
-    operations: dict[str, Operations]
-    accuracy: float
-    activation_sparsity: float
-
-
-def _neurobench(counts: _Counts) -> dict[str, float]:
+def _neurobench(counted: Counted, operations: Mapping[str, Operations]) -> dict[str, float]:
     """Metrics of NeuroBench that depend on the images."""
     names = ("dense", "effective_macs", "effective_acs")
-    rows = counts.operations.values()
-    sums = {name: sum(getattr(row, name) for row in rows) for name in names}
-    return {"activation_sparsity": counts.activation_sparsity, **sums}
+    sums = {name: sum(getattr(row, name) for row in operations.values()) for name in names}
+    simulation = counted.simulation
+    neurons, steps = sum(map(int, simulation.neurons.values())), len(simulation.values)
+    active = counted.spikes(steps) / (steps * neurons) if neurons else 1.0
+    return {"activation_sparsity": 1 - active, **sums}
 
 
-def _count(
-    network: arch.Network,
-    params: Params,
-    found: Mapping[str, Synapses],
-    split: datasets.Split,
-    config: SimulateConfig,
-    *,
-    batch_size: int,
-    key: jax.Array,
-) -> _Counts:
-    """Simulate batch by batch, and average what is counted."""
-    encoding = config.arguments["encoding"]
-    watch, right, active, total = make_observer(found, encoding), 0.0, 0.0, None
-    for first in range(0, len(split.images), batch_size):
-        images = split.images[first : first + batch_size].astype(np.float32) / 255
-        result = simulate(
-            network, params, images, key=key, first=first, record=watch, **config.arguments
+def _figure(record: dict[str, Any]) -> Figure:
+    """Accuracy against energy, of operations and with memory traffic."""
+    networks = {
+        "SNN, by T": [(str(row["steps"]), row) for row in record["timesteps"]],
+        "SNN with early exit": [("", row) for row in [record["early_exit"]] if row],
+        "ANN, 32-bit floats": [("", record["ann"])],
+        "quantised ANN, by levels": [(str(row["levels"]), row) for row in record["quantised_ann"]],
+    }
+    panels = {
+        title: {
+            label: [(name, row[key], 100 * row["accuracy"]) for name, row in rows]
+            for label, rows in networks.items()
+            if rows
+        }
+        for title, key in (
+            ("operations", MEASURES["operations"]), ("with memory traffic", MEASURES["memory"]),
         )
-        rows = count_operations(found, result, encoding, shown_steps=config.shown_steps)
-        scaled = jax.tree.map(lambda mean, n=len(images): n * mean, rows)
-        total = scaled if total is None else jax.tree.map(np.add, total, scaled)
-        labels = split.labels[first : first + batch_size]
-        right += float(jnp.sum(metrics.correct_answers(result.values, labels)[-1]))
-        events = (np.asarray(e, np.int64).sum() for e in result.recording["events"].values())
-        active += sum(int(e) for e in events)
-        neurons = sum(int(n) for n in result.neurons.values())
-    count = len(split.images)
-    return _Counts(
-        operations=jax.tree.map(lambda s: float(s / count), total),
-        accuracy=right / count,
-        activation_sparsity=(1 - active / (count * config.num_steps * neurons) if neurons else 0.0),
+    }  # fmt: skip
+    title = (
+        f"{record['training']['network']} on {record['dataset']['name']}, {record['images']:,} test"
+        " images, 45 nm"
     )
+    return plots.accuracy_against_energy(panels, lines=["SNN, by T"], title=title)

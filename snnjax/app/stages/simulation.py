@@ -18,8 +18,8 @@ from snnjax.app.evaluation import evaluate, evaluate_exits
 from snnjax.app.run_files import (
     describe_dataset,
     digest,
-    hold_out_validation,
     load_data,
+    validation_images,
 )
 from snnjax.app.stages.spiking_network import load_for_simulation
 from snnjax.io import datasets, records
@@ -75,9 +75,9 @@ def simulate(
     data = load_data(metadata["trained"], dataset)
     start, trained = time.perf_counter(), recorded_training(metadata["trained"])
     test = datasets.first(data.test, trained.max_test_images)
-    held = _validation_images(
-        metadata, config, data
-    )  # missing data are noticed before the simulation
+    held = None  # missing data are noticed before the simulation
+    if config.exit_tolerance is not None:
+        held = validation_images(metadata["trained"], data)
     scores = evaluate(network, params, test, config, levels=trained.finest_levels, **how)
     if config.exits_early:
         scores["exit"] = evaluate_exits(network, params, test, held, config, **how)
@@ -95,17 +95,6 @@ def simulate(
     records.write_json(output / "simulation.json", record)
     figures.save(_figure(record), output / "accuracy.png")
     return record
-
-
-def _validation_images(
-    metadata: dict[str, Any], config: SimulateConfig, data: datasets.Dataset
-) -> datasets.Split | None:
-    """Validation images of the training if the exit margin is calibrated on them, or else None."""
-    if config.exit_tolerance is None:
-        return None
-    trained = recorded_training(metadata["trained"])
-    moved = data.sha256 and data.sha256 == trained.data_sha256  # or not moved
-    return hold_out_validation(trained, data if moved else load_data(metadata["trained"]))[1]
 
 
 def _figure(record: dict[str, Any]) -> Figure:
