@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnjax.conversion.quantisation_checks import checked_floats
 from snnjax.conversion.quantised_blocks import quantise_block
 from snnjax.conversion.quantised_weights import (
-    BITS,
     PIXEL,
     Goal,
     Seen,
@@ -21,6 +23,9 @@ from snnjax.conversion.quantised_weights import (
     bits_by_path,
     quantise_weights,
 )
+from snnjax.conversion.spiking.rounding import round_function
+from snnjax.conversion.spiking.spike import Spiking
+from snnjax.conversion.weight_units import BITS
 from snnjax.networks import architecture as arch
 from snnjax.networks.layers import (
     Activation,
@@ -33,16 +38,13 @@ from snnjax.networks.layers import (
     Transpose,
     Weights,
 )
-from snnjax.networks.parameters import check_layered, check_shapes
+from snnjax.networks.parameters import check_layered
 from snnjax.runtime.images import float_images
-from snnjax.snn.layer_parameters import check_layers
-from snnjax.snn.simulation_arguments import check_params
 from snnjax.snn.whole_numbers import (
     WHOLE,
     check_bytes,
     check_sums,
     count_exact_steps,
-    is_integer,
 )
 
 __all__ = ["quantise"]
@@ -50,43 +52,100 @@ __all__ = ["quantise"]
 Params = dict[str, Any]
 
 
+@overload
+def quantise(
+    network: Spiking,
+    params: None = None,
+    bits: int | Mapping[str, int] = BITS,
+    images: ArrayLike | None = None,
+) -> Spiking: ...
+
+
+@overload
 def quantise(
     network: arch.Network,
     params: Params,
     bits: int | Mapping[str, int] = BITS,
     images: ArrayLike | None = None,
-) -> Params:
-    """Return the parameters of an integer network, in the form that `convert` returns.
+) -> Params: ...
 
-    Weights, biases, borders and thresholds become whole numbers in float32, by channel:
-    K = round(W / s) with s = max|W| / (2^(bits-1) - 1), and all else in the unit s. A pixel becomes
-    its byte and a mean over a window the sum, so the input of every layer is whole too. Branches of
-    a sum share their units; a shortcut without weights becomes a whole weight that may have more
-    bits. One factor, behind the readout, gives logits. While all sums stay below 2^24, which
-    `simulate` checks for its number of timesteps, float32 rounds nothing: spikes and values are the
-    same for every batch size and engine.
+
+def quantise(
+    network: arch.Network | Spiking,
+    params: Params | None = None,
+    bits: int | Mapping[str, int] = BITS,
+    images: ArrayLike | None = None,
+) -> Params | Spiking:
+    """Return integer weights of a network or of a spiking function.
+
+    Call it as `quantise(network, params)` with what `convert` returned, or as `quantise(spiking)`
+    with what `spike` returned.
+
+    The parameters of an integer network have the form that `convert` returns. Weights, biases,
+    borders and thresholds become whole numbers in float32, by channel: K = round(W / s) with
+    s = max|W| / (2^(bits-1) - 1), and all else in the unit s. A pixel becomes its byte and a mean
+    over a window the sum, so the input of every layer is whole too. Branches of a sum share their
+    units; a shortcut without weights becomes a whole weight that may have more bits. One factor,
+    behind the readout, gives logits. While all sums stay below 2^24, which `simulate` checks for
+    its number of timesteps, float32 rounds nothing: spikes and values are the same for every batch
+    size and engine. The check knows the sums from entries `magnitude` of the parameters, so
+    quantise again after weights or biases are changed by hand.
+
+    In a spiking function the weights of each product that reads spikes or the input become s K, in
+    the user's arrays, and `params["units"]` has s by the product's name. Biases, scales, thetas and
+    everything else stay floats, and its sums are rounded; `print` names what is computed in floats.
+
+    A threshold below half a unit becomes 1 with a warning that names it.
 
     Source: symmetric quantisation by output channel, Krishnamoorthi 2018; the choice of s by the
     error of the layer's output and the correction of biases are those of Nagel et al. 2021.
     Choice: thresholds stand on the grid of the charge, and the last layer has one s, so that the
-    largest whole number is the answer.
+    largest whole number is the answer. In a function weights that several products read in the
+    same way have the s of the first; in different ways, one s for all channels.
 
     Args:
-      network: the architecture.
+      network: the architecture, or what `spike` returned.
       params: what `conversion.convert` returned, with gain and output_leak 1, no leak of neurons,
-        and v(0) a multiple of half a threshold.
-      bits: of the weights, sign included, 2 to 16; or by path of their layer, 8 for others.
-      images: images in [0, 1] on which s is chosen, among 16 values up to the one above, by the
-        least squared error of the layer's output, and on which biases take up the mean error of
-        their channel; None for the one above, and rounded biases.
+        and v(0) a multiple of half a threshold; None for a spiking function.
+      bits: of the weights, sign included, 2 to 16; or by path of their layer, in a function by the
+        names that `print` of the result lists, 8 for others.
+      images: images in [0, 1], for a function any that it takes, on which s is chosen, among 16
+        values up to the one above, by the least squared error of the layer's output, and on which
+        biases of a network take up the mean error of their channel; None for the one above, and
+        rounded biases.
 
     Raises:
-      ValueError: if `params` are not such or not finite, a path or a number of bits is not, a
-        layer is of a kind that has no whole numbers, images are no bytes divided by 255, or one
-        timestep alone can reach 2^24.
+      ValueError: if `network` is neither, `params` are not such, not finite or traced, a path or a
+        number of bits is not, a layer is of a kind that has no whole numbers, images are no bytes
+        divided by 255, or one timestep alone can reach 2^24. For a function, if no product has
+        weights, if these are no 32-bit floats in its parameters or no change of one array makes
+        them whole, or if images are no finite floats or of another shape than it takes.
     """
+    if isinstance(network, Spiking):
+        if params is not None:
+            raise ValueError(
+                f"params is a {type(params).__name__}; what spike returned has its own, so want"
+                " quantise(spiking, bits=8, images=images)"
+            )
+        rounded = round_function(network.function, network.arguments, bits, images)
+        return replace(network, params={**network.params, **rounded})
     check_layered(network)
-    floats = _checked(network, params)
+    if params is None:
+        raise ValueError(
+            "params are missing: want quantise(network, params) with what convert returned; only"
+            " what snnjax.spike returned goes without params"
+        )
+    return _quantise_network(network, params, bits, images)
+
+
+def _quantise_network(
+    network: arch.Network,
+    params: Params,
+    bits: int | Mapping[str, int],
+    images: ArrayLike | None,
+) -> Params:
+    """Return the parameters of an integer network, in the form that `convert` returns."""
+    floats = checked_floats(network, params)
     seen = None
     if images is not None:
         x = float_images(images, purpose=" to calibrate on")
@@ -97,7 +156,7 @@ def quantise(
     layers, end = _quantise_stack(network.layers, floats["layers"], start, goal, at)
     result = {**floats, "layers": layers}
     if "output_scale" in floats:
-        result["output_scale"] = _threshold(floats["output_scale"], end.unit)
+        result["output_scale"] = _threshold(floats["output_scale"], end.unit, "output_scale")
     magnitude = max(end.low, end.high)
     result["integer"] = {"pixel": PIXEL, "logit": end.unit, "magnitude": magnitude}
     check_sums(result, 1)
@@ -132,7 +191,7 @@ def _quantise_stack(
                 goal = _goal(layers, place, end)
                 result[name], signal = quantise_block(layer, own, goal, path, branches)
             case Activation():
-                result[name], signal = _quantise_neurons(layer, own, signal)
+                result[name], signal = _quantise_neurons(layer, own, signal, path)
             case AvgPool():
                 result[name], signal = {"divisor": 1.0}, _pooled(layer, signal)
             case Flatten() | Transpose():
@@ -186,13 +245,15 @@ def _passed(layer: FixedSynapse, seen: Seen | None) -> Seen | None:
     return seen and Seen(*(layer.linear({}, values) for values in seen))
 
 
-def _quantise_neurons(layer: Activation, own: Params, signal: Signal) -> tuple[Params, Signal]:
+def _quantise_neurons(
+    layer: Activation, own: Params, signal: Signal, path: str
+) -> tuple[Params, Signal]:
     """Thresholds and shift of neurons in the unit of their current; their spikes are 1."""
     shift = np.round(own["shift"] / signal.unit)
     whole = {
         **own,
-        "positive": _threshold(own["positive"], signal.unit),
-        "negative": _threshold(own["negative"], signal.unit),
+        "positive": _threshold(own["positive"], signal.unit, f"{path}/positive"),
+        "negative": _threshold(own["negative"], signal.unit, f"{path}/negative"),
         "shift": shift,
         "magnitude": max(signal.low, signal.high) + float(np.abs(shift).max()),
     }
@@ -203,66 +264,14 @@ def _quantise_neurons(layer: Activation, own: Params, signal: Signal) -> tuple[P
     return whole, Signal(np.ones((), np.float32), 1.0, 1.0, signal.channels, False, seen)
 
 
-def _threshold(value: Any, unit: np.ndarray) -> np.ndarray:
-    """A threshold in whole multiples of `unit`, at least one; inf stays."""
-    return np.maximum(np.round(value / unit), 1)
-
-
-def _checked(network: arch.Network, params: Params) -> Params:
-    """Return the parameters in NumPy's float32, after a check of all that an integer network needs.
-
-    Raises:
-      ValueError: naming what is missing or cannot be whole.
-    """
-    check_params(params)
-    check_layers(network.layers, params["layers"], f"network {network.name!r}")
-    check_shapes(network.layers, params["layers"])
-    if is_integer(params):
-        raise ValueError("params are whole numbers already; want what convert returned")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
-        raise ValueError("params are traced; want their values, so call quantise outside jax.jit")
-    if "readout" in params:
-        raise ValueError("params have a leaky readout, which has fractions; want them without it")
-    floats: Params = {
-        name: _as_floats(value) if isinstance(value, dict) else np.asarray(value, np.float32)
-        for name, value in params.items()
-    }
-    _check_finite(floats)
-    for name in ("gain", "output_leak"):
-        if np.any(floats[name] != 1):
-            raise ValueError(f"{name} is {float(floats[name]):g}; want 1, so convert with {name}=1")
-    for path in arch.activations(network):
-        numbers = arch.inside(floats["layers"], path)
-        if numbers["leak"] is not None:
-            raise ValueError(f"{path} has a leak, which makes fractions; convert with leak=None")
-        if np.any(2 * numbers["initial"] != np.round(2 * numbers["initial"])):
-            raise ValueError(
-                f"{path}/initial is {numbers['initial']}; want a multiple of 1/2 for whole numbers"
-            )
-    return floats
-
-
-def _check_finite(floats: Params) -> None:
-    """Check that all numbers are finite; a negative threshold and a bound may be inf.
-
-    Raises:
-      ValueError: naming the array that holds another.
-    """
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(floats)[0]:
-        path = jax.tree_util.keystr(keys, simple=True, separator="/")
-        bad = np.isnan(leaf) if path.endswith(("/negative", "/bound")) else ~np.isfinite(leaf)
-        if np.any(bad):
-            raise ValueError(
-                f"{path.removeprefix('layers/')} holds {leaf[bad][0]}, which no whole number is;"
-                " want finite numbers"
-            )
-
-
-def _as_floats(tree: Params) -> Params:
-    """Nested dicts with arrays of NumPy's float32; None stays."""
-    return {
-        name: _as_floats(value)
-        if isinstance(value, dict)
-        else (None if value is None else np.asarray(value, np.float32))
-        for name, value in tree.items()
-    }
+def _threshold(value: Any, unit: np.ndarray, name: str) -> np.ndarray:
+    """A threshold in whole multiples of `unit`, at least one, with a warning then; inf stays."""
+    whole = np.round(value / unit)
+    if np.any(whole < 1):
+        warnings.warn(
+            f"{name} is {np.min(value / unit):.2g} of the unit of the weights before it and becomes"
+            " 1, which changes the spikes; want more bits for these weights, or images to choose"
+            " the unit on",
+            stacklevel=2,
+        )
+    return np.maximum(whole, 1)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from snnjax.conversion.quantised_weights import BITS, Goal, Seen, Signal
+from snnjax.conversion.quantised_weights import Goal, Seen, Signal
+from snnjax.conversion.weight_units import BITS
 from snnjax.networks.layers import Block, Concat, Residual
 from snnjax.networks.layers.base import per_channel
 

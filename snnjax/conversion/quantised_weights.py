@@ -10,17 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.conversion.weight_units import (
+    candidates,
+    check_bits,
+    largest_whole,
+    least_error,
+    mean_by_channel,
+    nearest,
+    output_errors,
+    start_units,
+)
 from snnjax.networks import architecture as arch
 from snnjax.networks.layers import Conv, Dense, Scale, Weights
-from snnjax.runtime.checks import check_count
-from snnjax.runtime.ranges import WEIGHT_BITS
 
 __all__ = [
-    "BIASES",
-    "BITS",
-    "FINEST",
     "PIXEL",
-    "SHARES",
     "Goal",
     "Seen",
     "Signal",
@@ -31,30 +35,8 @@ __all__ = [
 
 Params = dict[str, Any]
 
-BITS = 8
-"""Bits of weights that no option names."""
-
 PIXEL = 255
 """Whole number that a pixel of 1 becomes: images are bytes."""
-
-SHARES = np.linspace(1.0, 0.25, 16, dtype=np.float32)
-"""Shares of the largest weight of a channel from which on weights are clipped, to choose from."""
-
-FINEST = 2.0**-10
-"""Smallest unit of a channel, as a share of the layer's largest: a channel of weights near 0 would
-otherwise have thresholds and biases beyond all bounds."""
-
-BIASES = 2.0**12
-"""Whole number that the largest bias becomes in a layer whose weights are all 0."""
-
-TOLERANCE = 1e-3
-"""Distance of a quotient from a whole number that counts as rounding."""
-
-COARSE = 127
-"""Largest whole weight of a grid that is looked for; a finer one hardly differs from none."""
-
-LOOKED_AT = 64
-"""Weights of a channel that are looked at before all of them."""
 
 KNOWN = (Conv, Dense, Scale)
 """Kinds of weights whose output channels are the last axis of their arrays."""
@@ -108,16 +90,7 @@ def bits_by_path(network: arch.Network, bits: int | Mapping[str, int]) -> dict[s
       ValueError: if a path is unknown, or a number of bits out of range.
     """
     paths = [path for path, layer in arch.walk(network.layers) if isinstance(layer, Weights)]
-    if not isinstance(bits, Mapping):
-        bits = dict.fromkeys(paths, bits)
-    for path in bits:
-        if path not in paths:
-            raise ValueError(f"bits names {path!r}; want one of {', '.join(paths)}")
-    found = {path: bits.get(path, BITS) for path in paths}
-    least, most = int(WEIGHT_BITS.lowest), int(WEIGHT_BITS.highest)
-    return {
-        path: check_count(f"bits of {path}", n, least=least, most=most) for path, n in found.items()
-    }
+    return check_bits(bits, paths)
 
 
 def quantise_weights(
@@ -147,7 +120,7 @@ def quantise_weights(
             " other branches, which is too coarse for it; put neurons between, or make one layer"
             " of both"
         )
-    most = 2 ** (bits - 1) - 1
+    most = largest_whole(bits)
     if isinstance(layer, Scale) and signal.weighted:
         most = 1  # a single weight is its own unit, and the weights before it made it fine
     fine = layer.rescale(own, jnp.asarray(signal.unit), jnp.float32(1))
@@ -163,17 +136,13 @@ def quantise_weights(
     if "bias" in fine:
         bias = fine["bias"]
         if seen is not None:
-            bias = bias + np.asarray(_mean_by_channel(seen.exact - seen.whole))
+            bias = bias + np.asarray(mean_by_channel(seen.exact - seen.whole))
         whole["bias"] = np.round(bias / unit)
         if seen is not None:
             seen = Seen(seen.exact + own["bias"], seen.whole + whole["bias"] * unit)
     low, high = _reach(whole, signal)
     constant = not any(np.any(fine[name]) for name in weight_names(fine))
     return whole, Signal(unit, low, high, layer.features, True, seen, constant)
-
-
-def _mean_by_channel(values: jax.Array) -> jax.Array:
-    return jnp.mean(values, tuple(range(values.ndim - 1)))
 
 
 def _in_floats(layer: Weights, fine: Params, whole: Params, unit_in: Any, unit: Any) -> Params:
@@ -189,8 +158,7 @@ def weight_names(arrays: Params) -> list[str]:
 
 def _rounded(fine: Params, unit: Any, most: Any) -> Params:
     """Weights in whole multiples of `unit`, and the border in whole numbers of the input."""
-    whole = {name: jnp.clip(jnp.round(fine[name] / unit), -most, most)
-             for name in weight_names(fine)}  # fmt: skip
+    whole = {name: nearest(fine[name], unit, most) for name in weight_names(fine)}
     return whole | ({"border": jnp.round(fine["border"])} if "border" in fine else {})
 
 
@@ -202,44 +170,14 @@ def _choose_unit(
     together = np.concatenate(weights)
     if shared:
         together = together.reshape(-1, 1)
-    largest = np.abs(together).max(0)
-    unit = (largest / most).astype(np.float32)
-    if not unit.max():
-        bias = np.abs(fine.get("bias", np.zeros(1))).max()
-        unit = np.full_like(unit, max(bias, FINEST) / BIASES)
-    unit = np.maximum(unit, unit.max() * np.float32(FINEST))
-    unit, kept = _keep_grid(together, unit, largest, most)
+    unit, kept = start_units(together, most, np.abs(fine.get("bias", np.zeros(1))).max())
     if shared:
         unit, kept = unit[0], kept[0]
     if signal.seen is None or isinstance(layer, Scale) or np.all(kept):
         return np.asarray(unit)
-    units = SHARES.reshape(-1, *[1] * np.ndim(unit)) * unit
-    errors = np.asarray(_errors(layer, own, fine, signal.seen, signal.unit, units, most))
-    best = np.where(kept, 0, np.argmin(errors.sum(-1) if shared else errors, 0))
-    return np.asarray(units[best] if shared else units[best, np.arange(len(best))])
-
-
-def _keep_grid(
-    weights: np.ndarray, unit: np.ndarray, largest: np.ndarray, most: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Finest unit of which all weights of a channel are whole multiples, and True where one is.
-
-    Args:
-      weights: `[n, C]`.
-      unit: that channels without such a unit keep, `[C]`; also the least one.
-      largest: magnitude of a weight, `[C]`.
-      most: largest whole weight.
-    """
-    found, kept = unit.copy(), np.zeros(unit.shape, bool)
-    fits = np.minimum(np.floor(largest / (unit * np.float32(1 - TOLERANCE))), most)
-    for whole in range(1, min(most, COARSE) + 1):
-        places = np.flatnonzero(~kept & (largest > 0) & (fits >= whole))
-        for rows in (slice(LOOKED_AT), slice(None)):  # most channels fail at the first look
-            quotient = weights[rows, places] / largest[places] * np.float32(whole)
-            places = places[np.all(np.abs(quotient - np.round(quotient)) < TOLERANCE, 0)]
-        found[places] = largest[places] / (np.floor(fits[places] / whole) * whole)
-        kept[places] = True
-    return found, kept
+    units = candidates(unit)
+    errors = _errors(layer, own, fine, signal.seen, signal.unit, units, most)
+    return np.asarray(least_error(units, errors.sum(-1) if shared else errors, kept))
 
 
 @partial(jax.jit, static_argnames="layer")
@@ -250,16 +188,12 @@ def _errors(
 
     Its mean error does not count where a bias takes it up.
     """
-    exact = layer.linear(own, seen.exact)
 
-    def error(unit: jax.Array) -> jax.Array:
+    def output(unit: jax.Array) -> jax.Array:
         back = _in_floats(layer, fine, _rounded(fine, unit, most), unit_in, unit)
-        wrong = layer.linear(back, seen.whole) - exact
-        if "bias" in fine:
-            wrong -= _mean_by_channel(wrong)
-        return _mean_by_channel(jnp.square(wrong))
+        return layer.linear(back, seen.whole)
 
-    return jax.lax.map(error, units)
+    return output_errors(layer.linear(own, seen.exact), output, units, centred="bias" in fine)
 
 
 def _reach(whole: Params, signal: Signal) -> tuple[float, float]:

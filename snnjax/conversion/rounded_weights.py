@@ -10,16 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.conversion.conversion import convert
-from snnjax.conversion.quantised_weights import (
-    BIASES,
-    BITS,
-    FINEST,
-    SHARES,
-    bits_by_path,
-    weight_names,
-)
+from snnjax.conversion.quantised_weights import bits_by_path, weight_names
 from snnjax.conversion.unit_groups import Groups, Member, group_members
 from snnjax.conversion.units import find_units
+from snnjax.conversion.weight_units import BIASES, BITS, FINEST, SHARES
 from snnjax.networks import architecture as arch
 from snnjax.networks.parameters import check_layered
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from snnjax.conversion.quantised_weights import PIXEL
+from snnjax.conversion.weight_units import largest_whole
 from snnjax.networks import architecture as arch
 from snnjax.networks.layers import (
     Activation,
@@ -93,7 +94,7 @@ def group_members(network: arch.Network, bits: Mapping[str, int]) -> Groups:
 
 
 def _most(member: Member, bits: int | None) -> float:
-    return member.most if bits is None else float(2 ** (bits - 1) - 1)
+    return member.most if bits is None else float(largest_whole(bits))
 
 
 def _group_stack(

@@ -45,7 +45,7 @@ def refused(words, capsys):
         ("--correct shift", "--neuron double-threshold, or convert without --correct"),
         ("--method srp --num-steps 4", "num_steps is 4, and 4 of them are pre-steps"),
         ("--pre-steps 2", "pre_steps is 2; want 0, or at least 1 with a neuron that revises"),
-        ("--weight-bits 1", "weight_bits is 1; want at least 2 and at most 16"),
+        ("--weight-bits 17", "weight_bits is 17; want at least 2 and at most 16, or 0 to train"),
         ("--weight-bits 4 --activation relu --levels 0", "weight_bits is 4, but relu has no theta"),
         ("--shown-steps 4 --neuron offset", "shown_steps is 4; want 0, or at least 1 with the exa"),
         ("--scales largest --calibration-images 5000", "mnist5k has 4000 training images"),

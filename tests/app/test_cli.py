@@ -77,7 +77,9 @@ def test_whole_weights_are_those_that_a_training_rounded(stages, tmp_path, capsy
         found = whole[path]["kernel"] / 3 * np.abs(kernel).max((0, 1, 2))
         np.testing.assert_allclose(found, kernel, atol=1e-6)
     assert cli.main([*TRAIN, "--weight-bits", "1"]) == 2
-    assert "weight_bits is 1; want at least 2 and at most 16" in capsys.readouterr().err
+    assert (
+        "weight_bits is 1; want at least 2 and at most 16, or 0 to train" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow

@@ -422,3 +422,12 @@ def test_bad_arguments_are_refused():
         quantise(network, {**params, "readout": {"leak": jnp.float32(0.5)}})
     with pytest.raises(ValueError, match="network is a dict"):
         quantise({}, params)
+
+
+def test_a_threshold_below_half_a_unit_is_named_in_a_warning():
+    network, params = small()
+    layers = dict(params["layers"])
+    own = layers["02_activation"]
+    layers["02_activation"] = own | {"positive": jnp.full_like(own["positive"], 1e-4)}
+    with pytest.warns(UserWarning, match="02_activation/positive is .* becomes 1"):
+        quantise(network, {**params, "layers": layers}, 2)

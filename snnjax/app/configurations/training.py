@@ -89,19 +89,22 @@ class TrainConfig(TrainingConfig):
     """SHA-256 of a user's own data"""
 
     def __post_init__(self) -> None:
+        if self.weight_bits != 0 and self.weight_bits not in WEIGHT_BITS:
+            raise ValueError(
+                f"weight_bits is {self.weight_bits}; want at least {WEIGHT_BITS.lowest} and at most"
+                f" {WEIGHT_BITS.highest}, or 0 to train without rounding"
+            )
         super().__post_init__()
         object.__setattr__(self, "image_shape", tuple(self.image_shape))  # JSON has lists
         if self.levels and self.activation in UNBOUNDED:
             raise ValueError(
                 f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
             )
-        if self.weight_bits:
-            WEIGHT_BITS.check("weight_bits", self.weight_bits)
-            if self.activation not in ("sth_leaky_relu", "th_relu"):
-                raise ValueError(
-                    f"weight_bits is {self.weight_bits}, but {self.activation} has no theta that"
-                    " training keeps or learns; want sth_leaky_relu or th_relu, or 0"
-                )
+        if self.weight_bits and self.activation not in ("sth_leaky_relu", "th_relu"):
+            raise ValueError(
+                f"weight_bits is {self.weight_bits}, but {self.activation} has no theta that"
+                " training keeps or learns; want sth_leaky_relu or th_relu, or 0"
+            )
         known_networks.find(self.network)
 
     def architecture(self) -> architecture.Network:

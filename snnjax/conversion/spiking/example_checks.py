@@ -11,7 +11,7 @@ import numpy as np
 
 from snnjax.conversion.spiking.calibration import BATCH_SIZE, describe_values
 from snnjax.conversion.spiking.function import SpikingApply
-from snnjax.conversion.spiking.program import RecordedFunction
+from snnjax.conversion.spiking.program import RecordedFunction, path_of
 
 __all__ = ["INFERENCE", "check_outputs", "check_params", "tolerance_of"]
 
@@ -32,7 +32,7 @@ def check_params(params: Any, example: Any) -> None:
       ValueError: if a leaf is no number, or if one, or the example, is traced.
     """
     for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        path = jax.tree_util.keystr(keys, simple=True, separator="/")
+        path = path_of(keys)
         numbers = jax.Array | np.ndarray | np.generic | int | float | complex
         is_text = isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSU"
         if not isinstance(leaf, numbers) or is_text:

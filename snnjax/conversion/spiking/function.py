@@ -26,7 +26,7 @@ from snnjax.conversion.spiking.program import (
     record,
 )
 from snnjax.conversion.spiking.sites import Site, fed_by, find_sites
-from snnjax.conversion.spiking.theta_checks import check_levels, check_theta
+from snnjax.conversion.spiking.theta_checks import check_channels, check_levels, check_theta
 from snnjax.conversion.tracing.jaxpr_walk import Known
 from snnjax.snn.engine import At, Params, Resume
 from snnjax.snn.neurons import NeuronParams
@@ -130,13 +130,38 @@ class SpikingApply(NamedTuple):
         # Some operations, such as a product of matrices, drop an axis of one image.
         twice = [jnp.concatenate([x, x])] if jnp.shape(x)[0] == 1 else []
         for images in (x, *twice):
-            program = record(self.apply, params["params"], images)
-            found = find_sites(program)
-            if self._is_like_example(program, found, len(images)):
-                sites, thetas = self.with_neurons(found), params.get("thetas", {})
-                resume = _split(program, sites, self.image_axes, thetas, images)
+            program, found = self._recorded(params, images)
+            if found is not None:
+                thetas = params.get("thetas", {})
+                resume = _split(program, found, self.image_axes, thetas, images)
                 return resume if images is x else _first_of_two(resume)
-        raise ValueError(
+        raise self._unlike(x)
+
+    def recorded(self, params: Params, x: Any) -> tuple[RecordedFunction, tuple[Site, ...]]:
+        """Return the program for a batch of at least 2 images, and its sites with neurons.
+
+        Args:
+          params: "params", the user's.
+          x: images `[B, ...]`, or their shape and dtype.
+
+        Raises:
+          ValueError: if the function cannot be spiking for an input of that shape.
+        """
+        self._check_shape(x)
+        program, found = self._recorded(params, x)
+        if found is None:
+            raise self._unlike(x)
+        return program, found
+
+    def _recorded(self, params: Params, x: Any) -> tuple[RecordedFunction, tuple[Site, ...] | None]:
+        """Return the program, and its sites with neurons; None if they are not the example's."""
+        program = record(self.apply, params["params"], x)
+        found = find_sites(program)
+        alike = self._is_like_example(program, found, len(x))
+        return program, self.with_neurons(found) if alike else None
+
+    def _unlike(self, x: Any) -> ValueError:
+        return ValueError(
             f"{self.name} has other sites for an input of shape {jnp.shape(x)} than for the"
             " example; want a function whose operations do not depend on the number of images"
         )
@@ -204,7 +229,7 @@ def _split(
                 return value
             site, axis = by_number[number]
             rows = images_first(value, axis)
-            _check_channels(site.name, rows.shape, np.shape(thetas.get(site.name, 0)))
+            check_channels(site.name, rows.shape, np.shape(thetas.get(site.name, 0)))
             return as_made(at(site.name, rows), axis)
 
         values: Values = start | {number: fire(number, start[number]) for number in first}
@@ -213,16 +238,6 @@ def _split(
         return jax.tree.unflatten(program.tree, outputs)
 
     return resume
-
-
-def _check_channels(name: str, shape: tuple[int, ...], theta: tuple[int, ...]) -> None:
-    """Check that a theta by channel has the last axis of one image's values."""
-    if theta and theta != shape[1:][-1:]:
-        raise ValueError(
-            f"theta of {name} has shape {theta} and the site's values for one image have shape"
-            f" {shape[1:]}; want images on which the last axis of the site is that of the example,"
-            " or one number as theta"
-        )
 
 
 def _first_of_two(resume: Resume) -> Resume:

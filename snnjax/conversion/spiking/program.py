@@ -19,7 +19,16 @@ from snnjax.conversion.tracing.jaxpr_walk import (
 )
 from snnjax.conversion.tracing.source_lines import line_of_error
 
-__all__ = ["Operand", "RecordedFunction", "Reference", "Step", "compute", "evaluate", "record"]
+__all__ = [
+    "Operand",
+    "RecordedFunction",
+    "Reference",
+    "Step",
+    "compute",
+    "evaluate",
+    "path_of",
+    "record",
+]
 
 Apply = Callable[[Any, Any], Any]
 """apply(params, x) -> outputs: any pytree of arrays."""
@@ -81,7 +90,7 @@ class RecordedFunction(NamedTuple):
 
 
 PARAMETERS = frozenset({"parameters"})
-"""Source of the user's parameters, and of arrays that the function holds itself."""
+"""Source of arrays that the function holds itself; those in the user's parameters have paths."""
 
 REFUSED = {
     "while": "the number of its rounds is not known before it runs; want a fixed number",
@@ -142,12 +151,18 @@ def record(apply: Apply, params: Any, x: Any) -> RecordedFunction:
         steps.append(Step(operation, equation, own, outputs))
         return list(outputs)
 
-    known = [Known(leaf, PARAMETERS) for leaf in jax.tree.leaves(params)]
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    known = [Known(leaf, frozenset({path_of(keys)})) for keys, leaf in leaves]
     given = Reference(0, jnp.shape(x), jnp.result_type(x))
     walked = walk(closed, [*known, given], rule, PARAMETERS)
     outputs = tuple(map(_in_own_dtype, walked, closed.out_avals))
     tree = jax.tree.structure(shapes)
     return _without_dead(RecordedFunction(_without_outermost(steps), outputs, tree))
+
+
+def path_of(keys: Any) -> str:
+    """Return the path of a leaf of the user's parameters."""
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def _without_outermost(steps: Sequence[Step]) -> tuple[Step, ...]:

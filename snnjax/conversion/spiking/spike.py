@@ -19,6 +19,7 @@ from snnjax.conversion.spiking.image_order import with_image_orders
 from snnjax.conversion.spiking.program import Apply
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.conversion.spiking.summary import summarise
+from snnjax.conversion.spiking.weight_summary import weight_lines
 from snnjax.runtime.checks import check_count, check_name
 from snnjax.runtime.images import FUNCTION_RANKS, float_images
 from snnjax.runtime.ranges import STEPS
@@ -33,7 +34,8 @@ __all__ = ["Spiking", "spike"]
 class Spiking:
     """A function with neurons at its sites, and its parameters; a pytree.
 
-    function: static part. params: what can be trained: "params", the user's, and "thetas" by site.
+    function: static part. params: what can be trained: "params", the user's, and "thetas" by site;
+    `quantise` adds "units" of whole weights, by name.
     levels: number of levels that each value is quantised to, on each side of 0.
     """
 
@@ -52,7 +54,10 @@ class Spiking:
         return self.params | {"levels": self.levels}
 
     def __str__(self) -> str:
-        return summarise(self.function, self.arguments)
+        lines = [summarise(self.function, self.arguments)]
+        if "units" in self.params:
+            lines += weight_lines(self.function, self.params)
+        return "\n".join(lines)
 
     def quantised(self, params: dict[str, Any], x: ArrayLike) -> Any:
         """Return the outputs of the ANN that the spiking function settles to.

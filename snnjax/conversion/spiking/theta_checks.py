@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_single, check_value
 
-__all__ = ["check_levels", "check_theta"]
+__all__ = ["check_channels", "check_levels", "check_theta"]
 
 FLOAT32 = np.finfo(np.float32)
 
@@ -63,3 +63,22 @@ def check_theta(
         f"a finite number above 0, from {low:.2g} to {high:.2g}, so that its spikes are float32"
         " numbers",
     )  # fmt: skip
+
+
+def check_channels(name: str, shape: tuple[int, ...], theta: tuple[int, ...]) -> None:
+    """Check that a theta by channel has the last axis of one image's values.
+
+    Args:
+      name: of the site.
+      shape: of its values, the images first.
+      theta: shape of theta.
+
+    Raises:
+      ValueError: if it has not.
+    """
+    if theta and theta != shape[1:][-1:]:
+        raise ValueError(
+            f"theta of {name} has shape {theta} and the site's values for one image have shape"
+            f" {shape[1:]}; want images on which the last axis of the site is that of the example,"
+            " or one number as theta"
+        )
