@@ -124,7 +124,7 @@ def quantise(
     if isinstance(network, Spiking):
         if params is not None:
             raise ValueError(
-                f"params is a {type(params).__name__}; what spike returned has its own, so want"
+                "params are given, and what spike returned has its own; want"
                 " quantise(spiking, bits=8, images=images)"
             )
         rounded = round_function(network.function, network.arguments, bits, images)

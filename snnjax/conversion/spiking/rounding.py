@@ -73,8 +73,7 @@ def round_function(
 
 def _checked_weights(function: SpikingApply, params: Params) -> tuple[Weights, ...]:
     """Return the weights of all products, after checks of their values."""
-    program, found, _ = describe(function.apply, params["params"], function.image_shape)
-    weights = find_weights(program, function.with_neurons(found), params["params"])
+    weights = find_weights(function, params["params"])
     if not weights:
         raise ValueError(
             f"{function.name} has no product of weights with spikes or the input, so there is"

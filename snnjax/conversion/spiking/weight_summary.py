@@ -32,7 +32,7 @@ def weight_lines(function: SpikingApply, params: dict[str, Any]) -> list[str]:
     program, found, _ = describe(function.apply, params["params"], function.image_shape)
     sites = function.with_neurons(found)
     lines = ["weights s K with whole K, by product:"]
-    for of in find_weights(program, sites, params["params"]):
+    for of in find_weights(function, params["params"]):
         lines.append(f"  {of.name}: {_bits(of, params['units'].get(of.name))}")
     curved = {of.name: steps for of in sites if (steps := _curved(of))}
     floats: dict[str, list[Step]] = {}

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.operations import is_product
-from snnjax.conversion.spiking.program import RecordedFunction, Step, path_of
+from snnjax.conversion.spiking.program import Operand, RecordedFunction, Step, path_of
 from snnjax.conversion.spiking.sites import Site
 from snnjax.conversion.spiking.summary import ann_floating_steps
 from snnjax.conversion.tracing.jaxpr_walk import Known
@@ -69,21 +70,23 @@ def weight_products(
                     yield number, step, place
 
 
-def find_weights(
-    program: RecordedFunction, sites: tuple[Site, ...], params: Any
-) -> tuple[Weights, ...]:
+def find_weights(function: SpikingApply, params: Any) -> tuple[Weights, ...]:
     """Return the weights of all products with spikes or the input, in the order of computation.
 
-    Products that read the same weights in the same way have one entry.
+    Products that read the same entries in the same way have one item. Entries are told apart by
+    drawn numbers in their place, since two of them may have one value.
 
     Args:
-      program: of the function, for parameters with values.
-      sites: those with neurons.
-      params: the user's.
+      function: with neurons at its sites.
+      params: the user's, with values.
 
     Raises:
       ValueError: if weights come from no array of 32-bit floats in `params`.
     """
+    pair = jax.ShapeDtypeStruct((2, *function.image_shape), jnp.float32)
+    program, sites = function.recorded({"params": params}, pair)
+    drawn, drawn_sites = function.recorded({"params": _drawn(params)}, pair)
+    operands = [step.operands[place] for _, step, place in weight_products(drawn, drawn_sites)]
     leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
     found: list[Weights] = []
     names: dict[str, int] = {}
@@ -94,7 +97,7 @@ def find_weights(
         values, axes = np.asarray(operand.value), tuple(channels_of(step, place))
         for index, other in enumerate(found):
             alike = other.arrays == arrays and other.axes == axes
-            if alike and np.array_equal(other.values, values):
+            if alike and _are_equal(operands[other.products[0]], operands[product]):
                 found[index] = other._replace(products=(*other.products, product))
                 break
         else:
@@ -103,6 +106,23 @@ def find_weights(
             name += f":{names[name]}" if names[name] > 1 else ""
             found.append(Weights(name, arrays, values, axes, (product,)))
     return tuple(found)
+
+
+def _drawn(params: Any) -> Any:
+    """Parameters with random floats in [1, 2) in place of all floats."""
+    draw = np.random.default_rng(0)
+
+    def drawn(leaf: Any) -> Any:
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            return leaf
+        return draw.uniform(1, 2, np.shape(leaf)).astype(leaf.dtype)
+
+    return jax.tree.map(drawn, params)
+
+
+def _are_equal(one: Operand, other: Operand) -> bool:
+    assert isinstance(one, Known) and isinstance(other, Known)
+    return np.array_equal(np.asarray(one.value), np.asarray(other.value))
 
 
 def _arrays_of(step: Step, operand: Known, leaves: dict[str, Any]) -> tuple[str, ...]:

@@ -13,13 +13,17 @@ import spiking_functions as functions
 import snnjax
 from snnjax.analysis.function_operations import count_function_operations
 
-FIRST, DIM = "weights", 6
-BITS = {FIRST: 3, "joined": 5, "tied": 4, "tied:2": 4}
+DIM = 6
+BITS = {"weights": 3, "joined": 5, "tied": 4, "tied:2": 4}
 
 
 def mixed(params, x):
-    """Weights as they are, of a scale by channel, of two arrays, and read in two ways."""
+    """Weights as they are, two of one array, of a scale by channel, of two arrays, and read in two
+    ways.
+    """
     y = jax.nn.relu(x @ params["weights"])
+    for layer in params["stack"]:
+        y = jax.nn.relu(y @ layer)
     y = jax.nn.relu(y @ (params["scaled"] * params["slope"]))
     y = jax.nn.relu(y @ jnp.concatenate([params["joined"], params["other"]], 1))
     y = jax.nn.softmax(y @ params["tied"])
@@ -33,6 +37,7 @@ def case():
     params = {
         name: draw.normal(size=(DIM, width)).astype(np.float32) for name, width in names.items()
     }
+    params["stack"] = np.stack([draw.uniform(size=(DIM, DIM)).astype(np.float32)] * 2)
     params["slope"] = np.linspace(0.5, 3, DIM, dtype=np.float32)
     images = draw.uniform(size=(12, DIM)).astype(np.float32)
     return snnjax.spike(mixed, params, images, levels=4), images
@@ -45,9 +50,10 @@ def rounded():
 
 
 def operands(params):
-    """Weights as the products read them, by name, and the axis of their channels."""
+    """Weights as the products read them, by name."""
     joined = np.concatenate([params["joined"], params["other"]], 1)
     return {
+        "stack": params["stack"][0], "stack:2": params["stack"][1],
         "weights": params["weights"], "scaled": params["scaled"] * params["slope"],
         "joined": joined, "tied": params["tied"], "tied:2": np.transpose(params["tied"]),
     }  # fmt: skip
@@ -102,9 +108,12 @@ def test_the_summary_names_bits_and_what_computes_in_floats():
     ("options", "message"),
     [
         ({"bits": 17}, "bits of weights is 17; want .*16"),
-        ({"bits": {"wieghts": 4}}, "'wieghts'; want one of weights, scaled, joined, tied, tied:2"),
+        (
+            {"bits": {"wieghts": 4}},
+            "'wieghts'; want one of weights, stack, stack:2, ",
+        ),
         ({"bits": {"tied": 4}}, "tied and tied:2 read the same weights, but bits are 4 for tied"),
-        ({"params": {}}, "has its own, so want quantise"),
+        ({"params": {}}, "has its own; want quantise"),
         ({"images": np.full((2, DIM), np.nan, np.float32)}, "images hold NaN or Inf"),
         ({"images": np.ones((2, DIM + 1), np.float32)}, "fails for x of shape"),
     ],
