@@ -37,7 +37,7 @@ def weight_lines(function: SpikingApply, params: dict[str, Any]) -> list[str]:
     curved = {of.name: steps for of in sites if (steps := _curved(of))}
     floats: dict[str, list[Step]] = {}
     for step in floating_steps(program, sites):
-        floats.setdefault(step.module or step.kind, []).append(step)
+        floats.setdefault(step.module or function.name, []).append(step)
     lines += ["computed in floats at every timestep, so that no sum behind it is exact:"]
     lines += [f"  {name}: {_operations(steps)}" for name, steps in floats.items()]
     lines += [f"  neurons of {name}: {_operations(steps)}" for name, steps in curved.items()]
