@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnjax.analysis.metrics import accuracy, conversion_loss, latency, spike_rate
     from snnjax.conversion.conversion import convert
+    from snnjax.conversion.pruning import find_silent_channels, prune_channels
     from snnjax.conversion.quantisation import quantise
     from snnjax.conversion.rounded_weights import round_weights
     from snnjax.conversion.spiking import Spiking, spike
@@ -47,12 +48,14 @@ __all__ = [
     "accuracy",
     "conversion_loss",
     "convert",
+    "find_silent_channels",
     "from_keras",
     "from_torch",
     "latency",
     "measure_output_scale",
     "measure_scales",
     "prepare_kernels",
+    "prune_channels",
     "quantise",
     "round_weights",
     "simulate",
@@ -66,6 +69,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "analysis.metrics": ("accuracy", "conversion_loss", "latency", "spike_rate"),
     "conversion.conversion": ("convert",),
+    "conversion.pruning": ("find_silent_channels", "prune_channels"),
     "conversion.quantisation": ("quantise",),
     "conversion.rounded_weights": ("round_weights",),
     "conversion.spiking": ("Spiking", "spike"),

@@ -20,6 +20,7 @@ from snnjax.app.configurations import SimulateConfig
 from snnjax.app.evaluation import evaluate, evaluate_exits
 from snnjax.conversion.calibration import calibrate
 from snnjax.conversion.conversion import convert
+from snnjax.conversion.pruning import find_silent_channels
 from snnjax.conversion.spiking import spike
 from snnjax.conversion.threshold_balancing import (
     data_norm,
@@ -93,6 +94,9 @@ FLOATS = {
     "analysis.robustness.correct_answers_under_noise": lambda x: correct_answers_under_noise(
         NETWORK, params(), {}, x, LABELS, make_noise(jnp.zeros(1)), KEY, num_steps=2
     )["ann"],
+    "conversion.pruning.find_silent_channels": lambda x: find_silent_channels(
+        NETWORK, params(), x, num_steps=2
+    ),
     "conversion.calibration.calibrate": lambda x: calibrate(NETWORK, params(), x, num_steps=2),
     "analysis.function_operations.count_function_operations": lambda x: (
         count_function_operations(spiking(), x, num_steps=2).accumulates

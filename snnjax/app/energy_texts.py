@@ -15,6 +15,9 @@ __all__ = ["answer_in_words", "print_energy"]
 MEASURED = {"operations": "in operations", "memory": "with memory traffic"}
 """Words for what an energy counts."""
 
+CHEAPER = 1 - 1e-6
+"""Ratio of energies below which one is smaller; rounding makes equal ones differ."""
+
 
 def answer_in_words(record: Mapping[str, Any]) -> str:
     """Answer at which T the spiking network is cheaper than its ANN and than a quantised ANN.
@@ -23,7 +26,7 @@ def answer_in_words(record: Mapping[str, Any]) -> str:
       record: with the entries of `evaluation.compare_energies`.
     """
     rows, ann = record["timesteps"], record["ann"]
-    than_ann = _cheaper(rows, lambda row, name: row["to_ann"][name] < 1)
+    than_ann = _cheaper(rows, lambda row, name: row["to_ann"][name] < CHEAPER)
     than_rival = _cheaper(rows, _beats_quantised)
     equal = [row["steps"] for row in rows if row["accuracy"] >= ann["accuracy"] - WITHIN - 1e-9]
     accurate, when = "does not reach", f"up to T = {rows[-1]['steps']}"
@@ -51,7 +54,7 @@ def _cheaper(
 def _beats_quantised(row: Mapping[str, Any], name: str) -> bool:
     """True if a quantised ANN is as accurate, and the cheapest of them needs more energy."""
     found = row["to_quantised_ann"][name]
-    return found is not None and found["ratio"] < 1
+    return found is not None and found["ratio"] < CHEAPER
 
 
 def _timesteps(rows: Sequence[Mapping[str, Any]], cheaper: Sequence[bool]) -> str:
@@ -92,6 +95,7 @@ def print_energy(record: dict[str, Any], path: Path) -> None:
     print(record["answer"])
     _print_comparison(record)
     _print_operations(record)
+    _print_silent(record["silent_channels"])
     print(f"results: {path}, {path.with_name('energy.png')}")
 
 
@@ -137,6 +141,21 @@ def _figures(row: dict[str, Any], operations: float) -> list[str]:
         else:
             cells += ["", ""]
     return cells
+
+
+def _print_silent(found: dict[str, Any]) -> None:
+    """Print the channels that never fired, by layer, and the share of test images where they do."""
+    shown = f"silent channels on {found['images']:,} {found['split']} images"
+    layers = [
+        f"{count:,} of {found['channels'][path]:,} in {path}"
+        for path, count in found["silent"].items()
+        if count
+    ]
+    if not layers:
+        print(f"{shown}: none")
+        return
+    wrong = f"; one of them fires on {100 * found['fire_on_others']:.2f} % of the test images"
+    print(f"{shown}: {', '.join(layers)}{wrong if found['split'] != 'test' else ''}")
 
 
 def _print_operations(record: dict[str, Any]) -> None:

@@ -377,6 +377,9 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys):
     assert record["timesteps"][-1]["accuracy"] == record["accuracy"]
     for row in [*record["timesteps"], record["ann"], *record["quantised_ann"]]:
         assert f"{row['memory_nj']:,.1f}" in printed
+    silent = record["silent_channels"]
+    assert silent["channels"] == {"01_activation": 12, "04_activation": 64}
+    assert f"silent channels on {silent['images']} {silent['split']} images: " in printed
     assert (tmp_path / "energy.png").read_bytes().startswith(b"\x89PNG")
     for energies in record["energy_nj"].values():
         assert f"{energies['snn']:,.1f}" in printed

@@ -21,6 +21,7 @@ from snnjax.analysis.memory_traffic import (
     spiking_traffic,
 )
 from snnjax.analysis.quantised_ann import levels_to_try, measure_anns, quantised_energy
+from snnjax.analysis.silent_channels import beside_channels, describe_silent
 from snnjax.analysis.synapses import find_synapses
 from snnjax.analysis.synaptic_operations import make_observer
 from snnjax.app.energy_texts import answer_in_words
@@ -41,9 +42,24 @@ def network():
     """Parameters, synapses, and a simulation of six images whose operations were counted."""
     params = convert(NETWORK, random_variables(NETWORK, SHAPE))
     found = find_synapses(NETWORK, params, SHAPE)
-    watch = make_observer(found, CONSTANT)
+    watch = beside_channels(make_observer(found, CONSTANT))
     result = jax.device_get(simulate(NETWORK, params, IMAGES, num_steps=STEPS, record=watch))
-    return params, found, Counted(found, result, LABELS, CONSTANT)
+    counted = result._replace(recording=result.recording["counts"])
+    return params, found, Counted(found, counted, LABELS, CONSTANT), result
+
+
+def test_channels_that_are_silent_on_some_images_fire_on_others(network):
+    *_, result = network
+    fired = {path: of.any(0) for path, of in result.recording["fired"].items()}
+    assert {path: of.shape for path, of in fired.items()} == dict.fromkeys(fired, (BATCH, 8))
+    events = result.recording["counts"]["events"]
+    for path, of in fired.items():
+        np.testing.assert_array_equal(of.any(1), events[path].any(0))
+    path = "02_activation"
+    shown, other = np.array([[1, 0, 0], [1, 1, 0]], bool), np.array([[1, 1, 0], [0, 0, 1]], bool)
+    found = describe_silent({path: shown}, {path: other})
+    assert found == {"channels": {path: 3}, "silent": {path: 1}, "fire_on_others": 0.5}
+    assert describe_silent({path: shown}, {path: shown})["fire_on_others"] == 0
 
 
 def test_an_access_costs_what_horowitz_has_and_bits_share_a_word():
@@ -60,7 +76,7 @@ def test_memory_accesses_by_hand(network):
     params = {"layers": {"01_dense": {"kernel": np.ones((8, 4))},
                          "03_dense": {"kernel": np.ones((4, 2))}}}  # fmt: skip
     found = find_synapses(small, params, (8, 1, 1))
-    _, _, counted = network
+    _, _, counted, _ = network
     row = next(iter(counted.operations(1).values()))._replace(accumulates=0.0, macs=0.0)
     rows = {"01_dense": row._replace(macs=32.0), "03_dense": row._replace(accumulates=6.0)}
     contents, widths = Contents(weights=40, neurons=6, largest=8), Widths(4, 2, 8, 16)
@@ -78,7 +94,7 @@ def test_memory_accesses_by_hand(network):
 
 
 def test_an_ann_of_one_level_multiplies_what_one_timestep_adds(network):
-    params, found, counted = network
+    params, found, counted, _ = network
     one, smooth = measure_anns(
         NETWORK, params, found, IMAGES, LABELS, levels=[1, None], batch_size=BATCH
     )
@@ -91,7 +107,7 @@ def test_an_ann_of_one_level_multiplies_what_one_timestep_adds(network):
 
 
 def test_with_early_exit_each_image_costs_what_its_own_timesteps_cost(network):
-    params, _, counted = network
+    params, _, counted, _ = network
     contents = measure_contents(NETWORK, params, SHAPE, 3)
     exits = np.array([1, 3, 3, 4, 1, 2])
     bits = {"weight_bits": 8, "sum_bits": 32}
@@ -123,7 +139,7 @@ def test_images_stop_where_simulate_until_stops_them():
 
 
 def test_a_quantised_ann_is_the_cheapest_that_is_as_accurate(network):
-    params, found, counted = network
+    params, found, counted, _ = network
     contents = measure_contents(NETWORK, params, SHAPE, 3)
     ann, *rivals = measure_anns(
         NETWORK, params, found, IMAGES, LABELS, levels=[None, 1, 2], batch_size=BATCH
@@ -160,7 +176,7 @@ NAMES = ("operations", "memory")
 
 def test_the_answer_names_the_timesteps_also_where_there_are_none():
     ann = {"accuracy": 0.9, "operations_nj": 50.0, "memory_nj": 60.0}
-    rows = [row(1, 0.5, (0.2, 0.9), (0.9, 1)), row(2, 0.8995, (0.4, 1.1), (1.1, 2))]
+    rows = [row(1, 0.5, (0.2, 0.9), (0.9, 1 - 1e-9)), row(2, 0.8995, (0.4, 1.1), (1.1, 2))]
     said = answer_in_words({"timesteps": rows, "ann": ann, "early_exit": None})
     assert said == (
         "This spiking network needs less energy than its ANN in 32-bit floats at every T up to 2 in"

@@ -6,21 +6,23 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from matplotlib.figure import Figure
 
 from snnjax.analysis import energy, figures, plots
-from snnjax.analysis.energy_by_time import Counted, find_exits
+from snnjax.analysis.energy_by_time import Counted
 from snnjax.analysis.integer_sizes import measure_sizes
 from snnjax.analysis.memory_traffic import measure_contents
 from snnjax.analysis.quantised_ann import levels_to_try, measure_anns
+from snnjax.analysis.silent_channels import describe_silent
 from snnjax.analysis.synapses import Synapses, find_synapses
-from snnjax.analysis.synaptic_operations import Operations, make_observer
+from snnjax.analysis.synaptic_operations import Operations
 from snnjax.app.configurations import DEFAULT_ENCODING, SimulateConfig, recorded_training
 from snnjax.app.energy_texts import answer_in_words
+from snnjax.app.evaluation.counting import CountingRun, find_early_exits
 from snnjax.app.evaluation.early_exits import HELD_OUT
 from snnjax.app.evaluation.energies import MEASURES, Bits, compare_energies
 from snnjax.app.run_files import describe_dataset, load_data, validation_images
@@ -28,18 +30,12 @@ from snnjax.app.stages.spiking_network import load_for_simulation
 from snnjax.io import datasets, records
 from snnjax.io.checkpoint import check_writable
 from snnjax.networks import architecture as arch
-from snnjax.runtime.images import unit_images
 from snnjax.runtime.ranges import BATCHES, IMAGES, SEEDS
-from snnjax.snn.early_exit import choose_margin
-from snnjax.snn.simulation import count_pre_steps, simulate
 from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["measure_energy"]
 
 Params = dict[str, Any]
-
-TOLERANCE = 0.001
-"""Share of the validation images that early exit may lose, where no option says otherwise."""
 
 
 def measure_energy(
@@ -85,12 +81,13 @@ def measure_energy(
     begun = time.perf_counter()
     split = datasets.first(data.test, images)
     shape = split.images.shape[1:]
-    run = _Run(network, params, find_synapses(network, params, shape), config, batch_size)
+    run = CountingRun(network, params, find_synapses(network, params, shape), config, batch_size)
     held, reason = _held_out(config, metadata["trained"], data, images)
-    counted = run.count_split(split, jax.random.key(seed))
+    key = jax.random.key(seed)
+    counted, fired = run.count_split(split, key)
+    other = run.count_split(held, jax.random.fold_in(key, HELD_OUT)) if held else None
     exact = _sizes(network, params, shape, config.num_steps)
-    compared = _compare(run, counted, split, held, exact, metadata["trained"], seed)
-    operations = counted.operations(config.num_steps)
+    compared = _compare(run, counted, split, other and other[0], exact, metadata["trained"])
     record = {
         "config": {**asdict(config), "batch_size": batch_size, "seed": seed},
         "conversion": metadata["config"],
@@ -101,53 +98,14 @@ def measure_energy(
         "answer": answer_in_words(compared),
         **compared,
         **({} if compared["early_exit"] else {"no_early_exit": reason}),
-        "layers": {path: row._asdict() for path, row in operations.items()},
-        "first_layer": _first_layer(config),
-        "neurobench": {**energy.static_metrics(params), **_neurobench(counted, operations)},
-        "activation_bits": energy.activation_bits(config.num_steps),
-        "energy_nj": _energies(run.found, operations, config.num_steps, exact),
-        **({"exact": exact} if exact else {}),
+        "silent_channels": _silent(fired, other and other[1]),
+        **_operations(run, counted, exact),
         "seconds": round(time.perf_counter() - begun, 1),
         **records.provenance(),
     }
     records.write_json(output / "energy.json", record)
     figures.save(_figure(record), output / "energy.png")
     return record
-
-
-class _Run(NamedTuple):
-    """A simulation that counts operations.
-
-    found: synapses; config: how to simulate; batch_size: images at a time.
-    """
-
-    network: arch.Network
-    params: Params
-    found: Mapping[str, Synapses]
-    config: SimulateConfig
-    batch_size: int
-
-    @property
-    def before(self) -> int:
-        """Number of pre-steps, which give no answer."""
-        how = self.config.arguments
-        return count_pre_steps(self.network, how["neuron"], how["pre_steps"], how["num_steps"])
-
-    def count_split(self, split: datasets.Split, key: jax.Array) -> Counted:
-        """Simulate all images of a split batch by batch, and keep each image's counts."""
-        how, parts = self.config.arguments, []
-        watch = make_observer(self.found, how["encoding"])
-        for first in range(0, len(split.images), self.batch_size):
-            images = unit_images(split.images[first : first + self.batch_size])
-            result = simulate(
-                self.network, self.params, images, key=key, first=first, record=watch, **how
-            )
-            parts.append(jax.device_get((result.values, result.recording)))
-        values, recording = jax.tree.map(lambda *of: np.concatenate(of, 1), *parts)
-        kept = result._replace(values=values, recording=recording)
-        return Counted(
-            self.found, kept, np.asarray(split.labels), how["encoding"], how["shown_steps"]
-        )
 
 
 def _held_out(
@@ -169,35 +127,25 @@ def _held_out(
         return None, f"there are no validation images to calibrate it on: {error}"
 
 
-def _find_exits(
-    run: _Run, counted: Counted, held: datasets.Split | None, seed: int
-) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Timestep at which each image stops `[N]`, or None; and how the margin was found."""
-    margin, before = run.config.exit_margin, run.before
-    values = counted.simulation.values
-    if len(values) - before < 2 or (margin is None and held is None):
-        return None, {}
-    found: dict[str, Any] = {}
-    if margin is None and held is not None:
-        tolerance = run.config.exit_tolerance
-        tolerance = TOLERANCE if tolerance is None else tolerance
-        other = run.count_split(held, jax.random.fold_in(jax.random.key(seed), HELD_OUT))
-        chosen = choose_margin(
-            other.simulation.values, held.labels, tolerance=tolerance, before=before
-        )
-        margin = chosen.margin
-        found = {"tolerance": tolerance, "images": len(held.images), **chosen._asdict()}
-    return find_exits(values, float(margin or 0), before=before), {"margin": margin, **found}
+def _silent(
+    fired: Mapping[str, np.ndarray], held: Mapping[str, np.ndarray] | None
+) -> dict[str, Any]:
+    """Channels that are silent on the validation images, or on the test images without these."""
+    shown = fired if held is None else held
+    return {
+        "split": "test" if held is None else "validation",
+        "images": len(next(iter(shown.values()))) if shown else 0,
+        **describe_silent(shown, fired),
+    }
 
 
 def _compare(
-    run: _Run,
+    run: CountingRun,
     counted: Counted,
     split: datasets.Split,
-    held: datasets.Split | None,
+    held: Counted | None,
     exact: Mapping[str, int],
     trained: dict[str, Any],
-    seed: int,
 ) -> dict[str, Any]:
     """Entries of the record that compare the network with its ANNs; see `compare_energies`."""
     shape, outputs = split.images.shape[1:], counted.simulation.values.shape[-1]
@@ -207,7 +155,7 @@ def _compare(
         run.network, run.params, run.found, split.images, split.labels,
         levels=[finest or None, *levels], batch_size=run.batch_size,
     )  # fmt: skip
-    exits, calibration = _find_exits(run, counted, held, seed)
+    exits, calibration = find_early_exits(run, counted, held)
     compared = compare_energies(
         counted, measure_contents(run.network, run.params, shape, outputs),
         Bits(exact["weight_bits"], run.params) if exact else Bits(),
@@ -216,6 +164,20 @@ def _compare(
     if compared["early_exit"]:
         compared["early_exit"]["calibration"] = calibration
     return compared
+
+
+def _operations(run: CountingRun, counted: Counted, exact: dict[str, int]) -> dict[str, Any]:
+    """Entries of the record on the operations in all timesteps, by layer and in sum."""
+    num_steps = run.config.num_steps
+    rows = counted.operations(num_steps)
+    return {
+        "layers": {path: row._asdict() for path, row in rows.items()},
+        "first_layer": _first_layer(run.config),
+        "neurobench": {**energy.static_metrics(run.params), **_neurobench(counted, rows)},
+        "activation_bits": energy.activation_bits(num_steps),
+        "energy_nj": _energies(run.found, rows, num_steps, exact),
+        **({"exact": exact} if exact else {}),
+    }
 
 
 def _sizes(
