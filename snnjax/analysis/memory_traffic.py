@@ -13,8 +13,9 @@ Efficiency*, arXiv 2210.13107. Nothing is reused between operations:
 
 Choice: the paper updates each potential once for an image (eq. 14), and here each timestep does,
 since the bias is added and the threshold compared in each. Addresses are not computed. An event is
-the address of a neuron, in a memory of 8 KB. All weights share a memory, and so do all potentials;
-the activations of the ANN need that of the largest layer. An output is a neuron.
+the address of a neuron, in a memory of 8 KB; events of the input come from outside. All weights
+share a memory, and so do all potentials; the activations of the ANN need that of the largest layer.
+An output is a neuron.
 """
 
 from __future__ import annotations
@@ -143,8 +144,10 @@ def spiking_traffic(
         image = bundle.connection.source == INPUT
         bits = widths.pixel if image else widths.sum
         value = access_energy(bits, contents.largest * bits / 8)
+        macs = counts[path].macs
+        times = macs / bundle.products if bundle.products else 0.0
         total += (weight + 2 * potential) * counts[path].accumulates
-        total += (weight + value) * counts[path].macs
+        total += weight * macs + value * _reads(bundle, macs, times)
     return total / 1000
 
 
@@ -170,7 +173,11 @@ def ann_traffic(
         image = bundle.connection.source == INPUT
         bits = widths.pixel if image else widths.value
         value = access_energy(bits, contents.largest * bits / 8)
-        once = isinstance(bundle.connection.layer, arch.Dense) or bundle.adds
-        total += weight * products[path]
-        total += value * (bundle.own.size if once else products[path])
+        total += weight * products[path] + value * _reads(bundle, products[path])
     return total / 1000
+
+
+def _reads(bundle: Synapses, products: float, times: float = 1.0) -> float:
+    """Number of reads of values for products that are computed several times."""
+    once = isinstance(bundle.connection.layer, arch.Dense) or bundle.adds
+    return times * bundle.own.size if once else products

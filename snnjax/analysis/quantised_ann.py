@@ -42,8 +42,7 @@ class MeasuredANN(NamedTuple):
 
     levels: of its activations; None for smooth ones.
     accuracy: share of correct answers.
-    products: by path of the weights, products of an image with values other than 0; zero pixels
-      count, in the ANN as in the spiking network.
+    products: by path of the weights, products of an image with activations other than 0.
     """
 
     levels: int | None
@@ -75,6 +74,7 @@ def measure_anns(
     *,
     levels: Sequence[int | None],
     batch_size: int,
+    skip_pixels: bool = False,
 ) -> list[MeasuredANN]:
     """Measure the ANN behind converted parameters, with its activations quantised to levels.
 
@@ -90,11 +90,18 @@ def measure_anns(
       labels: `[N]`.
       levels: numbers of levels; None for smooth activations.
       batch_size: images at a time.
+      skip_pixels: leave out products with pixels of 0, as a spiking network does whose input is
+        spikes; one with constant input computes them.
 
     Raises:
       ValueError: if there are no images, or they do not fit the parameters.
     """
-    connections = tuple((path, bundle.connection) for path, bundle in found.items())
+    whole = (None,) if skip_pixels else (None, INPUT)
+    connections = tuple(
+        (path, bundle.connection)
+        for path, bundle in found.items()
+        if bundle.connection.source not in whole and bundle.connection.layer is not None
+    )
     fan_outs = {path: np.asarray(bundle.own, np.int32) for path, bundle in found.items()}
     shown, labels, measured = check_dataset_images(images), np.asarray(labels), []
     bounded = jax.tree_util.tree_map_with_path(_with_bound, params)
@@ -137,9 +144,7 @@ def _run(
     rates, logits = firing_rates(network, params, images, levels=levels)
     products = {}
     for path, connection in connections:
-        if connection.source in (None, INPUT) or connection.layer is None:
-            continue
-        x = rates[str(connection.source)]
+        x = images if connection.source == INPUT else rates[str(connection.source)]
         for passed in connection.between:
             x = passed.linear({}, x)
         axes = tuple(range(1, x.ndim))

@@ -28,6 +28,9 @@ def answer_in_words(record: Mapping[str, Any]) -> str:
     rows, ann = record["timesteps"], record["ann"]
     than_ann = _cheaper(rows, lambda row, name: row["to_ann"][name] < CHEAPER)
     than_rival = _cheaper(rows, _beats_quantised)
+    alone = [str(row["steps"]) for row in rows if row["to_quantised_ann"]["memory"] is None]
+    if alone:
+        than_rival += f" (at T = {', '.join(alone)} none of these is as accurate)"
     equal = [row["steps"] for row in rows if row["accuracy"] >= ann["accuracy"] - WITHIN - 1e-9]
     accurate, when = "does not reach", f"up to T = {rows[-1]['steps']}"
     if equal:

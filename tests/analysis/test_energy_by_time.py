@@ -81,7 +81,7 @@ def test_memory_accesses_by_hand(network):
     rows = {"01_dense": row._replace(macs=32.0), "03_dense": row._replace(accumulates=6.0)}
     contents, widths = Contents(weights=40, neurons=6, largest=8), Widths(4, 2, 8, 16)
     traffic = spiking_traffic(found, rows, contents, widths, spikes=3.0, steps=2.0)
-    bits = 32 * (4 + 8) + 6 * (4 + 2 * 16) + 2 * 3 * 3 + 3 * 16 * 6 * 2
+    bits = 32 * 4 + 8 * 8 + 6 * (4 + 2 * 16) + 2 * 3 * 3 + 3 * 16 * 6 * 2
     assert traffic * 1000 == pytest.approx(bits * 10 / 64)
     products = {"01_dense": 32.0, "03_dense": 5.0}
     bits = (32 + 5) * 4 + 8 * 8 + 4 * 2 + 6 * (16 + 2)
@@ -102,6 +102,11 @@ def test_an_ann_of_one_level_multiplies_what_one_timestep_adds(network):
     assert one.products["03_dense"] == pytest.approx(first)
     assert 0 < first < smooth.products["03_dense"] <= found["03_dense"].dense
     assert one.products["01_dense"] == found["01_dense"].dense
+    (dark,) = measure_anns(
+        NETWORK, params, found, np.where(IMAGES > 0.5, IMAGES, 0), LABELS, levels=[1],
+        batch_size=BATCH, skip_pixels=True,
+    )  # fmt: skip
+    assert dark.products["01_dense"] == pytest.approx((IMAGES > 0.5).sum() * 8 / BATCH)
     answers = np.asarray(counted.simulation.values[0]).argmax(-1)
     assert one.accuracy == np.mean(answers == LABELS)
 
@@ -185,10 +190,12 @@ def test_the_answer_names_the_timesteps_also_where_there_are_none():
         " reaches the accuracy of its ANN (90.00 %, within 0.05 points) at T = 2."
     )
     worse = [row(t, 0.5, (3, 3), (2, 2)) for t in (1, 2)]
+    worse[0]["to_quantised_ann"] = dict.fromkeys(NAMES)
     early = row(1.5, 0.6, (2, 2), (2, 4))
     early["to_quantised_ann"]["memory"] = None
     said = answer_in_words({"timesteps": worse, "ann": ann, "early_exit": early})
     assert "floats at no T, with and without memory traffic; it needs less than" in said
+    assert "traffic (at T = 1 none of these is as accurate). It does" in said
     assert "not reach the accuracy of its ANN (90.00 %, within 0.05 points) up to T = 2." in said
     assert "after 1.50 timesteps on average, it is right on 60.00 % and needs 100.0 nJ in" in said
     assert "(ANN 50.0, quantised ANN 50.0)" in said

@@ -117,10 +117,11 @@ def _held_out(
       FileNotFoundError: if the options ask for a calibration and the data are not there.
       ValueError: if they ask for it and the training held out no image.
     """
+    short = "there is one timestep with an answer"
     if config.exit_margin is not None:
-        return None, "the margin is given"
+        return None, short
     try:
-        return datasets.first(validation_images(trained, data), count), "there is one timestep"
+        return datasets.first(validation_images(trained, data), count), short
     except (FileNotFoundError, ValueError) as error:
         if config.exit_tolerance is not None:
             raise
@@ -154,6 +155,7 @@ def _compare(
     ann, *quantised = measure_anns(
         run.network, run.params, run.found, split.images, split.labels,
         levels=[finest or None, *levels], batch_size=run.batch_size,
+        skip_pixels=counted.encoding.varies,
     )  # fmt: skip
     exits, calibration = find_early_exits(run, counted, held)
     compared = compare_energies(
