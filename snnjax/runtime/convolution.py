@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from snnjax.runtime.convolution_gradients import CHANNELS_LAST, conv_with_gradients
 from snnjax.runtime.cores import cores_are_devices
 from snnjax.runtime.mapped_kernels import loop_over_mapped_kernels
 from snnjax.runtime.patches import (
@@ -127,7 +128,8 @@ def conv(
     convolve = partial(_convolve, spec=spec, precision=precision, gradient=gradient)
     if isinstance(kernel, PreparedKernel):
         return convolve(x, kernel)
-    return loop_over_mapped_kernels(convolve)(x, kernel)
+    learning = partial(_convolve, spec=spec, precision=precision, gradient=True)
+    return loop_over_mapped_kernels(convolve, learning)(x, kernel)
 
 
 def conv_general_dilated(
@@ -226,8 +228,9 @@ def _convolve(
         return conv_by_patches(x, kernel, window, groups=groups, precision=precision)
     if algorithm == "pairs":
         return conv_by_pairs(x, kernel, window, precision=precision)
+    if gradient and jax.default_backend() == "cpu" and (groups, window.dilation) == (1, (1, 1)):
+        return conv_with_gradients(x, kernel, window, precision)
     return jax.lax.conv_general_dilated(
         x, kernel, window.strides, window.padding, rhs_dilation=window.dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
-        precision=precision,
+        dimension_numbers=CHANNELS_LAST, feature_group_count=groups, precision=precision,
     )  # fmt: skip

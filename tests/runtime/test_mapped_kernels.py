@@ -22,7 +22,7 @@ def test_mapped_kernels_are_looped_over_on_a_cpu(axes):
     kernels = draw(size=(3, 3, 3, 6, 4)).astype(np.float32)
     given = [of if axis == 0 else of[0] for of, axis in zip((x, kernels), axes, strict=True)]
     ours, theirs = (
-        jax.jit(jax.vmap(f, axes)) for f in (loop_over_mapped_kernels(convolve), convolve)
+        jax.jit(jax.vmap(f, axes)) for f in (loop_over_mapped_kernels(convolve, convolve), convolve)
     )
     np.testing.assert_allclose(ours(*given), theirs(*given), atol=1e-5)
     grouped = [f"feature_group_count={len(x)}" in str(jax.make_jaxpr(f)(*given))
@@ -40,6 +40,6 @@ def test_kernels_mapped_over_mapped_images_and_gradients_of_them():
         both = jax.grad(lambda x, kernels: (twice(x, kernels) ** 2).sum(), (0, 1))
         return jax.jit(both)(x, kernels)
 
-    ours, theirs = gradients(loop_over_mapped_kernels(convolve)), gradients(convolve)
+    ours, theirs = gradients(loop_over_mapped_kernels(convolve, convolve)), gradients(convolve)
     for mine, wanted in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine, wanted, atol=1e-5 * float(jnp.abs(wanted).max()))
