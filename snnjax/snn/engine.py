@@ -110,6 +110,7 @@ class Task(NamedTuple):
     """Static part of a simulation: network, neuron, encoding and readout.
 
     shown_steps: number of timesteps with input and constant currents; 0 for all.
+    gradient: True if the spikes of the neuron have a surrogate gradient.
     """
 
     network: SpikingFunction
@@ -117,6 +118,7 @@ class Task(NamedTuple):
     encoding: Encoding
     readout: Readout
     shown_steps: int = 0
+    gradient: bool = False
 
 
 class Carry(NamedTuple):

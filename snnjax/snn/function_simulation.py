@@ -16,6 +16,7 @@ from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import Encoding
 from snnjax.snn.engine import MeanFunction, Observer, Params, Simulation, Task
 from snnjax.snn.exit_loop import Answer, check_margin, run_until
+from snnjax.snn.gradients import choose_recomputed, scan_recomputed
 from snnjax.snn.means import GAIN, make_loop
 from snnjax.snn.neurons import NeuronModel
 from snnjax.snn.readout import ACCUMULATE
@@ -75,7 +76,13 @@ def function_task(
 
 
 def simulate_function(
-    params: Params, stimulus: Stimulus, observe: Observer | None, *, task: Task, num_steps: int
+    params: Params,
+    stimulus: Stimulus,
+    observe: Observer | None,
+    *,
+    task: Task,
+    num_steps: int,
+    chunk_steps: int | None = None,
 ) -> Simulation:
     """Simulate a function; see `simulation.simulate`.
 
@@ -91,7 +98,10 @@ def simulate_function(
         the function cannot be spiking for images of that shape.
     """
     stimulus, num_steps = _checked(stimulus, task, num_steps)
-    return _simulate(params, stimulus, observe, task=task, num_steps=num_steps)
+    chunk_steps = check_count("chunk_steps", chunk_steps or choose_recomputed(num_steps))
+    return _simulate(
+        params, stimulus, observe, task=task, num_steps=num_steps, chunk_steps=chunk_steps
+    )
 
 
 def simulate_function_until(
@@ -121,12 +131,23 @@ def _checked(stimulus: Stimulus, task: Task, num_steps: int) -> tuple[Stimulus, 
     return stimulus, check_count("num_steps", num_steps, most=STEPS.highest)
 
 
-@partial(jax.jit, static_argnames=("task", "num_steps"))
+@partial(jax.jit, static_argnames=("task", "num_steps", "chunk_steps"))
 def _simulate(
-    params: Params, stimulus: Stimulus, observe: Observer | None, *, task: Task, num_steps: int
+    params: Params,
+    stimulus: Stimulus,
+    observe: Observer | None,
+    *,
+    task: Task,
+    num_steps: int,
+    chunk_steps: int,
 ) -> Simulation:
     loop = make_loop(params, stimulus, task, observe, num_steps=num_steps)
-    carry, outputs = jax.lax.scan(loop.step, loop.carry, jnp.arange(num_steps, dtype=jnp.int32))
+    times = jnp.arange(num_steps, dtype=jnp.int32)
+    if task.gradient:
+        chunk = partial(jax.lax.scan, loop.step, unroll=True)
+        carry, outputs = scan_recomputed(chunk, loop.carry, times, chunk_steps)
+    else:
+        carry, outputs = jax.lax.scan(loop.step, loop.carry, times)
     sizes = {name: jnp.asarray(math.prod(of), jnp.int32) for name, of in loop.shapes.items()}
     return Simulation(outputs.values, outputs.spikes, carry.counts, sizes, outputs.observed)
 

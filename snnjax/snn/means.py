@@ -132,7 +132,7 @@ def make_loop(
     varies = task.encoding.varies or stimulus.noise is not None
     if not varies:
         problem = problem._replace(resume=resume)
-    sites, outputs = _initial(resume, numbers, task.neuron, _count_dtype(task.neuron, num_steps))
+    sites, outputs = _initial(resume, numbers, task.neuron, _count_dtype(task, num_steps))
     batch = stimulus.images.shape[0]
     carry = Carry(
         State(
@@ -172,13 +172,13 @@ def _initial(
     return sites, outputs
 
 
-def _count_dtype(neuron: NeuronModel, num_steps: int) -> DTypeLike:
+def _count_dtype(task: Task, num_steps: int) -> DTypeLike:
     """Type of net counts after T timesteps.
 
     It is the smallest that holds one whole spike in each, if the neuron model counts them. Spikes
-    of other models are added as they are.
+    of other models are added as they are. Whole numbers have no gradient.
     """
-    if not neuron.whole or neuron.next_count is None:
+    if task.gradient or not task.neuron.whole or task.neuron.next_count is None:
         return jnp.float32
     return next(of for of in (jnp.int8, jnp.int16, jnp.int32) if num_steps <= jnp.iinfo(of).max)
 
@@ -190,7 +190,10 @@ def _step(problem: Problem, carry: Carry, t: jax.Array) -> tuple[Carry, Outputs]
     x = jnp.where(shown, frame(problem.stimulus, GAIN, t, task.encoding), 0)
     elapsed = jnp.minimum(t + 1, task.shown_steps).astype(jnp.float32)
     compute = partial(_timestep, problem, x, elapsed)
-    after = jax.lax.cond(before.silent, lambda state: state, compute, before)
+    if task.gradient:  # in a branch XLA computes the gradients of convolutions slowly
+        after = compute(before)
+    else:
+        after = jax.lax.cond(before.silent, lambda state: state, compute, before)
     # Behind the branch the net counts lie in memory; in it XLA would compute them once more.
     spikes = {name: of.sent - before.sites[name].sent for name, of in after.sites.items()}
     sent = {name: _count(of) for name, of in spikes.items()}

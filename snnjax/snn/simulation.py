@@ -28,6 +28,12 @@ from snnjax.snn.engine import (
 from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels_for
 from snnjax.snn.fast.loop import make_loop as make_fast_loop
 from snnjax.snn.function_simulation import ParametrisedFunction, function_task, simulate_function
+from snnjax.snn.gradients import (
+    check_readout,
+    check_recording,
+    choose_recomputed,
+    scan_recomputed,
+)
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import ACCUMULATE, Readout
@@ -38,6 +44,7 @@ from snnjax.snn.simulation_arguments import (
     count_pre_steps,
 )
 from snnjax.snn.stimulus import Stimulus, make_stimulus
+from snnjax.snn.surrogates import Surrogate, differentiable
 from snnjax.snn.whole_numbers import mark_inexact
 
 __all__ = [
@@ -72,6 +79,7 @@ def simulate(
     record: bool | Observer = False,
     chunk_steps: int | None = None,
     engine: Literal["fast", "plain"] = "fast",
+    surrogate: Surrogate | None = None,
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
@@ -112,26 +120,37 @@ def simulate(
         spikes are the same, except where rounding decides. Static; None for
         `fast.chunks.choose_chunk`.
       engine: "fast", or "plain", the definition that "fast" is tested against. Static.
+      surrogate: derivative of a spike, such as `surrogates.straight_through()`, for `jax.grad` with
+        respect to `params` or to what `spike` returned; None for no gradient. The values are the
+        same to the bit for the same `chunk_steps`, which is then the number of timesteps that the
+        backward pass keeps at once: memory grows with it, and it computes each chunk but the only
+        one twice. None keeps all up to 8 timesteps, and about the square root of T beyond. Static.
 
     Raises:
       ValueError: if `num_steps` or `chunk_steps` is below 1, no timestep is left after the
         pre-steps, the neuron has no pre-steps or does not settle although `pre_steps` or
         `shown_steps` is given, `params` are not converted, images are not finite floats
         `[B, H, W, C]` or do not fit the parameters, a key or the scale of the readout is
-        missing, or the engine is unknown.
+        missing, the engine is unknown, or the neuron or the readout has no surrogate gradient.
     """
     observe = Observer(_every_spike) if record is True else record or None
+    if surrogate is not None:
+        neuron = differentiable(neuron, surrogate)
+        check_readout(readout)
     if images is None:
         spiking, images = cast(ParametrisedFunction, network), cast(ArrayLike, params)
         unused = {
             "readout": readout is not ACCUMULATE, "pre_steps": pre_steps != 0,
-            "shown_steps": shown_steps != 0, "chunk_steps": chunk_steps is not None,
-            "engine": engine != "fast",
+            "shown_steps": shown_steps != 0, "engine": engine != "fast",
+            "chunk_steps": chunk_steps is not None and surrogate is None,
         }  # fmt: skip
         task = function_task(spiking, neuron, encoding, unused)
+        task = task._replace(gradient=surrogate is not None)
         stimulus = make_stimulus(network, images, key, first, noise)
         arguments = spiking.arguments
-        return simulate_function(arguments, stimulus, observe, task=task, num_steps=num_steps)
+        return simulate_function(
+            arguments, stimulus, observe, task=task, num_steps=num_steps, chunk_steps=chunk_steps
+        )
     network, params = cast(SpikingFunction, network), cast(Params, params)
     check_name("engine", engine, ENGINES)
     check_network(network)
@@ -141,18 +160,23 @@ def simulate(
             f" {type(network).__name__}; pass engine='plain'"
         )
     task, stimulus, num_steps, pre_steps = check_arguments(
-        Task(network, neuron, encoding, readout, shown_steps), params,
+        Task(network, neuron, encoding, readout, shown_steps, surrogate is not None), params,
         make_stimulus(network, images, key, first, noise), num_steps=num_steps,
         pre_steps=pre_steps,
     )  # fmt: skip
     if chunk_steps is None:
-        batch_size = stimulus.images.shape[0]
-        chunk_steps = choose_chunk(batch_size, num_steps, count_weights(params["layers"]))
+        chunk_steps = _choose_chunk(task, params, stimulus.images.shape[0], num_steps)
     return _simulate(
         params, stimulus, observe,
         task=task, num_steps=num_steps, pre_steps=pre_steps,
         chunk_steps=check_count("chunk_steps", chunk_steps), engine=engine,
     )  # fmt: skip
+
+
+def _choose_chunk(task: Task, params: Params, batch_size: Any, num_steps: int) -> int:
+    if task.gradient:
+        return choose_recomputed(num_steps)
+    return choose_chunk(batch_size, num_steps, count_weights(params["layers"]))
 
 
 @partial(jax.jit, static_argnames=("task", "num_steps", "pre_steps", "chunk_steps", "engine"))
@@ -169,15 +193,18 @@ def _simulate(
 ) -> Simulation:
     params = float32_params(params)
     shapes = neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])
+    if task.gradient and observe is not None and observe.func is _every_spike:
+        check_recording(shapes, stimulus.images.shape[0], num_steps)
     if engine == "fast":
         params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
     loop = ENGINES[engine](params, stimulus, task, observe)
     loop = mark_inexact(loop, params, stimulus.images, task.encoding, num_steps)
     carry, outputs = run_pre_steps(loop, task, pre_steps, chunk_steps)
+    run = _recomputed if task.gradient else _in_chunks
     done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     end = task.shown_steps or num_steps
     for steps, shown in ((range(done, end), True), (range(max(done, end), num_steps), False)):
-        carry, more = _in_chunks(loop, carry, steps, shown, chunk_steps)
+        carry, more = run(loop, carry, steps, shown, chunk_steps)
         outputs += more
     values, spikes, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
@@ -200,6 +227,20 @@ def _in_chunks(
         carry, rest = loop.body(carry, times[whole:], shown)
         outputs.append(rest)
     return carry, outputs
+
+
+def _recomputed(
+    loop: Loop, carry: Carry, steps: range, shown: bool, chunk_steps: int
+) -> tuple[Carry, list[Outputs]]:
+    """Run timesteps in chunks, each of which a backward pass computes once more."""
+
+    def chunk(carry: Carry, times: jax.Array) -> tuple[Carry, Outputs]:
+        return loop.body(carry, times, shown)
+
+    if not steps:
+        return carry, []
+    carry, outputs = scan_recomputed(chunk, carry, jnp.asarray(steps, jnp.int32), chunk_steps)
+    return carry, [outputs]
 
 
 def run_pre_steps(

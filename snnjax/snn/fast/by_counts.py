@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from snnjax.networks.architecture import propagate
 from snnjax.snn.engine import Params
 from snnjax.snn.fast.dynamics import Problem, image_major, time_major
+from snnjax.snn.gradients import unroll
 from snnjax.snn.whole_numbers import whole_input
 
 __all__ = ["CountState", "advance", "applies", "rest"]
@@ -80,7 +81,9 @@ def advance(
             return sent, sent
 
         before = state.sent[path]
-        after[path], sent = jax.lax.scan(one, before, (time_major(charge, count), elapsed))
+        after[path], sent = jax.lax.scan(
+            one, before, (time_major(charge, count), elapsed), unroll=unroll(problem.task, count)
+        )
         spikes[path] = jnp.diff(sent, axis=0, prepend=before[None])
         return image_major(sent)
 

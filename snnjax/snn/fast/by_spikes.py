@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from snnjax.networks.architecture import propagate
 from snnjax.snn.engine import Params
 from snnjax.snn.fast.dynamics import Problem, image_major, time_major
+from snnjax.snn.gradients import unroll
 from snnjax.snn.whole_numbers import whole_input
 
 __all__ = ["advance", "rest"]
@@ -57,6 +58,7 @@ def advance(
             partial(_neuron(problem).step, problem.numbers[path]),
             state[path],
             time_major(current + elapsed * numbers["shift"], count),
+            unroll=unroll(problem.task, count),
         )
         return image_major(spikes[path])
 

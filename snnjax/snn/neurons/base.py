@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.runtime.checks import check_value
+from snnjax.snn.neurons.crossing import HARD, Crossing
 
 __all__ = [
     "MembraneState",
@@ -72,6 +73,8 @@ class NeuronModel(NamedTuple):
       half a threshold, and spikes are -1, 0 or 1.
     charge_count: `(params, up, down) -> count`: net spike count with the same charge as `up`
       positive and `down` negative spikes; for a neuron that conserves charge.
+    with_crossing: `crossing -> neuron`: the same neuron with other comparisons, such as those with
+      a surrogate gradient; None for a neuron without one.
     """
 
     init: Callable[[NeuronParams, tuple[int, ...]], State]
@@ -83,6 +86,7 @@ class NeuronModel(NamedTuple):
     settles: bool = False
     whole: bool = False
     charge_count: Callable[[NeuronParams, jax.Array, jax.Array], jax.Array] | None = None
+    with_crossing: Callable[[Crossing], NeuronModel] | None = None
 
 
 def make_params(
@@ -137,18 +141,21 @@ def integrate(params: NeuronParams, membrane: jax.Array, current: jax.Array) -> 
     return membrane + current if params.leak is None else params.leak * membrane + current
 
 
-def crossings(params: NeuronParams, m: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Masks of the neurons that reach v_p, and of the neurons that reach -v_n (eqs. 3, 12)."""
-    return m >= params.positive, m <= -params.negative
+def crossings(
+    params: NeuronParams, m: jax.Array, crossing: Crossing = HARD
+) -> tuple[jax.Array, jax.Array]:
+    """1 where neurons reach v_p, and 1 where they reach -v_n, else 0 (eqs. 3, 12)."""
+    return crossing.reaches(m, 1.0, params.positive), crossing.reaches(-m, 1.0, params.negative)
 
 
-def fire(params: NeuronParams, m: jax.Array) -> jax.Array:
+def fire(params: NeuronParams, m: jax.Array, crossing: Crossing = HARD) -> jax.Array:
     """Ternary spikes {-1, 0, 1} at a membrane potential before reset (eqs. 3, 12)."""
-    up, down = crossings(params, m)
-    return up.astype(m.dtype) - down.astype(m.dtype)
+    up, down = crossings(params, m, crossing)
+    return up - down
 
 
-def charge_of_spikes(params: NeuronParams, m: jax.Array) -> jax.Array:
+def charge_of_spikes(params: NeuronParams, m: jax.Array, crossing: Crossing = HARD) -> jax.Array:
     """Charge that the soft reset subtracts from a membrane potential (eq. 4)."""
-    up, down = crossings(params, m)
-    return jnp.where(up, params.positive, 0.0) - jnp.where(down, params.negative, 0.0)
+    up, down = crossings(params, m, crossing)
+    negative = jnp.where(jnp.isfinite(params.negative), params.negative, 0.0)
+    return up * params.positive - down * negative

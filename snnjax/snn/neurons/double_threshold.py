@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from snnjax.snn.neurons.base import (
     integrate,
     rest,
 )
+from snnjax.snn.neurons.crossing import HARD, Crossing
 
 __all__ = ["DOUBLE_THRESHOLD", "PotentialState", "step"]
 
@@ -27,7 +29,7 @@ class PotentialState(NamedTuple):
 
 
 def step(
-    params: NeuronParams, state: MembraneState, current: jax.Array
+    params: NeuronParams, state: MembraneState, current: jax.Array, crossing: Crossing = HARD
 ) -> tuple[MembraneState, jax.Array]:
     """Fire +1 at m >= v_p and -1 at m <= -v_n; reset by subtraction.
 
@@ -39,16 +41,18 @@ def step(
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
     m = integrate(params, state.membrane, current)
-    return MembraneState(m - charge_of_spikes(params, m)), fire(params, m)
+    return MembraneState(m - charge_of_spikes(params, m, crossing)), fire(params, m, crossing)
 
 
-def _rest_before_reset(params: NeuronParams, shape: tuple[int, ...]) -> PotentialState:
+def _rest_before_reset(
+    params: NeuronParams, shape: tuple[int, ...], crossing: Crossing = HARD
+) -> PotentialState:
     v = rest(params, shape).membrane
-    return PotentialState(v + charge_of_spikes(params, v))
+    return PotentialState(v + charge_of_spikes(params, v, crossing))
 
 
 def _step_before_reset(
-    params: NeuronParams, state: PotentialState, current: jax.Array
+    params: NeuronParams, state: PotentialState, current: jax.Array, crossing: Crossing = HARD
 ) -> tuple[PotentialState, jax.Array]:
     """`step`, with the reset left to the next timestep.
 
@@ -58,9 +62,9 @@ def _step_before_reset(
     Raises:
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
-    membrane = state.potential - charge_of_spikes(params, state.potential)
+    membrane = state.potential - charge_of_spikes(params, state.potential, crossing)
     m = integrate(params, membrane, current)
-    return PotentialState(m), fire(params, m)
+    return PotentialState(m), fire(params, m, crossing)
 
 
 def _charge_count(params: NeuronParams, up: jax.Array, down: jax.Array) -> jax.Array:
@@ -70,11 +74,16 @@ def _charge_count(params: NeuronParams, up: jax.Array, down: jax.Array) -> jax.A
     return jnp.where(charge >= 0, charge / params.positive, charge / params.negative)
 
 
-DOUBLE_THRESHOLD = NeuronModel(
-    rest,
-    step,
-    deferred_reset=NeuronModel(_rest_before_reset, _step_before_reset),
-    whole=True,
-    charge_count=_charge_count,
-)
+def _with_crossing(crossing: Crossing) -> NeuronModel:
+    deferred_reset = NeuronModel(
+        partial(_rest_before_reset, crossing=crossing),
+        partial(_step_before_reset, crossing=crossing),
+    )
+    return NeuronModel(
+        rest, partial(step, crossing=crossing), deferred_reset=deferred_reset, whole=True,
+        charge_count=_charge_count, with_crossing=_with_crossing,
+    )  # fmt: skip
+
+
+DOUBLE_THRESHOLD = _with_crossing(HARD)
 """The paper's neuron: two thresholds, soft reset."""

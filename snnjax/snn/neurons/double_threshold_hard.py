@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
-import jax.numpy as jnp
 
 from snnjax.snn.neurons.base import (
     MembraneState,
     NeuronModel,
     NeuronParams,
     crossings,
-    fire,
     integrate,
     rest,
 )
+from snnjax.snn.neurons.crossing import HARD, Crossing
 
 __all__ = ["DOUBLE_THRESHOLD_HARD"]
 
 
 def _step(
-    params: NeuronParams, state: MembraneState, current: jax.Array
+    params: NeuronParams, state: MembraneState, current: jax.Array, crossing: Crossing = HARD
 ) -> tuple[MembraneState, jax.Array]:
     """Fire at the thresholds of the double-threshold neuron; any spike resets the potential to 0.
 
@@ -29,9 +30,13 @@ def _step(
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
     m = integrate(params, state.membrane, current)
-    up, down = crossings(params, m)
-    return MembraneState(jnp.where(up | down, 0.0, m)), fire(params, m)
+    up, down = crossings(params, m, crossing)
+    return MembraneState(m * (1 - up) * (1 - down)), up - down
 
 
-DOUBLE_THRESHOLD_HARD = NeuronModel(rest, _step)
+def _with_crossing(crossing: Crossing) -> NeuronModel:
+    return NeuronModel(rest, partial(_step, crossing=crossing), with_crossing=_with_crossing)
+
+
+DOUBLE_THRESHOLD_HARD = _with_crossing(HARD)
 """Two thresholds, hard reset."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.snn.neurons.base import NeuronModel, NeuronParams
+from snnjax.snn.neurons.crossing import HARD, Crossing
 
 __all__ = ["EXACT_CHARGE", "ChargeState"]
 
@@ -26,7 +28,7 @@ def _init(params: NeuronParams, shape: tuple[int, ...]) -> ChargeState:
 
 
 def _step(
-    params: NeuronParams, state: ChargeState, current: jax.Array
+    params: NeuronParams, state: ChargeState, current: jax.Array, crossing: Crossing = HARD
 ) -> tuple[ChargeState, jax.Array]:
     """Send at most one spike, towards the net spike count that the charge so far is worth.
 
@@ -47,23 +49,25 @@ def _step(
     chex.assert_equal_shape([state.charge, current])
     charge = state.charge
     if params.leak is not None:
-        sent_charge = state.sent * jnp.where(state.sent >= 0, params.positive, params.negative)
-        unsent = state.charge - jnp.where(state.sent == 0, 0.0, sent_charge)
+        negative = jnp.where(jnp.isfinite(params.negative), params.negative, 0.0)
+        unsent = state.charge - state.sent * jnp.where(state.sent >= 0, params.positive, negative)
         charge = charge - (1 - params.leak) * unsent
     charge = charge + current
-    sent = _next_count(params, state.sent, charge)
+    sent = _next_count(params, state.sent, charge, crossing)
     return ChargeState(charge, sent), sent - state.sent
 
 
-def _next_count(params: NeuronParams, sent: jax.Array, charge: jax.Array) -> jax.Array:
+def _next_count(
+    params: NeuronParams, sent: jax.Array, charge: jax.Array, crossing: Crossing = HARD
+) -> jax.Array:
     """Net count, moved by at most one towards the count that the charge is worth; see `_step`."""
     # Compare with the charge of whole counts: a division costs more than all the rest.
     is_up = (sent > 0) | ((sent == 0) & (charge >= 0))
     threshold = jnp.where(is_up, params.positive, params.negative)
-    count, held = jnp.abs(sent), jnp.where(is_up, charge, -charge)
-    more = (held >= (count + 1 - params.initial) * threshold) & (count < params.most)
-    fewer = held < (count - params.initial) * threshold
-    away = jnp.where(more, 1.0, jnp.where(fewer, -1.0, 0.0))
+    count, held = jnp.where(is_up, sent, -sent), jnp.where(is_up, charge, -charge)
+    more = crossing.reaches(held, count + 1 - params.initial, threshold) * (count < params.most)
+    fewer = crossing.is_below(held, count - params.initial, threshold)
+    away = more - fewer
     return sent + jnp.where(is_up, away, -away)
 
 
@@ -73,7 +77,13 @@ def _charge_count(params: NeuronParams, up: jax.Array, down: jax.Array) -> jax.A
     return up - down
 
 
-EXACT_CHARGE = NeuronModel(
-    _init, _step, next_count=_next_count, settles=True, whole=True, charge_count=_charge_count
-)
+def _with_crossing(crossing: Crossing) -> NeuronModel:
+    return NeuronModel(
+        _init, partial(_step, crossing=crossing), settles=True, whole=True,
+        next_count=partial(_next_count, crossing=crossing), charge_count=_charge_count,
+        with_crossing=_with_crossing,
+    )  # fmt: skip
+
+
+EXACT_CHARGE = _with_crossing(HARD)
 """The neuron whose net spike count follows its net charge."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from snnjax.snn.neurons.base import NeuronModel, NeuronParams, integrate, rest
+from snnjax.snn.neurons.crossing import HARD, Crossing
 
 __all__ = ["SIGNED_MEMORY", "MemoryState"]
 
@@ -24,7 +26,7 @@ def _init(params: NeuronParams, shape: tuple[int, ...]) -> MemoryState:
 
 
 def _step(
-    params: NeuronParams, state: MemoryState, current: jax.Array
+    params: NeuronParams, state: MemoryState, current: jax.Array, crossing: Crossing = HARD
 ) -> tuple[MemoryState, jax.Array]:
     """Fire +1 at m >= v_p, and -1 at m <= -v_p if the net spike count is positive.
 
@@ -34,11 +36,15 @@ def _step(
       AssertionError: while tracing, if `current` and the state differ in shape.
     """
     m = integrate(params, state.membrane, current)
-    up = (m >= params.positive).astype(m.dtype)
-    down = ((m <= -params.positive) & (state.sent > 0)).astype(m.dtype)
+    up = crossing.reaches(m, 1.0, params.positive)
+    down = crossing.reaches(-m, 1.0, params.positive) * (state.sent > 0)
     spikes = up - down
     return MemoryState(m - spikes * params.positive, state.sent + spikes), spikes
 
 
-SIGNED_MEMORY = NeuronModel(_init, _step)
+def _with_crossing(crossing: Crossing) -> NeuronModel:
+    return NeuronModel(_init, partial(_step, crossing=crossing), with_crossing=_with_crossing)
+
+
+SIGNED_MEMORY = _with_crossing(HARD)
 """One threshold; negative spikes only cancel earlier positive spikes (SNM)."""
