@@ -7,6 +7,7 @@ kind of layer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from snnjax.networks.architecture import (
 from snnjax.snn.engine import float32_params, neuron_shapes
 from snnjax.snn.fast.dynamics import stem_length
 
-__all__ = ["INPUT", "Connection", "Synapses", "find_synapses"]
+__all__ = ["INPUT", "Connection", "Synapses", "count_synapses", "find_synapses"]
 
 INPUT = "input"
 """Source of the synapses that begin at the image."""
@@ -110,6 +111,23 @@ def find_synapses(
     _follow(network.layers, float32_params(params["layers"]), start, "", found)
     stem = {name for name, _ in arch.named(network.layers)[: stem_length(network.layers)]}
     return {path: synapses._replace(in_stem=path in stem) for path, synapses in found.items()}
+
+
+def count_synapses(found: Mapping[str, Synapses]) -> dict[str, np.ndarray]:
+    """Count the synapses of every neuron, poolings merged into the weights, by path.
+
+    Args:
+      found: from `find_synapses`.
+
+    Raises:
+      Nothing.
+    """
+    counts: dict[str, np.ndarray] = {}
+    for synapses in found.values():
+        source = synapses.connection.source
+        if source not in (None, INPUT):
+            counts[source] = counts.get(source, 0) + synapses.merged
+    return counts
 
 
 def _follow(

@@ -59,7 +59,7 @@ def _make_app() -> App:
         default_parameter=Parameter(negative=(), converter=_convert_strictly),
     )
     for module, functions in (
-        ("training", ("train", "run")),
+        ("training", ("train", "run", "finetune")),
         ("conversion", ("convert", "quantise", "report")),
         ("simulation", ("simulate", "learn", "energy")),
         ("exchange", ("export",)),

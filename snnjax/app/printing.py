@@ -158,6 +158,35 @@ def _simulation_title(record: dict[str, Any]) -> str:
     )
 
 
+def print_fine_tuning(record: dict[str, Any], folder: Path) -> None:
+    """Print accuracy and synaptic operations before and after fine-tuning, and of the control.
+
+    Args:
+      record: what `stages.fine_tuning.fine_tune` returned.
+      folder: of its files.
+    """
+    forms = {"before": "before", "fine_tuned": "fine-tuned", "control": "control"}
+    columns = ["T", *(f"{name} %" for name in forms.values())]
+    columns += [f"{name}, operations" for name in forms.values()]
+    rows = [
+        [
+            str(t + 1),
+            *(f"{100 * record[form]['accuracy'][t]:.2f}" for form in forms),
+            *(f"{record[form]['synaptic_operations'][t]:,.0f}" for form in forms),
+        ]
+        for t in range(record["config"]["num_steps"])
+    ]
+    data = record["dataset"]
+    title = (
+        f"{record['training']['network']} on {data['name']} {data['version']}"
+        f"{'' if data['exact_pixels'] else ' (inexact pixels)'}:"
+        f" ANN {100 * record['ann']['trained']:.2f} %, {record['images']:,} test images,"
+        f" {record['config']['epochs']} epochs each"
+    )
+    print_table(title, columns, rows)
+    print(f"results: {folder / 'finetune.json'}, {folder / 'finetune.png'}")
+
+
 def report_tables(
     record: dict[str, Any],
     layers: list[layer_tables.LayerRow],

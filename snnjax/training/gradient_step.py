@@ -18,6 +18,7 @@ from snnjax.training.augmentation import augment
 from snnjax.training.training_config import TrainingConfig
 
 __all__ = [
+    "Answers",
     "TrainState",
     "TrainingRun",
     "init_train_state",
@@ -43,11 +44,22 @@ class TrainState(NamedTuple):
     moments: tuple[Any, Any]
 
 
+class Answers(NamedTuple):
+    """Outputs of a model that answers several times, and what they cost.
+
+    values: `[n, B, K]`; weights: of each answer in the loss, `[n]`; penalty: added to the loss.
+    """
+
+    values: jax.Array
+    weights: jax.Array
+    penalty: jax.Array
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """Everything that is the same for all steps of a run; hashable, so a static argument.
 
-    apply: a Flax module's `apply`, taking `levels` and `train`.
+    apply: a Flax module's `apply`, taking `levels` and `train`; it returns logits or `Answers`.
     config: hyper-parameters.
     num_steps: number of steps of the whole run, the length of the learning-rate schedule.
     mesh: devices that share each batch and that each hold the whole state.
@@ -141,7 +153,7 @@ def train_step(
     levels = None if smooth else _draw_levels(levels_key, config)
 
     def loss_and_statistics(params: Variables) -> tuple[jax.Array, Variables]:
-        logits, statistics = run.apply(
+        outputs, statistics = run.apply(
             {"params": params, **state.statistics},
             x,
             levels=levels,
@@ -149,7 +161,7 @@ def train_step(
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
         )
-        return _cross_entropy(logits, labels[batch], config.label_smoothing), statistics
+        return _loss(outputs, labels[batch], config.label_smoothing), statistics
 
     gradient = jax.value_and_grad(loss_and_statistics, has_aux=True)
     (loss, statistics), gradients = gradient(state.params)
@@ -162,6 +174,14 @@ def _draw_levels(key: jax.Array, config: TrainingConfig) -> ArrayLike | None:
     if config.mix_levels_to:
         return jax.random.randint(key, (), config.levels, config.mix_levels_to + 1, jnp.int32)
     return config.levels or None
+
+
+def _loss(outputs: jax.Array | Answers, labels: jax.Array, smoothing: float) -> jax.Array:
+    """Return the loss of logits, or of several answers and what they cost."""
+    if not isinstance(outputs, Answers):
+        return _cross_entropy(outputs, labels, smoothing)
+    losses = jax.vmap(partial(_cross_entropy, labels=labels, smoothing=smoothing))(outputs.values)
+    return jnp.dot(outputs.weights, losses) + outputs.penalty
 
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:

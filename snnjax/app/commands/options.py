@@ -7,7 +7,13 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
+from snnjax.app.configurations import (
+    ConvertConfig,
+    FineTuneConfig,
+    ReadoutConfig,
+    SimulateConfig,
+    TrainConfig,
+)
 from snnjax.app.configurations.choices import show_ranges, within
 from snnjax.io import checkpoint
 from snnjax.runtime import processes, ranges
@@ -18,6 +24,7 @@ __all__ = [
     "Conversion",
     "Dataset",
     "Devices",
+    "FineTuning",
     "Images",
     "Output",
     "Readout",
@@ -31,6 +38,7 @@ __all__ = [
 show_ranges(DeviceConfig)
 
 Training = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=1))]
+FineTuning = Annotated[FineTuneConfig, Parameter(name="*", group=Group("Fine-tuning", sort_key=1))]
 Conversion = Annotated[ConvertConfig, Parameter(name="*", group=Group("Conversion", sort_key=2))]
 Simulation = Annotated[SimulateConfig, Parameter(name="*", group=Group("Simulation", sort_key=3))]
 Readout = Annotated[ReadoutConfig, Parameter(name="*", group=Group("Readout", sort_key=4))]

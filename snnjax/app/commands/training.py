@@ -7,19 +7,29 @@ from pathlib import Path
 from snnjax.app import pipeline, printing
 from snnjax.app.commands.options import (
     Conversion,
+    Dataset,
     Devices,
+    FineTuning,
     Output,
     Readout,
     Simulation,
     Training,
+    folder_of,
     start_devices,
 )
-from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
+from snnjax.app.configurations import (
+    ConvertConfig,
+    FineTuneConfig,
+    ReadoutConfig,
+    SimulateConfig,
+    TrainConfig,
+)
 from snnjax.app.configurations.effects import refuse_unused
+from snnjax.app.stages.fine_tuning import fine_tune
 from snnjax.io import checkpoint
 from snnjax.runtime.processes import DeviceConfig
 
-__all__ = ["run", "train"]
+__all__ = ["finetune", "run", "train"]
 
 
 def train(
@@ -71,3 +81,33 @@ def run(
     )  # fmt: skip
     if checkpoint.is_writer():
         printing.print_simulation(record, results)
+
+
+def finetune(
+    snn: Path,
+    /,
+    *,
+    config: FineTuning = FineTuneConfig(),
+    where: Devices = DeviceConfig(),
+    dataset: Dataset = None,
+    output: Output = None,
+) -> None:
+    """Train a spiking network through its simulation; writes snn.safetensors and finetune.json.
+
+    A control, control.safetensors, is trained as the quantised ANN for as many epochs. A
+    fine-tuning that was stopped resumes when the same command is given again.
+
+    Parameters
+    ----------
+    snn
+        snn.safetensors of a conversion
+    dataset
+        name or path of the data whose images to use [default: those the network was trained on]
+    output
+        folder for the files [default: the folder finetuned-4, or another T, beside the converted
+        parameters]
+    """
+    folder = output or folder_of(snn, None) / f"finetuned-{config.num_steps}"
+    record = fine_tune(snn, config, folder, dataset=dataset, **start_devices(where))
+    if checkpoint.is_writer():
+        printing.print_fine_tuning(record, folder)

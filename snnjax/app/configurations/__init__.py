@@ -1,6 +1,7 @@
 """Options of every stage as frozen dataclasses, which check their values when they are made."""
 
 from snnjax.app.configurations.conversion import ConvertConfig
+from snnjax.app.configurations.fine_tuning import FineTuneConfig
 from snnjax.app.configurations.methods import (
     resolve_conversion,
     resolve_for_network,
@@ -15,6 +16,7 @@ __all__ = [
     "DEFAULT_ENCODING",
     "DEFAULT_NEURON",
     "ConvertConfig",
+    "FineTuneConfig",
     "ImportedConfig",
     "ReadoutConfig",
     "SimulateConfig",

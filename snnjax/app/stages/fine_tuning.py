@@ -1,0 +1,245 @@
+"""Fine-tuning stage: `snn.safetensors` in, the same network trained through its simulation out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from snnjax.analysis import figures, plots
+from snnjax.analysis.synapses import count_synapses, find_synapses
+from snnjax.app.configurations import FineTuneConfig, TrainConfig, recorded_training
+from snnjax.app.evaluation import evaluate_operations
+from snnjax.app.run_files import (
+    describe_dataset,
+    digest,
+    hold_out_validation,
+    load_data,
+    load_network,
+)
+from snnjax.io import checkpoint, datasets, records
+from snnjax.io.folder_lock import lock_folder
+from snnjax.networks.architecture import Network
+from snnjax.runtime import processes, sharding
+from snnjax.snn.encoding import ENCODINGS
+from snnjax.snn.neurons import NEURONS
+from snnjax.snn.surrogates import SURROGATES
+from snnjax.snn.whole_numbers import is_integer
+from snnjax.training import fitting
+from snnjax.training.ann_accuracy import count_correct
+from snnjax.training.fine_tuning import (
+    QuantisedTwin,
+    ThroughTime,
+    merge_weights,
+    split_weights,
+)
+from snnjax.training.training_config import TrainingConfig
+
+__all__ = ["FORMS", "fine_tune"]
+
+logger = logging.getLogger(__name__)
+
+Params = dict[str, Any]
+
+FORMS = ("before", "fine_tuned", "control")
+"""Networks in the record: the converted one; after training through its simulation; and after
+as many epochs of its quantised ANN."""
+
+
+def fine_tune(
+    snn: Path,
+    config: FineTuneConfig,
+    output: Path,
+    *,
+    dataset: str | None = None,
+    progress: bool = True,
+    device_count: int = 0,
+) -> dict[str, Any]:
+    """Train a converted network through its simulation, and a control as its quantised ANN.
+
+    Writes `snn.safetensors`, `control.safetensors`, `finetune.json` and `finetune.png`. A run that
+    was stopped resumes.
+
+    Args:
+      snn: the file of a conversion.
+      config: how to fine-tune.
+      output: folder for the files, another than that of `snn`.
+      dataset: whose images to use; None for the data set that the network was trained on.
+      progress: show a progress bar.
+      device_count: share every batch among this many devices; 0 for all visible ones.
+
+    Returns:
+      The record in `finetune.json`.
+
+    Raises:
+      FileNotFoundError: if the file or the data are not there.
+      ValueError: if the network has whole numbers or a readout of its own, the files would be
+        overwritten, or `output` holds another run.
+      OSError: if `output` cannot be written.
+    """
+    path = output / "snn.safetensors"
+    if path.resolve() == Path(snn).resolve():
+        raise ValueError(f"{path} would be overwritten; choose another --output folder")
+    network, params, metadata = load_network(snn)
+    _check_params(snn, params)
+    checkpoint.check_writable(path, output / "finetune.json", output / "finetune.png")
+    trained = recorded_training(metadata["trained"])
+    data = load_data(metadata["trained"], dataset)
+    mesh = sharding.make_mesh(device_count, batch_size=trained.batch_size)
+    processes.check_same(f"options and {snn}", config, dataset, digest(snn))
+    source = {"file": Path(snn).name, "sha256": str(digest(snn)), "dataset": dataset}
+    with lock_folder(output):
+        _check_same_run(output, config, source)
+        begun = time.perf_counter()
+        found = _fit_both(network, params, trained, data, config, output, progress, mesh)
+        levels = trained.finest_levels
+        test = datasets.first(data.test, trained.max_test_images)
+        record = {
+            "config": asdict(config),
+            "start": source,
+            "conversion": metadata["config"],
+            "training": metadata["trained"]["config"],
+            "dataset": describe_dataset(data),
+            "images": len(test.images),
+            "levels": levels,
+            "ann": _ann_accuracies(network, params, test, levels, mesh),
+            **{
+                form: {**_score(network, of["params"], test, config, progress, mesh),
+                       "history": of["history"]}
+                for form, of in {"before": {"params": params, "history": []}, **found}.items()
+            },
+            "seconds": round(time.perf_counter() - begun, 1),
+            **records.provenance(),
+        }  # fmt: skip
+        _write(output, found, metadata, config, record)
+    return record
+
+
+def _check_params(snn: Path, params: Params) -> None:
+    """Check that the parameters of a network can be fine-tuned.
+
+    Raises:
+      ValueError: if they are whole numbers, or have a readout that was learnt.
+    """
+    if is_integer(params):
+        raise ValueError(
+            f"{snn} is an integer network, whose weights have no gradient; fine-tune the network"
+            " of floats, and then quantise it"
+        )
+    if "readout" in params:
+        raise ValueError(f"{snn} has a learnt readout; fine-tune first, and then learn it again")
+
+
+def _check_same_run(output: Path, config: FineTuneConfig, source: dict[str, Any]) -> None:
+    """Check that a folder holds no other run, and write down this one.
+
+    Raises:
+      ValueError: if it does.
+    """
+    wanted = {"config": asdict(config), "start": source}
+    path = output / "config.json"
+    if path.is_file() and json.loads(path.read_text()) != wanted:
+        raise ValueError(f"{path} is of another fine-tuning; choose another --output folder")
+    records.write_json(path, wanted)
+
+
+def _training_config(trained: TrainConfig, config: FineTuneConfig) -> TrainingConfig:
+    """Hyper-parameters of the training, with those that fine-tuning has of its own."""
+    own = {field.name: getattr(trained, field.name) for field in fields(TrainingConfig)}
+    own |= {
+        "epochs": config.epochs, "learning_rate": config.learning_rate, "seed": config.seed,
+        "optimiser": "adamw", "keep": "last", "smooth_epochs": 0, "bfloat16": False,
+    }  # fmt: skip
+    return TrainingConfig(**own)
+
+
+def _fit_both(
+    network: Network,
+    params: Params,
+    trained: TrainConfig,
+    data: datasets.Dataset,
+    config: FineTuneConfig,
+    output: Path,
+    progress: bool,
+    mesh: Mesh,
+) -> dict[str, dict[str, Any]]:
+    """Parameters and history of the fine-tuned network and of its control."""
+    learnt_from, validation = hold_out_validation(trained, data)
+    counts = count_synapses(find_synapses(network, params, learnt_from.images.shape[1:]))
+    total = sum(float(of.sum()) for of in counts.values()) or 1.0
+    shares = {path: of / total for path, of in counts.items()}
+    variables = split_weights(network, params, shares)
+    forms: dict[str, Callable[..., Any]] = {
+        "fine_tuned": ThroughTime(
+            network, config.num_steps, NEURONS[config.neuron], ENCODINGS[config.encoding],
+            SURROGATES[config.surrogate](), config.answer_weights, config.spike_penalty,
+        ),
+        "control": QuantisedTwin(network, config.spike_penalty),
+    }  # fmt: skip
+    found = {}
+    for form, apply in forms.items():
+        logger.info("training: %s", form.replace("_", "-"))
+        resume = output / f"{form}.training.safetensors"
+        fitted = fitting.fit(
+            apply, variables, learnt_from, validation, _training_config(trained, config),
+            resume=resume, progress=progress, mesh=mesh,
+        )  # fmt: skip
+        found[form] = {"params": merge_weights(fitted.variables), "history": fitted.history}
+    return found
+
+
+def _ann_accuracies(
+    network: Network, params: Params, test: datasets.Split, levels: int, mesh: Mesh
+) -> dict[str, float]:
+    """Accuracy of the ANN as it was trained, and with smooth activations."""
+    variables, apply = split_weights(network, params, {}), QuantisedTwin(network)
+    right = {of: count_correct(apply, variables, *test, levels=of, mesh=mesh) for of in {levels, 0}}
+    count = len(test.images)
+    return {"trained": right[levels] / count, "smooth": right[0] / count}
+
+
+def _score(
+    network: Network,
+    params: Params,
+    test: datasets.Split,
+    config: FineTuneConfig,
+    progress: bool,
+    mesh: Mesh,
+) -> dict[str, Any]:
+    return evaluate_operations(
+        network, params, test, seed=config.seed, progress=progress, mesh=mesh,
+        num_steps=config.num_steps, neuron=NEURONS[config.neuron],
+        encoding=ENCODINGS[config.encoding],
+    )  # fmt: skip
+
+
+def _write(
+    output: Path,
+    found: dict[str, dict[str, Any]],
+    metadata: dict[str, Any],
+    config: FineTuneConfig,
+    record: dict[str, Any],
+) -> None:
+    """Write all files of a fine-tuning, and remove those of its progress."""
+    for form, name in (("control", "control"), ("fine_tuned", "snn")):
+        own = {**metadata, "finetuned": {"form": form, **asdict(config)}}
+        checkpoint.save(
+            output / f"{name}.safetensors", found[form]["params"], kind="snn", metadata=own
+        )
+    curves = {form.replace("_", "-"): [100 * a for a in record[form]["accuracy"]] for form in FORMS}
+    name = record["dataset"]["name"] + ("" if record["dataset"]["exact_pixels"] else " (inexact)")
+    title = f"{record['training']['network']} on {name}, {record['images']:,} test images"
+    figure = plots.accuracy_against_time(
+        curves, ann={"ANN": 100 * record["ann"]["trained"]}, title=title
+    )
+    figures.save(figure, output / "finetune.png")
+    records.write_json(output / "finetune.json", record)
+    if checkpoint.is_writer():
+        for form in found:
+            (output / f"{form}.training.safetensors").unlink(missing_ok=True)
