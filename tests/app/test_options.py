@@ -9,8 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from snnjax.app import cli, pipeline, program_export
-from snnjax.app.commands import conversion, exchange, simulation
-from snnjax.app.configurations import ConvertConfig, ReadoutConfig, SimulateConfig, TrainConfig
+from snnjax.app.commands import conversion, exchange, simulation, training
+from snnjax.app.configurations import (
+    ConvertConfig,
+    FineTuneConfig,
+    ReadoutConfig,
+    SimulateConfig,
+    TrainConfig,
+)
 from snnjax.app.configurations.conversion import MEASURED_SCALES
 from snnjax.app.configurations.effects import RULES
 from snnjax.conversion.threshold_balancing import BALANCING_RULES
@@ -18,7 +24,7 @@ from snnjax.io import preparation
 from snnjax.runtime.processes import DeviceConfig
 from snnjax.runtime.ranges import ranges_of
 
-CONFIGS = (TrainConfig, ConvertConfig, SimulateConfig, ReadoutConfig, DeviceConfig)
+CONFIGS = (TrainConfig, FineTuneConfig, ConvertConfig, SimulateConfig, ReadoutConfig, DeviceConfig)
 
 
 def commands(app=None, before=()):
@@ -180,7 +186,8 @@ def value_words(name, argument):
             if "." not in str(argument.parameter.metavar) or "1e" in str(argument.parameter.metavar)
             else "3",
         )
-        value = "0.25" if str(default) == value else value
+        other = "4" if isinstance(default, int) else "0.25"
+        value = other if str(default) == value else value
     else:
         value = "elsewhere"
     return [name] if value is None else [name, value]
@@ -212,6 +219,7 @@ def stage(monkeypatch, tmp_path):
         (conversion, "quantise_file"),
         (exchange, "export_integers"),
         (simulation, "measure_energy"),
+        (training, "fine_tune"),
         (program_export, "export_file"),
         (preparation, "prepare"),
     ):
