@@ -199,6 +199,9 @@ OTHERS = {
     "training.augmentation.flip": "inside fit",
     "training.augmentation.shift": "inside fit",
     "training.gradient_step.train_step": "inside fit",
+    "app.evaluation.operations.evaluate_operations": "images of a data set, as batches checks them",
+    "conversion.spiking.rounding.round_function": "inside quantise",
+    "conversion.spiking.weight_choice.choose_units": "inside quantise",
 }
 """Functions with images that need no check of their own, and the reason."""
 
