@@ -198,6 +198,7 @@ OTHERS = {
     "training.augmentation.cutout": "inside fit",
     "training.augmentation.flip": "inside fit",
     "training.augmentation.shift": "inside fit",
+    "training.fine_tuning.quantised_twin": "inside fit",
     "training.gradient_step.train_step": "inside fit",
     "app.evaluation.operations.evaluate_operations": "images of a data set, as batches checks them",
     "conversion.spiking.rounding.round_function": "inside quantise",

@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.conversion.spiking import Spiking
-from snnjax.snn.engine import Simulation, count_spikes, spike_values
+from snnjax.snn.engine import Simulation, spike_values
 from snnjax.snn.neurons import EXACT_CHARGE
 from snnjax.snn.simulation import simulate
+from snnjax.snn.spike_counts import count_spikes
 
 __all__ = ["FORMS"]
 

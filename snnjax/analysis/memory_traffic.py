@@ -27,7 +27,7 @@ import numpy as np
 
 from snnjax.analysis.synapses import INPUT, Synapses
 from snnjax.analysis.synaptic_operations import Operations
-from snnjax.conversion.quantised_weights import weight_names
+from snnjax.conversion.quantised_weights import count_weights
 from snnjax.networks import architecture as arch
 from snnjax.snn.engine import neuron_shapes
 
@@ -87,11 +87,7 @@ def measure_contents(
     """
     shapes = neuron_shapes(network, params["layers"], image_shape)
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
-    weights = 0
-    for path, layer in arch.walk(network.layers):
-        if isinstance(layer, arch.Weights):
-            own = arch.inside(params["layers"], path)
-            weights += sum(np.size(own[name]) for name in weight_names(own))
+    weights = count_weights(network, params)
     return Contents(weights, sum(sizes) + outputs, max([*sizes, int(np.prod(image_shape))]))
 
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from snnjax.app.program_export import Program
 
 __all__ = [
+    "figure_title",
     "markdown_table",
     "mean_and_deviation",
     "print_converted",
+    "print_fine_tuning",
     "print_nir_graph",
     "print_npz",
     "print_prepared",
@@ -145,13 +147,25 @@ def print_simulation(record: dict[str, Any], folder: Path) -> None:
     print(f"results: {folder / 'simulation.json'}, {folder / 'accuracy.png'}")
 
 
-def _simulation_title(record: dict[str, Any]) -> str:
-    trained, data = record["training"], record["dataset"]
-    levels = recorded_training({"config": trained}).finest_levels
+def figure_title(record: dict[str, Any]) -> str:
+    """Title of a figure of accuracies: network, data and number of test images of a record."""
+    name = record["dataset"]["name"] + ("" if record["dataset"]["exact_pixels"] else " (inexact)")
+    return f"{record['training']['network']} on {name}, {record['images']:,} test images"
+
+
+def _network_on_data(record: dict[str, Any]) -> str:
+    """Name the network and the data of a record, and say so if their pixels are inexact."""
+    data = record["dataset"]
     return (
-        f"{trained['network']} on {data['name']} {data['version']}"
-        f"{'' if data['exact_pixels'] else ' (inexact pixels)'}:"
-        f" ANN {100 * record['ann']:.2f} %"
+        f"{record['training']['network']} on {data['name']} {data['version']}"
+        f"{'' if data['exact_pixels'] else ' (inexact pixels)'}"
+    )
+
+
+def _simulation_title(record: dict[str, Any]) -> str:
+    levels = recorded_training({"config": record["training"]}).finest_levels
+    return (
+        f"{_network_on_data(record)}: ANN {100 * record['ann']:.2f} %"
         f" ({f'{levels} levels' if levels else 'smooth activation'}),"
         f" {record['images']:,} test images,"
         f" {record['config']['neuron']}, {record['config']['encoding']} input"
@@ -176,12 +190,9 @@ def print_fine_tuning(record: dict[str, Any], folder: Path) -> None:
         ]
         for t in range(record["config"]["num_steps"])
     ]
-    data = record["dataset"]
     title = (
-        f"{record['training']['network']} on {data['name']} {data['version']}"
-        f"{'' if data['exact_pixels'] else ' (inexact pixels)'}:"
-        f" ANN {100 * record['ann']['trained']:.2f} %, {record['images']:,} test images,"
-        f" {record['config']['epochs']} epochs each"
+        f"{_network_on_data(record)}: ANN {100 * record['ann']['trained']:.2f} %,"
+        f" {record['images']:,} test images, {record['config']['epochs']} epochs each"
     )
     print_table(title, columns, rows)
     print(f"results: {folder / 'finetune.json'}, {folder / 'finetune.png'}")

@@ -29,6 +29,7 @@ __all__ = [
     "Seen",
     "Signal",
     "bits_by_path",
+    "count_weights",
     "quantise_weights",
     "weight_names",
 ]
@@ -149,6 +150,16 @@ def _in_floats(layer: Weights, fine: Params, whole: Params, unit_in: Any, unit: 
     """Whole weights in the units of the float network; the bias is the float one."""
     bias = {"bias": fine["bias"]} if "bias" in fine else {}
     return layer.rescale(whole | bias, 1 / jnp.asarray(unit_in), 1 / jnp.asarray(unit)) | bias
+
+
+def count_weights(network: arch.Network, params: Params) -> int:
+    """Number of all weights of a network, without biases and borders."""
+    count = 0
+    for path, layer in arch.walk(network.layers):
+        if isinstance(layer, Weights):
+            own = arch.inside(params["layers"], path)
+            count += sum(np.size(own[name]) for name in weight_names(own))
+    return count
 
 
 def weight_names(arrays: Params) -> list[str]:

@@ -31,7 +31,6 @@ __all__ = [
     "Simulation",
     "SpikingFunction",
     "Task",
-    "count_spikes",
     "float32_params",
     "neuron_params",
     "neuron_shapes",
@@ -270,18 +269,6 @@ def neuron_shapes(
             f" {network.name!r}: {error}"
         ) from error
     return found
-
-
-def count_spikes(spikes: jax.Array) -> jax.Array:
-    """Spike count of each image, both signs, int32 `[B]`.
-
-    Args:
-      spikes: `[B, ...]` of one timestep.
-    """
-    sent = jnp.abs(spikes)
-    # A sum of floats is a fast reduction of XLA's; a sum of small integers would overflow.
-    dtype = jnp.int32 if jnp.issubdtype(sent.dtype, jnp.integer) else sent.dtype
-    return jnp.sum(sent, axis=tuple(range(1, sent.ndim)), dtype=dtype).astype(jnp.int32)
 
 
 def float32_params(params: Params) -> Params:

@@ -25,10 +25,10 @@ from snnjax.snn.engine import (
     Params,
     Resume,
     Task,
-    count_spikes,
     spike_values,
 )
 from snnjax.snn.neurons import NeuronModel, NeuronParams
+from snnjax.snn.spike_counts import count_spikes
 from snnjax.snn.stimulus import Stimulus, frame
 
 __all__ = ["GAIN", "FunctionLoop", "make_loop"]

@@ -18,9 +18,9 @@ from snnjax.snn.engine import (
     Outputs,
     Params,
     Task,
-    count_spikes,
     neuron_params,
 )
+from snnjax.snn.spike_counts import count_spikes
 from snnjax.snn.stimulus import Stimulus, frame
 from snnjax.snn.whole_numbers import whole_input
 

@@ -1,11 +1,11 @@
 """Fine-tuning of a converted network's weights: through its simulation, or as its quantised ANN.
 
-Both forms of the network take the place of a Flax module's `apply` in `fitting.fit`.
+Either way the network takes the place of a Flax module's `apply` in `fitting.fit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,11 @@ from snnjax.snn.engine import Observer, with_leaks
 from snnjax.snn.neurons import NeuronModel
 from snnjax.snn.rates import firing_rates
 from snnjax.snn.simulation import simulate
+from snnjax.snn.spike_counts import weigh_spikes
 from snnjax.snn.surrogates import Surrogate
 from snnjax.training.gradient_step import Answers
 
-__all__ = ["QuantisedTwin", "ThroughTime", "merge_weights", "split_weights"]
+__all__ = ["FineTuned", "ThroughTime", "merge_weights", "quantised_twin", "split_weights"]
 
 Params = dict[str, Any]
 
@@ -73,68 +74,88 @@ def _replaced(layers: Params, names: list[str], arrays: Params) -> Params:
     return {**layers, first: inner}
 
 
+Run = Callable[..., tuple[jax.Array, Any]]
+"""run(network, params, x, levels=, key=, train=, observe=) -> values `[n, B, K]`, and what
+`observe(frame, spikes)` returns for each of the n answers, or None without it."""
+
+
 @dataclass(frozen=True)
 class ThroughTime:
-    """A network as its simulation; hashable, a static argument of `train_step`.
+    """A run of a network as its simulation, with one answer after each timestep; hashable.
 
-    network, num_steps, neuron, encoding, surrogate: of the simulation; weights: of the answers
-    after each timestep in the loss, `[T]`; penalty: loss for all synapses active at all timesteps.
+    num_steps, neuron, encoding, surrogate: of the simulation.
     """
 
-    network: arch.Network
     num_steps: int
     neuron: NeuronModel
     encoding: Encoding
     surrogate: Surrogate
-    weights: tuple[float, ...]
-    penalty: float = 0.0
 
     def __call__(
         self,
-        variables: Mapping[str, Any],
+        network: arch.Network,
+        params: Params,
         x: jax.Array,
         *,
-        levels: ArrayLike | None = None,
-        train: bool = False,
-        rngs: Mapping[str, jax.Array] | None = None,
-        mutable: Any = None,
-    ) -> Any:
-        """Values after the last timestep; in training, those of all timesteps and the statistics.
-
-        Args:
-          variables: from `split_weights`.
-          x: images `[B, ...]`.
-          levels: without effect.
-          train: True for answers and gradients.
-          rngs: "dropout", the key of the encoding.
-          mutable: without effect.
+        levels: ArrayLike | None,
+        key: jax.Array,
+        train: bool,
+        observe: Observer | None,
+    ) -> tuple[jax.Array, Any]:
+        """Simulate; see `Run`.
 
         Raises:
           ValueError: as `simulate`.
         """
-        del levels, mutable
+        del levels
         found = simulate(
-            self.network, merge_weights(variables), x, num_steps=self.num_steps,
-            neuron=self.neuron, encoding=self.encoding,
-            key=rngs["dropout"] if rngs else jax.random.key(0),
-            surrogate=self.surrogate if train else None,
-            record=Observer(_share_of_synapses, variables["shares"]) if self.penalty else False,
+            network, params, x, num_steps=self.num_steps, neuron=self.neuron,
+            encoding=self.encoding, key=key, surrogate=self.surrogate if train else None,
+            record=observe or False,
         )  # fmt: skip
-        if not train:
-            return found.values[-1]
-        share = jnp.mean(found.recording) if self.penalty else jnp.float32(0)
-        answers = Answers(found.values, jnp.asarray(self.weights), self.penalty * share)
-        return answers, {name: of for name, of in variables.items() if name != "params"}
+        return found.values, found.recording
+
+
+def quantised_twin(
+    network: arch.Network,
+    params: Params,
+    x: jax.Array,
+    *,
+    levels: ArrayLike | None,
+    key: jax.Array,
+    train: bool,
+    observe: Observer | None,
+) -> tuple[jax.Array, Any]:
+    """Run a network as its quantised ANN, with one answer; see `Run`.
+
+    Args:
+      network: the architecture.
+      params: what `conversion.convert` returned.
+      x: images `[B, ...]`.
+      levels: of the activations; None for smooth ones.
+      key: without effect.
+      train: without effect.
+      observe: applied to the images and the firing rates; None for nothing.
+
+    Raises:
+      ValueError: as `firing_rates`.
+    """
+    del key, train
+    rates, logits = firing_rates(network, params, x, levels=levels)
+    return logits[None], None if observe is None else observe(x, rates)
 
 
 @dataclass(frozen=True)
-class QuantisedTwin:
-    """The quantised ANN of a converted network, with its parameters; hashable like `ThroughTime`.
+class FineTuned:
+    """A converted network in the place of a Flax module's `apply`; hashable, a static argument.
 
-    penalty: loss for all synapses active at all timesteps.
+    network: the architecture; run: how its answers are computed; weights: of the answers in the
+    loss, `[n]`; penalty: loss for all synapses active at all timesteps.
     """
 
     network: arch.Network
+    run: Run
+    weights: tuple[float, ...] = (1.0,)
     penalty: float = 0.0
 
     def __call__(
@@ -147,17 +168,30 @@ class QuantisedTwin:
         rngs: Mapping[str, jax.Array] | None = None,
         mutable: Any = None,
     ) -> Any:
-        """Logits; in training, answers and statistics. Arguments as in `ThroughTime`.
+        """Last values `[B, K]`; in training, `Answers` and the variables that are no weights.
+
+        Args:
+          variables: from `split_weights`.
+          x: images `[B, ...]`.
+          levels: of the activations of an ANN.
+          train: True for answers with gradients.
+          rngs: "dropout", the key of an encoding.
+          mutable: without effect.
 
         Raises:
-          ValueError: as `firing_rates`.
+          ValueError: as `run`.
         """
-        del rngs, mutable
-        rates, logits = firing_rates(self.network, merge_weights(variables), x, levels=levels)
+        del mutable
+        penalised = train and self.penalty > 0
+        values, shares = self.run(
+            self.network, merge_weights(variables), x, levels=levels, train=train,
+            key=rngs["dropout"] if rngs else jax.random.key(0),
+            observe=Observer(_share_of_synapses, variables["shares"]) if penalised else None,
+        )  # fmt: skip
         if not train:
-            return logits
-        share = jnp.mean(_share_of_synapses(variables["shares"], x, rates))
-        answers = Answers(logits[None], jnp.ones(1), self.penalty * share)
+            return values[-1]
+        cost = self.penalty * jnp.mean(shares) if penalised else jnp.float32(0)
+        answers = Answers(values, jnp.asarray(self.weights), cost)
         return answers, {name: of for name, of in variables.items() if name != "params"}
 
 
@@ -165,8 +199,4 @@ def _share_of_synapses(
     shares: Mapping[str, jax.Array], frame: jax.Array, spikes: Mapping[str, jax.Array]
 ) -> jax.Array:
     """Share of all synapses that a timestep uses, `[B]`; an observer of a simulation."""
-    total = jnp.zeros(len(frame))
-    for path, sent in spikes.items():
-        used = jnp.abs(sent) * shares[_key(path)]
-        total += jnp.sum(used, axis=tuple(range(1, used.ndim)))
-    return total
+    return weigh_spikes(spikes, {path: shares[_key(path)] for path in spikes}, len(frame))

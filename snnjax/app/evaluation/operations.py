@@ -17,6 +17,7 @@ from snnjax.networks import architecture
 from snnjax.runtime import sharding
 from snnjax.snn import simulation
 from snnjax.snn.engine import Observer
+from snnjax.snn.spike_counts import weigh_spikes
 
 __all__ = ["evaluate_operations"]
 
@@ -74,8 +75,4 @@ def _operations(
     fan_outs: dict[str, jax.Array], frame: jax.Array, spikes: dict[str, jax.Array]
 ) -> jax.Array:
     """Synaptic operations of a timestep, `[B]`; an observer."""
-    total = jnp.zeros(len(frame), jnp.int32)
-    for path, sent in spikes.items():
-        used = jnp.abs(sent).astype(jnp.int32) * fan_outs[path]
-        total += jnp.sum(used, axis=tuple(range(1, used.ndim)))
-    return total
+    return weigh_spikes(spikes, fan_outs, len(frame))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from snnjax.analysis import figures, plots
 from snnjax.analysis.synapses import count_synapses, find_synapses
 from snnjax.app.configurations import FineTuneConfig, TrainConfig, recorded_training
 from snnjax.app.evaluation import evaluate_operations
+from snnjax.app.printing import figure_title
 from snnjax.app.run_files import (
     describe_dataset,
     digest,
@@ -34,9 +34,10 @@ from snnjax.snn.whole_numbers import is_integer
 from snnjax.training import fitting
 from snnjax.training.ann_accuracy import count_correct
 from snnjax.training.fine_tuning import (
-    QuantisedTwin,
+    FineTuned,
     ThroughTime,
     merge_weights,
+    quantised_twin,
     split_weights,
 )
 from snnjax.training.training_config import TrainingConfig
@@ -175,13 +176,15 @@ def _fit_both(
     total = sum(float(of.sum()) for of in counts.values()) or 1.0
     shares = {path: of / total for path, of in counts.items()}
     variables = split_weights(network, params, shares)
-    forms: dict[str, Callable[..., Any]] = {
-        "fine_tuned": ThroughTime(
-            network, config.num_steps, NEURONS[config.neuron], ENCODINGS[config.encoding],
-            SURROGATES[config.surrogate](), config.answer_weights, config.spike_penalty,
-        ),
-        "control": QuantisedTwin(network, config.spike_penalty),
-    }  # fmt: skip
+    through_time = ThroughTime(
+        config.num_steps, NEURONS[config.neuron], ENCODINGS[config.encoding],
+        SURROGATES[config.surrogate](),
+    )  # fmt: skip
+    penalty = config.spike_penalty
+    forms = {
+        "fine_tuned": FineTuned(network, through_time, config.answer_weights, penalty),
+        "control": FineTuned(network, quantised_twin, penalty=penalty),
+    }
     found = {}
     for form, apply in forms.items():
         logger.info("training: %s", form.replace("_", "-"))
@@ -198,7 +201,7 @@ def _ann_accuracies(
     network: Network, params: Params, test: datasets.Split, levels: int, mesh: Mesh
 ) -> dict[str, float]:
     """Accuracy of the ANN as it was trained, and with smooth activations."""
-    variables, apply = split_weights(network, params, {}), QuantisedTwin(network)
+    variables, apply = split_weights(network, params, {}), FineTuned(network, quantised_twin)
     right = {of: count_correct(apply, variables, *test, levels=of, mesh=mesh) for of in {levels, 0}}
     count = len(test.images)
     return {"trained": right[levels] / count, "smooth": right[0] / count}
@@ -233,10 +236,8 @@ def _write(
             output / f"{name}.safetensors", found[form]["params"], kind="snn", metadata=own
         )
     curves = {form.replace("_", "-"): [100 * a for a in record[form]["accuracy"]] for form in FORMS}
-    name = record["dataset"]["name"] + ("" if record["dataset"]["exact_pixels"] else " (inexact)")
-    title = f"{record['training']['network']} on {name}, {record['images']:,} test images"
     figure = plots.accuracy_against_time(
-        curves, ann={"ANN": 100 * record["ann"]["trained"]}, title=title
+        curves, ann={"ANN": 100 * record["ann"]["trained"]}, title=figure_title(record)
     )
     figures.save(figure, output / "finetune.png")
     records.write_json(output / "finetune.json", record)

@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from snnjax.app.run_files import load_data, load_network
 from snnjax.app.stages.conversion import first_training_images
 from snnjax.conversion.quantisation import quantise as quantise_params
-from snnjax.conversion.quantised_weights import weight_names
+from snnjax.conversion.quantised_weights import count_weights
 from snnjax.io import checkpoint
-from snnjax.networks import architecture
-from snnjax.networks.layers import Weights
 from snnjax.runtime.ranges import UP_TO_IMAGES, WEIGHT_BITS
 
 __all__ = ["quantise"]
@@ -59,20 +55,10 @@ def quantise(
         data = load_data(metadata["trained"], dataset)
         images = first_training_images(data, calibration_images)
     whole = quantise_params(network, params, weight_bits, images)
-    count = _count_weights(network, whole)
+    count = count_weights(network, whole)
     exact = {
         "weight_bits": weight_bits, "calibration_images": calibration_images, "weights": count,
         "weight_bytes": -(-count * weight_bits // 8),
     }  # fmt: skip
     checkpoint.save(path, whole, kind="snn", metadata={**metadata, "exact": exact})
     return exact
-
-
-def _count_weights(network: architecture.Network, params: dict[str, Any]) -> int:
-    """Number of all weights, without biases and borders."""
-    count = 0
-    for path, layer in architecture.walk(network.layers):
-        if isinstance(layer, Weights):
-            arrays = architecture.inside(params["layers"], path)
-            count += sum(np.size(arrays[name]) for name in weight_names(arrays))
-    return count

@@ -15,6 +15,7 @@ from snnjax.app.configurations import (
     recorded_training,
 )
 from snnjax.app.evaluation import evaluate, evaluate_exits
+from snnjax.app.printing import figure_title
 from snnjax.app.run_files import (
     describe_dataset,
     digest,
@@ -103,6 +104,6 @@ def _figure(record: dict[str, Any]) -> Figure:
     curves = {f"SNN, {record['config']['neuron']}, {record['config']['encoding']}": percent}
     if record["ceiling"]:
         curves["ANN on the mean of the frames"] = [100 * a for a in record["ceiling"]]
-    name = record["dataset"]["name"] + ("" if record["dataset"]["exact_pixels"] else " (inexact)")
-    title = f"{record['training']['network']} on {name}, {record['images']:,} test images"
-    return plots.accuracy_against_time(curves, ann={"ANN": 100 * record["ann"]}, title=title)
+    return plots.accuracy_against_time(
+        curves, ann={"ANN": 100 * record["ann"]}, title=figure_title(record)
+    )

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from snnjax.snn.engine import Carry, Loop, Observer, Outputs, Params, Task, count_spikes
+from snnjax.snn.engine import Carry, Loop, Observer, Outputs, Params, Task
 from snnjax.snn.fast import by_counts, by_spikes
 from snnjax.snn.fast.dynamics import Problem, make_problem
+from snnjax.snn.spike_counts import count_spikes
 from snnjax.snn.stimulus import Stimulus, frame
 
 __all__ = ["make_loop"]
