@@ -145,7 +145,8 @@ def _simulate(
     times = jnp.arange(num_steps, dtype=jnp.int32)
     if task.gradient:
         chunk = partial(jax.lax.scan, loop.step, unroll=True)
-        carry, outputs = scan_recomputed(chunk, loop.carry, times, chunk_steps)
+        carry, parts = scan_recomputed(chunk, loop.carry, times, chunk_steps)
+        outputs = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     else:
         carry, outputs = jax.lax.scan(loop.step, loop.carry, times)
     sizes = {name: jnp.asarray(math.prod(of), jnp.int32) for name, of in loop.shapes.items()}

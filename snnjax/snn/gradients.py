@@ -1,4 +1,4 @@
-"""Backward passes through timesteps: what they cannot pass, and how much memory they take."""
+"""Scans over timesteps, and their backward passes: what these cannot pass, and their memory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from snnjax.snn.engine import Task
 from snnjax.snn.readout import ACCUMULATE, CURRENT, Readout
 
-__all__ = ["check_readout", "check_recording", "choose_recomputed", "scan_recomputed", "unroll"]
+__all__ = [
+    "check_readout",
+    "check_recording",
+    "choose_recomputed",
+    "scan_in_chunks",
+    "scan_recomputed",
+    "unroll",
+]
 
 KEPT = 8
 """Timesteps up to which all values are kept for the backward pass."""
@@ -65,37 +71,54 @@ def unroll(task: Task, count: int) -> bool:
     return task.gradient and count <= KEPT
 
 
-def scan_recomputed(
+def scan_in_chunks(
     chunk: Callable[[Any, jax.Array], tuple[Any, Any]],
     carry: Any,
     times: jax.Array,
     chunk_steps: int,
-) -> tuple[Any, Any]:
-    """Run timesteps in chunks whose values the backward pass computes once more.
+) -> tuple[Any, list[Any]]:
+    """Run timesteps in chunks, and the remaining ones in a smaller chunk.
 
     Args:
       chunk: `(carry, times [n]) -> (carry, outputs [n, ...])`.
       carry: before the first timestep.
       times: the timesteps, `[T]`.
-      chunk_steps: timesteps of a chunk; with T or more, nothing is computed twice.
+      chunk_steps: timesteps of a chunk.
 
     Returns:
-      The carry after the last timestep, and the outputs `[T, ...]`.
+      The carry after the last timestep, and parts of the outputs, `[n, ...]` each, T in all.
 
     Raises:
       Nothing.
     """
-    count = len(times)
-    if chunk_steps >= count:
-        return chunk(carry, times)
-    chunk, outputs = jax.checkpoint(chunk), []
-    whole = count // chunk_steps * chunk_steps
-    carry, found = jax.lax.scan(chunk, carry, times[:whole].reshape(-1, chunk_steps))
-    outputs.append(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found))
-    if whole < count:
-        carry, found = chunk(carry, times[whole:])
-        outputs.append(found)
-    return carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
+    whole, outputs = len(times) // chunk_steps * chunk_steps, []
+    if whole:
+        carry, chunks = jax.lax.scan(chunk, carry, times[:whole].reshape(-1, chunk_steps))
+        outputs.append(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chunks))
+    if whole < len(times):
+        carry, rest = chunk(carry, times[whole:])
+        outputs.append(rest)
+    return carry, outputs
+
+
+def scan_recomputed(
+    chunk: Callable[[Any, jax.Array], tuple[Any, Any]],
+    carry: Any,
+    times: jax.Array,
+    chunk_steps: int,
+) -> tuple[Any, list[Any]]:
+    """Run timesteps in chunks whose values the backward pass computes once more.
+
+    Arguments and results are those of `scan_in_chunks`. With `chunk_steps` of T or more, nothing is
+    computed twice.
+
+    Raises:
+      Nothing.
+    """
+    if 0 < len(times) <= chunk_steps:
+        carry, outputs = chunk(carry, times)
+        return carry, [outputs]
+    return scan_in_chunks(jax.checkpoint(chunk), carry, times, chunk_steps)
 
 
 def check_recording(shapes: Mapping[str, tuple[int, ...]], batch: int, num_steps: int) -> None:

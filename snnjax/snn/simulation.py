@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -32,6 +33,7 @@ from snnjax.snn.gradients import (
     check_readout,
     check_recording,
     choose_recomputed,
+    scan_in_chunks,
     scan_recomputed,
 )
 from snnjax.snn.neurons import EXACT_CHARGE, NeuronModel
@@ -200,47 +202,21 @@ def _simulate(
     loop = ENGINES[engine](params, stimulus, task, observe)
     loop = mark_inexact(loop, params, stimulus.images, task.encoding, num_steps)
     carry, outputs = run_pre_steps(loop, task, pre_steps, chunk_steps)
-    run = _recomputed if task.gradient else _in_chunks
+    scan = scan_recomputed if task.gradient else scan_in_chunks
     done = count_pre_steps(task.network, task.neuron, pre_steps, num_steps)
     end = task.shown_steps or num_steps
     for steps, shown in ((range(done, end), True), (range(max(done, end), num_steps), False)):
-        carry, more = run(loop, carry, steps, shown, chunk_steps)
+        times = jnp.asarray(steps, jnp.int32)
+        carry, more = scan(_shown_or_not(loop, shown), carry, times, chunk_steps)
         outputs += more
     values, spikes, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
     sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
     return Simulation(values, spikes, carry.counts, sizes, recording)
 
 
-def _in_chunks(
-    loop: Loop, carry: Carry, steps: range, shown: bool, chunk_steps: int
-) -> tuple[Carry, list[Outputs]]:
-    """Run timesteps in chunks, and the remaining ones in a smaller chunk."""
-    whole = len(steps) // chunk_steps * chunk_steps
-    times, outputs = jnp.asarray(steps, jnp.int32), []
-    if whole:
-        carry, chunks = jax.lax.scan(
-            lambda carry, of: loop.body(carry, of, shown), carry,
-            times[:whole].reshape(-1, chunk_steps),
-        )  # fmt: skip
-        outputs.append(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chunks))
-    if whole < len(steps):
-        carry, rest = loop.body(carry, times[whole:], shown)
-        outputs.append(rest)
-    return carry, outputs
-
-
-def _recomputed(
-    loop: Loop, carry: Carry, steps: range, shown: bool, chunk_steps: int
-) -> tuple[Carry, list[Outputs]]:
-    """Run timesteps in chunks, each of which a backward pass computes once more."""
-
-    def chunk(carry: Carry, times: jax.Array) -> tuple[Carry, Outputs]:
-        return loop.body(carry, times, shown)
-
-    if not steps:
-        return carry, []
-    carry, outputs = scan_recomputed(chunk, carry, jnp.asarray(steps, jnp.int32), chunk_steps)
-    return carry, [outputs]
+def _shown_or_not(loop: Loop, shown: bool) -> Callable[[Carry, jax.Array], tuple[Carry, Outputs]]:
+    """The body of a simulation for timesteps with input, or without."""
+    return lambda carry, times: loop.body(carry, times, shown)
 
 
 def run_pre_steps(
@@ -255,8 +231,8 @@ def run_pre_steps(
     rounds = tuple((path,) for path in sites) if task.neuron.in_turn else (sites,)
     carry, outputs = loop.carry, []
     for number, revised in enumerate(rounds if pre_steps else ()):
-        steps = range(number * pre_steps, (number + 1) * pre_steps)
-        after, found = _in_chunks(loop, carry, steps, True, chunk_steps)
+        times = jnp.arange(number * pre_steps, (number + 1) * pre_steps, dtype=jnp.int32)
+        after, found = scan_in_chunks(_shown_or_not(loop, True), carry, times, chunk_steps)
         outputs += [of._replace(values=jnp.zeros_like(of.values)) for of in found]
         neurons = loop.revise(carry.neurons, after.neurons, revised)
         carry = Carry(neurons, loop.carry.readout, after.counts)
