@@ -161,7 +161,15 @@ def _quantise_network(
     result["integer"] = {"pixel": PIXEL, "logit": end.unit, "magnitude": magnitude}
     check_sums(result, 1)
     result["integer"]["steps"] = min(count_exact_steps(result), WHOLE)
+    result["integer"]["weight"] = _largest_weight(layers)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), result)
+
+
+def _largest_weight(layers: Params) -> float:
+    """Largest magnitude of a kernel."""
+    named = jax.tree_util.tree_flatten_with_path(layers)[0]
+    kernels = [leaf for path, leaf in named if path[-1].key == "kernel"]  # type: ignore[attr-defined]
+    return max((float(np.abs(kernel).max()) for kernel in kernels), default=0.0)
 
 
 class _Place(NamedTuple):

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from snnjax.runtime.convolution_gradients import CHANNELS_LAST, conv_with_gradients
@@ -23,6 +24,7 @@ from snnjax.runtime.patches import (
     pairs_are_faster,
     patches_are_faster,
 )
+from snnjax.runtime.split_kernels import SplitKernel, repeat_inputs
 from snnjax.runtime.windows import Window
 from snnjax.runtime.winograd import conv_by_winograd, transform_kernel
 
@@ -101,7 +103,7 @@ def prepare_kernel(
 
 def conv(
     x: jax.Array,
-    kernel: jax.Array | PreparedKernel,
+    kernel: jax.Array | PreparedKernel | SplitKernel,
     spec: ConvSpec,
     *,
     precision: Any = None,
@@ -113,7 +115,8 @@ def conv(
 
     Args:
       x: `[B, H, W, C]`.
-      kernel: `[kh, kw, C / groups, features]`, or what `prepare_kernel` made of it.
+      kernel: `[kh, kw, C / groups, features]`, or what `prepare_kernel` made of it; without groups
+        also what `split_kernel` made of it, if bfloat16 holds the images.
       spec: of the convolution.
       precision: of the products, as in `jax.numpy.dot`.
       gradient: True if the gradient is computed too.
@@ -126,7 +129,7 @@ def conv(
       TypeError: from JAX, if other shapes do not fit.
     """
     convolve = partial(_convolve, spec=spec, precision=precision, gradient=gradient)
-    if isinstance(kernel, PreparedKernel):
+    if isinstance(kernel, PreparedKernel | SplitKernel):
         return convolve(x, kernel)
     learning = partial(_convolve, spec=spec, precision=precision, gradient=True)
     return loop_over_mapped_kernels(convolve, learning)(x, kernel)
@@ -178,14 +181,16 @@ def conv_general_dilated(
 def choose_algorithm(x: Any, kernel: Any, spec: ConvSpec, *, gradient: bool = False) -> Algorithm:
     """Name of the algorithm that `conv` uses: "winograd", "patches", "pairs" or "xla".
 
-    Choice: Winograd's algorithm for a PreparedKernel and maps of at least WINOGRAD_PIXELS. On a
+    Choice: Winograd's algorithm for a PreparedKernel and maps of at least WINOGRAD_PIXELS; XLA's
+    for a SplitKernel. On a
     CPU, without dilation, patches and then pairs where they are faster; pairs without gradient,
     and where each core is a device of its own: among the threads of one device XLA divides a
     convolution of few channels, but not the one of its pairs.
 
     Args:
       x: images `[B, H, W, C]`, or anything with such a shape.
-      kernel: `[kh, kw, C / groups, features]`, or anything with such a shape, or a PreparedKernel.
+      kernel: `[kh, kw, C / groups, features]`, or anything with such a shape, or a PreparedKernel
+        or SplitKernel.
       spec: of the convolution.
       gradient: True if the gradient is computed too.
 
@@ -200,7 +205,8 @@ def choose_algorithm(x: Any, kernel: Any, spec: ConvSpec, *, gradient: bool = Fa
         )
     if isinstance(kernel, PreparedKernel) and image[0] * image[1] >= WINOGRAD_PIXELS:
         return "winograd"
-    if window.dilation != (1, 1) or jax.default_backend() != "cpu":
+    is_split = isinstance(kernel, SplitKernel)
+    if is_split or window.dilation != (1, 1) or jax.default_backend() != "cpu":
         return "xla"
     if patches_are_faster(image, kernel.shape, window, groups=spec.groups, gradient=gradient):
         return "patches"
@@ -211,7 +217,7 @@ def choose_algorithm(x: Any, kernel: Any, spec: ConvSpec, *, gradient: bool = Fa
 
 def _convolve(
     x: jax.Array,
-    kernel: jax.Array | PreparedKernel,
+    kernel: jax.Array | PreparedKernel | SplitKernel,
     spec: ConvSpec,
     *,
     precision: Any,
@@ -224,6 +230,12 @@ def _convolve(
         if algorithm == "winograd":
             return conv_by_winograd(x, kernel.winograd, window, precision=precision)
         kernel = kernel.kernel
+    if isinstance(kernel, SplitKernel):
+        return jax.lax.conv_general_dilated(
+            repeat_inputs(x, kernel), kernel.parts, window.strides, window.padding,
+            rhs_dilation=window.dilation, dimension_numbers=CHANNELS_LAST,
+            preferred_element_type=jnp.float32,
+        )  # fmt: skip
     if algorithm == "patches":
         return conv_by_patches(x, kernel, window, groups=groups, precision=precision)
     if algorithm == "pairs":

@@ -157,7 +157,7 @@ def _simulate_until(
 ) -> Answer:
     params = float32_params(params)
     neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])  # or raises
-    params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
+    params = prepare_kernels_for(task, params, stimulus.images.shape[0], num_steps)
     loop = make_loop(params, stimulus, task)
     loop = mark_inexact(loop, params, stimulus.images, task.encoding, num_steps)
     carry, _ = run_pre_steps(loop, task, pre_steps)

@@ -110,6 +110,7 @@ class Task(NamedTuple):
 
     shown_steps: number of timesteps with input and constant currents; 0 for all.
     gradient: True if the spikes of the neuron have a surrogate gradient.
+    kernel_parts: number of bfloat16 parts of kernels, as `fast.parts.choose_parts` returns it.
     """
 
     network: SpikingFunction
@@ -118,6 +119,7 @@ class Task(NamedTuple):
     readout: Readout
     shown_steps: int = 0
     gradient: bool = False
+    kernel_parts: int | None = None
 
 
 class Carry(NamedTuple):

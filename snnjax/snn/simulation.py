@@ -82,13 +82,14 @@ def simulate(
     chunk_steps: int | None = None,
     engine: Literal["fast", "plain"] = "fast",
     surrogate: Surrogate | None = None,
+    kernel_parts: int | None = None,
 ) -> Simulation:
     """Show images to a spiking network for `num_steps` timesteps, pre-steps included.
 
     Call it as `simulate(network, params, images)`, or as `simulate(spiking, images)` with what
     `snnjax.spike` returned; then the values are the outputs of the function, any pytree of
     `[T, B, ...]`, the input lasts `spiking.function.input_steps` timesteps, and `readout`,
-    `pre_steps`, `shown_steps`, `chunk_steps` and `engine` have no meaning.
+    `pre_steps`, `shown_steps`, `chunk_steps`, `engine` and `kernel_parts` have no meaning.
 
     Apart from the small result `[T, B, K]`, memory does not grow with `num_steps`, unless spikes
     are recorded or `chunk_steps` grows too. All arrays in `params`, the images, the key and
@@ -127,13 +128,18 @@ def simulate(
         same to the bit for the same `chunk_steps`, which is then the number of timesteps that the
         backward pass keeps at once: memory grows with it, and it computes each chunk but the only
         one twice. None keeps all up to 8 timesteps, and about the square root of T beyond. Static.
+      kernel_parts: number of bfloat16 numbers for a weight that multiplies spikes: 3 are exact, 1
+        is for an integer network with weights up to 256, and 0 is float32. The spikes are the
+        same, except where rounding decides. Static; None for `fast.parts.choose_parts`, by the
+        platform.
 
     Raises:
       ValueError: if `num_steps` or `chunk_steps` is below 1, no timestep is left after the
         pre-steps, the neuron has no pre-steps or does not settle although `pre_steps` or
         `shown_steps` is given, `params` are not converted, images are not finite floats
         `[B, H, W, C]` or do not fit the parameters, a key or the scale of the readout is
-        missing, the engine is unknown, or the neuron or the readout has no surrogate gradient.
+        missing, the engine is unknown, the neuron or the readout has no surrogate gradient, or
+        `kernel_parts` is another number, or 1 would round weights.
     """
     observe = Observer(_every_spike) if record is True else record or None
     if surrogate is not None:
@@ -145,6 +151,7 @@ def simulate(
             "readout": readout is not ACCUMULATE, "pre_steps": pre_steps != 0,
             "shown_steps": shown_steps != 0, "engine": engine != "fast",
             "chunk_steps": chunk_steps is not None and surrogate is None,
+            "kernel_parts": kernel_parts is not None,
         }  # fmt: skip
         task = function_task(spiking, neuron, encoding, unused)
         task = task._replace(gradient=surrogate is not None)
@@ -162,8 +169,9 @@ def simulate(
             f" {type(network).__name__}; pass engine='plain'"
         )
     task, stimulus, num_steps, pre_steps = check_arguments(
-        Task(network, neuron, encoding, readout, shown_steps, surrogate is not None), params,
-        make_stimulus(network, images, key, first, noise), num_steps=num_steps,
+        Task(
+            network, neuron, encoding, readout, shown_steps, surrogate is not None, kernel_parts
+        ), params, make_stimulus(network, images, key, first, noise), num_steps=num_steps,
         pre_steps=pre_steps,
     )  # fmt: skip
     if chunk_steps is None:
@@ -198,7 +206,7 @@ def _simulate(
     if task.gradient and observe is not None and observe.func is _every_spike:
         check_recording(shapes, stimulus.images.shape[0], num_steps)
     if engine == "fast":
-        params = prepare_kernels_for(task.network, params, stimulus.images.shape[0], num_steps)
+        params = prepare_kernels_for(task, params, stimulus.images.shape[0], num_steps)
     loop = ENGINES[engine](params, stimulus, task, observe)
     loop = mark_inexact(loop, params, stimulus.images, task.encoding, num_steps)
     carry, outputs = run_pre_steps(loop, task, pre_steps, chunk_steps)

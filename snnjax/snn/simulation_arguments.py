@@ -15,6 +15,7 @@ from snnjax.runtime.images import NETWORK_RANKS, check_range, float_images
 from snnjax.runtime.ranges import STEPS
 from snnjax.snn.encoding import ENCODINGS, Encoding
 from snnjax.snn.engine import SpikingFunction, Task
+from snnjax.snn.fast.parts import choose_parts
 from snnjax.snn.neurons import NEURONS, NeuronModel
 from snnjax.snn.noise import Noise
 from snnjax.snn.readout import READOUTS, Readout
@@ -75,7 +76,8 @@ def check_arguments(
             f"shown_steps is {shown_steps}; want at most num_steps, which is {num_steps}, or 0 for"
             " input at all timesteps"
         )
-    task = task._replace(shown_steps=shown_steps)
+    parts = choose_parts(task.kernel_parts, params)
+    task = task._replace(shown_steps=shown_steps, kernel_parts=parts)
     stimulus = check_stimulus(stimulus, params["gain"], task.encoding)
     check_exact(task, params, stimulus.images, num_steps)
     return Checked(task, stimulus, num_steps, pre_steps)

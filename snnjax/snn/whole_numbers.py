@@ -8,6 +8,7 @@
 | `logit` | logit that a current of 1 into the readout represents |
 | `magnitude` | largest magnitude of a sum of one timestep at the output |
 | `steps` | largest T at which float32 rounds no sum; files of before lack it |
+| `weight` | largest magnitude of a kernel; files of before lack it |
 
 and a `magnitude` for every layer of neurons. A sum of whole numbers is exact in every order while
 no partial sum reaches 2^24. The spikes are then the same for every batch size, and on every machine
@@ -25,6 +26,7 @@ import numpy as np
 
 from snnjax.runtime.checks import check_value
 from snnjax.runtime.images import check_range
+from snnjax.runtime.split_kernels import SplitKernel
 from snnjax.snn.encoding import CONSTANT, Encoding
 from snnjax.snn.engine import Loop, Task
 from snnjax.snn.readout import ACCUMULATE, COUNT, CURRENT
@@ -191,7 +193,7 @@ def _magnitudes(params: Params) -> Iterator[tuple[str, Any, Any, Any]]:
     magnitude of one timestep; it has to stay below the limit.
     """
     for keys, magnitude in jax.tree_util.tree_flatten_with_path(params["layers"])[0]:
-        if keys[-1].key == "magnitude":
+        if getattr(keys[-1], "key", None) == "magnitude":
             own: Any = params["layers"]
             for key in keys[:-1]:
                 own = own[cast(Any, key).key]
@@ -212,7 +214,8 @@ def _known(value: Any) -> Any:
 def mark_inexact(
     loop: Loop, params: Params, images: jax.Array, encoding: Encoding, num_steps: int
 ) -> Loop:
-    """Loop whose values are NaN where the sums of an integer network could be rounded.
+    """Loop whose values are NaN where an integer network could be rounded: a sum, or a weight that
+    is multiplied as one bfloat16 number.
 
     Negative input spikes are among these: the magnitudes are those for pixels from 0 on.
 
@@ -233,9 +236,16 @@ def mark_inexact(
         exact = jnp.all(images >= 0, axis=tuple(range(1, images.ndim)))
     for _, magnitude, start, limit in _magnitudes(params):
         exact &= jnp.all(start + num_steps * magnitude < limit)
+    for kernel in jax.tree.leaves(params["layers"], is_leaf=_is_split):
+        if _is_split(kernel) and kernel.parts.shape == kernel.shape:
+            exact &= jnp.all(kernel.parts.astype(jnp.float32) == kernel.kernel)
 
     def body(carry: Any, times: jax.Array, shown: bool) -> Any:
         carry, outputs = loop.body(carry, times, shown)
         return carry, outputs._replace(values=jnp.where(exact[:, None], outputs.values, jnp.nan))
 
     return loop._replace(body=body)
+
+
+def _is_split(value: Any) -> bool:
+    return isinstance(value, SplitKernel)

@@ -212,6 +212,14 @@ class Weights(Synapse):
         """Parameters in the form that is fastest for many calls; the current is the same."""
         return params
 
+    def split_kernel(self, params: Params, count: int) -> Params:
+        """Parameters with the kernel in so many bfloat16 numbers, or as they are.
+
+        Then `linear` takes only inputs that bfloat16 holds.
+        """
+        del count
+        return params
+
 
 class Folded(Layer):
     """A normalisation of the ANN, which conversion folds into weights."""

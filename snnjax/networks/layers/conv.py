@@ -14,7 +14,14 @@ from jax.typing import ArrayLike
 from snnjax.networks.layers.base import DoesNotFit, ForwardMode, Params, Weights
 from snnjax.networks.layers.fields import flag, pads, pair, set_fields
 from snnjax.runtime.checks import check_count
-from snnjax.runtime.convolution import ConvSpec, conv, conv_general_dilated, prepare_kernel
+from snnjax.runtime.convolution import (
+    ConvSpec,
+    PreparedKernel,
+    conv,
+    conv_general_dilated,
+    prepare_kernel,
+)
+from snnjax.runtime.split_kernels import split_kernel
 from snnjax.runtime.windows import Pads, Window
 
 __all__ = ["Conv"]
@@ -150,6 +157,17 @@ class Conv(Weights):
     def prepare_kernel(self, params: Params) -> Params:
         """Parameters with the kernel in the form that the fastest algorithm needs."""
         return {**params, "kernel": prepare_kernel(params["kernel"], self.spec)}
+
+    def split_kernel(self, params: Params, count: int) -> Params:
+        """Parameters with the kernel in so many bfloat16 numbers; see `Weights.split_kernel`.
+
+        They stay as they are with groups, whose inputs are apart, with a border, which may be any
+        number, and with a kernel that is prepared.
+        """
+        kernel = params["kernel"]
+        if self.groups > 1 or "border" in params or isinstance(kernel, PreparedKernel):
+            return params
+        return {**params, "kernel": split_kernel(kernel, count)}
 
     def _per_input(self, kernel: jax.Array, values: jax.Array) -> jax.Array:
         """One value for each input channel, in the shape of the last two axes of the kernel."""

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.networks.layers.base import DoesNotFit, ForwardMode, Params, Weights
 from snnjax.networks.layers.fields import flag, set_fields
 from snnjax.runtime.checks import check_count
+from snnjax.runtime.split_kernels import SplitKernel, repeat_inputs, split_kernel
 
 __all__ = ["Dense"]
 
@@ -54,10 +55,14 @@ class Dense(Weights):
           DoesNotFit: if `x` has another number of inputs.
         """
         del elapsed
-        inputs = params["kernel"].shape[0]
+        kernel = params["kernel"]
+        inputs = kernel.shape[0]
         if x.shape[-1] != inputs:
             raise DoesNotFit(f"it takes {inputs} inputs, and gets {list(x.shape[1:])}")
-        return jnp.dot(x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
+        if isinstance(kernel, SplitKernel):
+            x = repeat_inputs(x, kernel)
+            return jnp.dot(x, kernel.parts, preferred_element_type=jnp.float32)
+        return jnp.dot(x, kernel, precision=jax.lax.Precision.HIGHEST)
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
         """Apply `linear` with every nonzero weight replaced by 1."""
@@ -86,6 +91,10 @@ class Dense(Weights):
         kernel = kernel / _per_input(kernel, std)
         bias = params.get("bias", 0.0) - (kernel * _per_input(kernel, mean)).sum(0)
         return {"kernel": kernel, "bias": bias}
+
+    def split_kernel(self, params: Params, count: int) -> Params:
+        """Parameters with the kernel in so many bfloat16 numbers; see `Weights.split_kernel`."""
+        return {**params, "kernel": split_kernel(params["kernel"], count)}
 
 
 def _per_input(kernel: jax.Array, values: jax.Array) -> jax.Array:

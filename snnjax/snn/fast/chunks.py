@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from snnjax.networks.architecture import Layer, Network, Weights, map_params
-from snnjax.snn.engine import Params, SpikingFunction
+from snnjax.snn.engine import Params, SpikingFunction, Task
+from snnjax.snn.fast.parts import split_kernels
 from snnjax.snn.whole_numbers import is_integer
 
 __all__ = ["choose_chunk", "count_weights", "prepare_kernels", "prepare_kernels_for"]
@@ -86,10 +87,12 @@ def prepare_kernels(network: SpikingFunction, params: Params) -> Params:
     return {**params, "layers": map_params(layers, params["layers"], prepared)}
 
 
-def prepare_kernels_for(
-    network: SpikingFunction, params: Params, batch: Any, num_steps: int
-) -> Params:
-    """Prepare the kernels if `batch` images for `num_steps` timesteps are enough work."""
-    if isinstance(batch, int) and batch * num_steps >= MANY_FRAMES:  # not known yet in an export
-        return prepare_kernels(network, params)
-    return params
+def prepare_kernels_for(task: Task, params: Params, batch: Any, num_steps: int) -> Params:
+    """Split the kernels into their bfloat16 parts if the task says so, and prepare the others if
+    `batch` images for `num_steps` timesteps are enough work.
+    """
+    if not isinstance(batch, int):  # not known yet in an export
+        return params
+    if batch * num_steps >= MANY_FRAMES:
+        params = params if task.kernel_parts else prepare_kernels(task.network, params)
+    return split_kernels(task, params, num_steps)
