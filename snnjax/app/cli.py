@@ -117,7 +117,7 @@ def _run(arguments: Sequence[str]) -> int:
         command(*bound.args, **bound.kwargs)
     except KeyboardInterrupt:
         trains = arguments[0] in ("train", "run")
-        more = "; the same command resumes the training after its last complete epoch"
+        more = "; the same command resumes the training after its last saved epoch"
         print(f"stopped{more if trains else ''}", file=sys.stderr)
         return 130
     except (cyclopts.CycloptsError, ValueError, OSError, ImportError, *RARE) as error:

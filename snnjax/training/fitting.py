@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ from snnjax.training.resuming import Progress
 from snnjax.training.training_config import TrainingConfig
 
 __all__ = ["Fitted", "fit"]
+
+PAUSE = 10.0
+"""Seconds between two writes of the progress: on a GPU an epoch can take less than its writing."""
 
 Examples = tuple[np.ndarray, np.ndarray]
 
@@ -63,7 +67,8 @@ def fit(
         network, and int32 labels `[N]`.
       validation: the same, to choose the epoch.
       config: hyper-parameters.
-      resume: file to write after every epoch, and to continue from if it exists.
+      resume: file to write after the epochs, at most every PAUSE seconds, and to continue from if
+        it exists.
       progress: show a progress bar.
       mesh: devices that share every batch; None for all visible ones.
 
@@ -91,11 +96,14 @@ def fit(
         first_step, run.num_steps, initial=first_step, total=run.num_steps,
         desc="train", mininterval=1, unit="step", disable=not progress,
     )  # fmt: skip
+    written = time.monotonic()
     with bar:
         while len(done.history) < config.epochs:
             done = _run_epoch(done, examples, validation, run, bar)
-            if resume is not None:
+            is_last = len(done.history) == config.epochs
+            if resume is not None and (is_last or time.monotonic() - written >= PAUSE):
                 resuming.save_progress(resume, config, done)
+                written = time.monotonic()
     kept = done.best if config.keep == "best" else trained_variables(done.state, config)
     return Fitted(jax.tree.map(np.asarray, kept), done.history)
 

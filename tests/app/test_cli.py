@@ -261,7 +261,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(resuming, "save_progress", save_then_stop)
     assert cli.main([*options, str(killed)]) == 130
-    assert "resumes the training after its last complete epoch" in capsys.readouterr().err
+    assert "resumes the training after its last saved epoch" in capsys.readouterr().err
     assert not (killed / "ann.safetensors").exists()
     monkeypatch.setattr(resuming, "save_progress", save)
     assert cli.main([*options, str(killed)]) == 0

@@ -9,7 +9,7 @@ import pytest
 from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
-from snnjax.training import resuming
+from snnjax.training import fitting, resuming
 from snnjax.training.gradient_step import init_train_state
 from snnjax.training.training_config import TrainingConfig
 
@@ -45,6 +45,7 @@ def test_a_killed_run_ends_with_the_same_parameters(
         if len(progress.history) == 2:
             raise Killed
 
+    monkeypatch.setattr(fitting, "PAUSE", 0.0)
     monkeypatch.setattr(resuming, "save_progress", save_then_die)
     with pytest.raises(Killed):
         run(start, config, resume=path)
