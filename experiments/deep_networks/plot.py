@@ -1,0 +1,62 @@
+"""Write the tables and draw the figures of `results/comparison.json` and `results/levels8.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cyclopts
+from matplotlib.figure import Figure
+
+from snnjax.app import comparison
+from snnjax.app.comparison import Group, Published
+
+HERE = Path(__file__).parent
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+FINER = "levels8"
+
+HALF = "v(0) = v_p / 2 and constant input here"
+DEEP = "the paper does not say which ResNet-20"
+PUBLISHED = (
+    Published("DataNorm", "VGG16", 91.76, 0.40, None, ("vgg16", "data_norm")),
+    Published("RNL", "VGG16", 92.86, -0.04, 256, ("vgg16", "rnl")),
+    Published("RNL", "ResNet", 93.45, -0.39, 256, ("resnet20", "rnl"), "a PreAct-ResNet-18 there"),
+    Published("thReLU", "VGG16", 92.29, 0.05, 16, ("vgg16", "th_relu")),
+    Published("thReLU", "ResNet", 93.56, 0.05, 128, ("resnet20", "th_relu"), DEEP),
+    Published("He et al.", "VGG16", 93.86, 0.03, 16, ("vgg16", "sth_leaky_relu")),
+    Published("He et al.", "VGG16", 93.86, 0.03, 16, ("vgg16", "sth_half"), HALF),
+    Published("He et al.", "ResNet", 94.39, 0.07, 128, ("resnet20", "sth_leaky_relu"), DEEP),
+    Published("He et al.", "ResNet", 94.39, 0.07, 128, ("resnet20", "sth_half"), HALF),
+)
+"""Rows of table 3 of He et al. 2024, each with the network of ours to compare it with."""
+
+
+def main(*, output: Path = HERE) -> None:
+    """Write `results/*.md` and draw `figures/<network>.png`.
+
+    Parameters
+    ----------
+    output
+        folder with the results of `run.py`
+    """
+    results = output / "results"
+    groups = comparison.read_groups(results / "comparison.json")
+    tables = {"paper": comparison.published_table(PUBLISHED, groups)}
+    pictures = {}
+    for network, found in groups.items():
+        tables[network] = comparison.accuracy_table(found.values(), STEPS)
+        pictures[network] = accuracy_figure(network, found)
+    if (results / f"{FINER}.json").is_file():
+        for network, found in comparison.read_groups(results / f"{FINER}.json").items():
+            tables[f"{network}-{FINER}"] = comparison.accuracy_table(found.values(), STEPS)
+    comparison.write_results(output, tables, pictures)
+
+
+def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
+    """Plot accuracy against T for every method with a constant input."""
+    data = next(iter(groups.values())).rows[0]["dataset"]
+    title = f"{network} on {data['name']}" + ("" if data["exact_pixels"] else " (JPEG copy)")
+    return comparison.accuracy_figure(groups.values(), title=f"{title}, constant input", lowest=0.0)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
