@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.conversion.conversion import convert
+from snnjax.conversion.quantisation import quantise
 from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
@@ -26,6 +27,9 @@ NETWORKS = ("net1", "net2", "vgg16", "resnet20")
 BATCHES = (1, 16, 128)
 STEPS = (8, 16, 64)
 NEURON_NAMES = ("exact-charge", "double-threshold")
+PRODUCTS = {"float32": 0, "bfloat16x3": 3, "integer-bfloat16": 1}
+"""bfloat16 numbers for a weight that multiplies spikes, 0 for float32; the last for an integer
+network."""
 MOST_FRAMES = 256
 """Timesteps by images up to which the order layer by layer is measured; beyond, it fills memory."""
 
@@ -73,6 +77,12 @@ def draw_images(network: arch.Network, count: int, seed: int = 0) -> jax.Array:
     return jax.random.uniform(jax.random.key(seed), (count, *image_shape(network)))
 
 
+def draw_inputs(network: arch.Network, count: int, products: str) -> jax.Array:
+    """Pixels drawn from [0, 1], for an integer network bytes divided by 255."""
+    images = draw_images(network, count)
+    return jnp.round(255 * images) / 255 if products.startswith("integer") else images
+
+
 def on_cores(params: Variables, images: jax.Array) -> tuple[Variables, jax.Array]:
     """Parameters on each core, and the images shared among as many cores as can do so evenly."""
     mesh = sharding.make_mesh(batch_size=len(images))
@@ -102,6 +112,42 @@ def draw(network: arch.Network, seed: int = 0) -> Variables:
     return {"params": params, **measured}
 
 
+@cache
+def draw_params(network: arch.Network, products: str = "float32", num_steps: int = 1) -> Variables:
+    """Converted random weights, as an integer network where the products are of one: of 8 bits, or
+    as many as keep the sums of all timesteps exact.
+    """
+    params = convert(network, draw(network))
+    if not products.startswith("integer"):
+        return params
+    whole = (quantise(network, params, bits) for bits in (8, 7, 6))
+    return next(found for found in whole if found["integer"]["steps"] >= num_steps)
+
+
+@cache
+def moved(case: Case, neuron: str, products: str, count: int = 64) -> float:
+    """Spikes of so many images at another place than with float32 products, to all spikes."""
+    network = known_networks.find(case.network)
+
+    @jax.jit
+    def differences(params: Variables, images: jax.Array) -> tuple[Any, Any]:
+        exact, other = (
+            simulate(
+                network, params, images, num_steps=case.num_steps, neuron=NEURONS[neuron],
+                record=True, kernel_parts=parts,
+            ).recording
+            for parts in (0, PRODUCTS[products])
+        )  # fmt: skip
+        apart = jax.tree.map(lambda one, two: jnp.abs(one - two).sum(), exact, other)
+        return apart, jax.tree.map(lambda spikes: jnp.abs(spikes).sum(), exact)
+
+    found = differences(
+        draw_params(network, products, case.num_steps), draw_inputs(network, count, products)
+    )
+    apart, sent = (sum(map(float, by_path.values())) for by_path in found)
+    return float(f"{apart / max(sent, 1.0):.3g}")
+
+
 def build(function: Callable[..., Any], *arguments: Any) -> Program:
     """Compile a function for its arguments; nothing is taken from a cache of programs."""
     begun = time.perf_counter()
@@ -126,13 +172,14 @@ def build_simulation(
     neuron: str,
     chunk_steps: int | None = None,
     answers_alone: bool = False,
+    products: str = "float32",
 ) -> Program:
     """`simulate` for constant input, with all that it returns or its values alone."""
 
     def run(params: Variables, images: jax.Array) -> Any:
         found = simulate(
             network, params, images, num_steps=num_steps, neuron=NEURONS[neuron],
-            chunk_steps=chunk_steps,
+            chunk_steps=chunk_steps, kernel_parts=PRODUCTS[products],
         )  # fmt: skip
         return found.values if answers_alone else found
 
@@ -204,17 +251,21 @@ def figures(seconds: list[float]) -> dict[str, Any]:
     }
 
 
-def measure(case: Case, neuron: str, order: str, effort: Effort) -> dict[str, Any]:
+def measure(
+    case: Case, neuron: str, order: str, effort: Effort, products: str = "float32"
+) -> dict[str, Any]:
     """A row: the simulation by turns with the forward pass of its ANN, and with one that returns
     no more than this does: its answers, without a count of spikes.
     """
     network = known_networks.find(case.network)
-    plain = convert(network, draw(network))
-    params, images = on_cores(prepare_kernels(network, plain), draw_images(network, case.batch))
+    plain, chosen = draw_params(network), draw_params(network, products, case.num_steps)
+    if products == "float32":
+        chosen = prepare_kernels(network, chosen)
+    params, images = on_cores(chosen, draw_inputs(network, case.batch, products))
     chunk = orders(case)[order]
     built = partial(
         build_simulation, network, params, images, num_steps=case.num_steps, neuron=neuron,
-        chunk_steps=None if order == "chosen" else chunk,
+        chunk_steps=None if order == "chosen" else chunk, products=products,
     )  # fmt: skip
     ours, ann = built(), build_ann(network, *on_cores(plain, images))
     programs = {"ours": ours, "answers": built(answers_alone=True), "ann": ann}

@@ -123,16 +123,31 @@ def thresholds(entries: Entries) -> Table:
     ), lines  # fmt: skip
 
 
+def by_products(entries: Entries) -> Table:
+    lines = [
+        [
+            *map(str, case_of(row)), row["neuron"], row["order"], row["products"],
+            milliseconds(row["seconds"]), milliseconds(row["answers_seconds"]),
+            f"{row['answers_to_steps_of_ann']:.2f}", f"{100 * row['moved']:.2g}",
+        ]
+        for row in entries
+    ]  # fmt: skip
+    return (
+        "network", "B", "T", "neuron", "order", "products", "all (ms)", "answers alone (ms)",
+        "answers alone / (T ANN)", "moved spikes (%)",
+    ), lines  # fmt: skip
+
+
 def whole(entries: Entries) -> Table:
     lines = [
         [
-            *map(str, case_of(entry)), str(entry["count"]),
+            *map(str, case_of(entry)), str(entry["count"]), entry["products"],
             milliseconds(entry["seconds"]), f"{entry['images_per_second']:g}",
         ]
         for entry in entries
     ]  # fmt: skip
     return (
-        "network", "B", "T", "images", "all (ms)", "images / s",
+        "network", "B", "T", "images", "products", "all (ms)", "images / s",
     ), lines  # fmt: skip
 
 
@@ -199,6 +214,7 @@ TABLES = {
     "cores": ("cores", cores),
     "training": ("training", training),
     "profile": ("profile", profile),
+    "products": ("products", by_products),
     "whole": ("whole", whole),
 }
 
@@ -235,6 +251,8 @@ def main(*, output: Path = HERE) -> None:
             text = printing.markdown_table(*table(sorted(record[section], key=place)))
             write_whole(output / "results" / f"{name}.md", text.encode())
             print(f"{name}\n{text}")
+    if not curves(record):
+        return
     figure = plots.values_against_time(
         curves(record), label="images per second", title="Compiled simulation, constant input"
     )

@@ -4,7 +4,7 @@
 adds it there one entry at a time, so that a run that was stopped goes on where it stopped; then it
 writes the tables and the figure. `--peers .venv-peers/bin/python` measures other simulators by
 turns with ours (`make peers` installs them). `--smoke --output DIR` does the whole path on a few
-tiny cases.
+tiny cases. `--section products --network vgg16` measures a part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,17 @@ from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
-NAMES = ("rows", "peers", "memory", "thresholds", "cores", "training", "profile", "whole")
+NAMES = (
+    "rows",
+    "peers",
+    "memory",
+    "thresholds",
+    "cores",
+    "training",
+    "profile",
+    "products",
+    "whole",
+)
 TINY = (Case("net2", 2, 4), Case("net1", 1, 2))
 
 
@@ -84,9 +94,18 @@ def on_cores(chosen: list[Case], counts: list[int], repeats: int) -> Iterator[Ta
         yield Task("cores", key, partial(sections.cores, case, "exact-charge", counts, repeats))
 
 
+def by_products(chosen: list[Case], effort: Effort) -> Iterator[Task]:
+    for case in chosen:
+        for name in cases.PRODUCTS:
+            key = {**case._asdict(), "neuron": "exact-charge", "products": name}
+            run = partial(sections.by_products, case, "exact-charge", name, effort)
+            yield Task("products", key, run)
+
+
 def split(case: Case, count: int, effort: Effort) -> Iterator[Task]:
-    key = {**case._asdict(), "count": count}
-    yield Task("whole", key, partial(sections.whole, case, count, effort))
+    for name in cases.PRODUCTS:
+        key = {**case._asdict(), "count": count, "products": name}
+        yield Task("whole", key, partial(sections.whole, case, count, name, effort))
 
 
 def training(steps: int, batch: int, python: Path | None, effort: Effort) -> Iterator[Task]:
@@ -118,12 +137,14 @@ def everything(python: Path | None) -> list[Task]:
         if order == "step by step" or steps == 8
     ]
     deep = [Case("net2", 128, 16), Case("vgg16", 16, 16), Case("resnet20", 16, 16)]
-    tasks = [
+    tasks: list[Task] = []
+    if jax.default_backend() != "cpu":  # minutes on a CPU, which multiplies in float32
+        tasks += by_products([case for case in all_cases(16) if case.network != "net1"], effort)
+        tasks += split(Case("vgg16", 1000, 16), 10_000, effort)
+    tasks += [
         *memory(probes), *at_once(Case("net2", 16, 16), 16, effort), *on_cores(deep, [1, 2], 5),
         *training(50, 128, python, effort), *parts([*deep, Case("net2", 1, 16)], 2048, effort),
     ]  # fmt: skip
-    if jax.default_backend() != "cpu":  # minutes on a CPU
-        tasks += split(Case("vgg16", 1000, 16), 10_000, effort)
     for steps in sorted(cases.STEPS, key=lambda steps: steps != 16):
         if python:
             tasks += beside_peers(all_cases(steps), python, effort)
@@ -138,13 +159,20 @@ def tiny(python: Path | None) -> list[Task]:
         *rows(list(TINY), effort), *memory([("net2", 2, 2, "step by step")]),
         *at_once(TINY[0], 3, effort), *on_cores([TINY[0]], [1], 1),
         *training(3, 8, python, effort), *parts([TINY[0]], 128, effort),
-        *split(TINY[0], 4, effort),
+        *by_products(TINY[1:], effort), *split(TINY[0], 4, effort),
     ]  # fmt: skip
     beside = [TINY[0], Case("resnet20", 1, 2)]
     return tasks + list(beside_peers(beside, python, effort)) if python else tasks
 
 
-def main(*, peers: Path | None = None, smoke: bool = False, output: Path = HERE) -> None:
+def main(
+    *,
+    peers: Path | None = None,
+    smoke: bool = False,
+    section: str | None = None,
+    network: str | None = None,
+    output: Path = HERE,
+) -> None:
     """Measure what is not there yet.
 
     Parameters
@@ -153,6 +181,10 @@ def main(*, peers: Path | None = None, smoke: bool = False, output: Path = HERE)
         the Python of an environment with the other simulators, which `make peers` makes
     smoke
         a few tiny cases
+    section
+        only this list of the JSON
+    network
+        only this network
     output
         folder for the results
     """
@@ -169,7 +201,8 @@ def main(*, peers: Path | None = None, smoke: bool = False, output: Path = HERE)
     tasks = tiny(python) if smoke else everything(python)
     missing = [
         task for task in tasks
-        if not any(task.key.items() <= entry.items() for entry in record[task.section])
+        if section in (None, task.section) and network in (None, task.key["network"])
+        and not any(task.key.items() <= entry.items() for entry in record[task.section])
     ]  # fmt: skip
     for task in tqdm(missing, "cases", mininterval=1):
         load = os.getloadavg()[0]

@@ -92,13 +92,28 @@ def thresholds(case: Case, count: int, effort: Effort) -> dict[str, Any]:
     }
 
 
-def whole(case: Case, count: int, effort: Effort) -> dict[str, Any]:
+def by_products(case: Case, neuron: str, products: str, effort: Effort) -> dict[str, Any]:
+    """A row in the order that a user gets, and the share of spikes that its products move."""
+    order = "chosen" if "chosen" in cases.orders(case) else "step by step"
+    row = cases.measure(case, neuron, order, effort, products)
+    network = known_networks.find(case.network)
+    whole = cases.draw_params(network, products, case.num_steps).get("integer")
+    bits = whole and {"weight_bits": 1 + int(whole["weight"]).bit_length()}
+    return {
+        **row,
+        "products": products,
+        "moved": cases.moved(case, neuron, products),
+        **(bits or {}),
+    }
+
+
+def whole(case: Case, count: int, products: str, effort: Effort) -> dict[str, Any]:
     """A whole split, from pixels in the memory of the host to answers there, batch by batch.
 
     No batch waits for the one before it: the next is on its way while one is computed.
     """
     network = known_networks.find(case.network)
-    params = convert(network, cases.draw(network))
+    params = cases.draw_params(network, products, case.num_steps)
     mesh = sharding.make_mesh(batch_size=case.batch)
     copies = sharding.replicate(mesh, params)
     pixels = np.random.default_rng(0).integers(
@@ -108,7 +123,10 @@ def whole(case: Case, count: int, effort: Effort) -> dict[str, Any]:
     @jax.jit
     def answer(params: Any, shown: jax.Array) -> jax.Array:
         images = shown.astype(jnp.float32) / 255
-        run = simulate(network, params, images, num_steps=case.num_steps)
+        run = simulate(
+            network, params, images, num_steps=case.num_steps,
+            kernel_parts=cases.PRODUCTS[products],
+        )  # fmt: skip
         return jnp.argmax(run.values[-1], -1)
 
     def score() -> Any:
