@@ -24,7 +24,7 @@ from snnjax.runtime.patches import (
     pairs_are_faster,
     patches_are_faster,
 )
-from snnjax.runtime.split_kernels import SplitKernel, repeat_inputs
+from snnjax.runtime.split_kernels import FASTEST, SplitKernel, repeat_inputs
 from snnjax.runtime.windows import Window
 from snnjax.runtime.winograd import conv_by_winograd, transform_kernel
 
@@ -234,7 +234,7 @@ def _convolve(
         return jax.lax.conv_general_dilated(
             repeat_inputs(x, kernel), kernel.parts, window.strides, window.padding,
             rhs_dilation=window.dilation, dimension_numbers=CHANNELS_LAST,
-            preferred_element_type=jnp.float32,
+            precision=FASTEST, preferred_element_type=jnp.float32,
         )  # fmt: skip
     if algorithm == "patches":
         return conv_by_patches(x, kernel, window, groups=groups, precision=precision)

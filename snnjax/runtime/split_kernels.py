@@ -11,10 +11,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["MOST_WHOLE", "SplitKernel", "repeat_inputs", "split_kernel"]
+__all__ = ["FASTEST", "MOST_WHOLE", "SplitKernel", "repeat_inputs", "split_kernel"]
 
 MOST_WHOLE = 256
 """Whole number up to which bfloat16 holds all."""
+
+FASTEST = jax.lax.Precision.DEFAULT
+"""Precision of products with parts. Where a library has no convolution of bfloat16 numbers with a
+float32 result, XLA converts them to float32; the default precision then lets a GPU multiply them as
+TF32 numbers, which have 11 significant bits and hold them too."""
 
 
 class SplitKernel(NamedTuple):

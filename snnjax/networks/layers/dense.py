@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.networks.layers.base import DoesNotFit, ForwardMode, Params, Weights
 from snnjax.networks.layers.fields import flag, set_fields
 from snnjax.runtime.checks import check_count
-from snnjax.runtime.split_kernels import SplitKernel, repeat_inputs, split_kernel
+from snnjax.runtime.split_kernels import FASTEST, SplitKernel, repeat_inputs, split_kernel
 
 __all__ = ["Dense"]
 
@@ -61,7 +61,7 @@ class Dense(Weights):
             raise DoesNotFit(f"it takes {inputs} inputs, and gets {list(x.shape[1:])}")
         if isinstance(kernel, SplitKernel):
             x = repeat_inputs(x, kernel)
-            return jnp.dot(x, kernel.parts, preferred_element_type=jnp.float32)
+            return jnp.dot(x, kernel.parts, precision=FASTEST, preferred_element_type=jnp.float32)
         return jnp.dot(x, kernel, precision=jax.lax.Precision.HIGHEST)
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
