@@ -92,8 +92,8 @@ def quantise(
     quantise again after weights or biases are changed by hand.
 
     In a spiking function the weights of each product that reads spikes or the input become s K, in
-    the user's arrays, and `params["units"]` has s by the product's name. Biases, scales, thetas and
-    everything else stay floats, and its sums are rounded; `print` names what is computed in floats.
+    the user's arrays, and `units` of the result has s by the product's name. Biases, scales, thetas
+    and all else stay floats, and its sums are rounded; `print` names what is computed in floats.
 
     A threshold below half a unit becomes 1 with a warning that names it.
 
@@ -127,8 +127,9 @@ def quantise(
                 "params are given, and what spike returned has its own; want"
                 " quantise(spiking, bits=8, images=images)"
             )
-        rounded = round_function(network.function, network.arguments, bits, images)
-        return replace(network, params={**network.params, **rounded})
+        before = network.units or {}
+        own, units = round_function(network.function, network.arguments, bits, images, before)
+        return replace(network, params={**network.params, "params": own}, units=units)
     check_layered(network)
     if params is None:
         raise ValueError(

@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from snnjax.conversion.spiking.function import SpikingApply, describe
-from snnjax.conversion.spiking.weight_arrays import SAME, count_readers, put_operands, reach
+from snnjax.conversion.spiking.program import path_of
+from snnjax.conversion.spiking.weight_arrays import SAME, put_operands
 from snnjax.conversion.spiking.weight_choice import Choice, choose_units, start_choice
+from snnjax.conversion.spiking.weight_groups import (
+    Carriers,
+    check_floats,
+    find_carriers,
+    group_weights,
+    place_of,
+)
 from snnjax.conversion.spiking.weights import (
     ROUNDING,
     Weights,
@@ -28,18 +37,24 @@ __all__ = ["round_function"]
 
 
 def round_function(
-    function: SpikingApply, params: Params, bits: int | Mapping[str, int], images: ArrayLike | None
-) -> Params:
-    """Return the parameters of a spiking function with whole weights, and their units.
+    function: SpikingApply,
+    params: Params,
+    bits: int | Mapping[str, int],
+    images: ArrayLike | None,
+    before: Mapping[str, Any],
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Return the user's parameters with whole weights, and their units.
 
     Args:
       function: with neurons at its sites.
       params: of the function, "levels" included, which are checked.
       bits: of the weights, or by name.
       images: to choose the units on; None for those of the largest weights.
+      before: units of weights that were rounded before, which stay if they differ by rounding
+        alone.
 
     Returns:
-      "params", the user's; "units" by name, `[C]`, or `[1]` for all channels.
+      The user's parameters; units by name, `[C]`, or `[1]` for all channels.
 
     Raises:
       ValueError: as `quantise`.
@@ -52,8 +67,9 @@ def round_function(
     if images is not None:
         images = np.asarray(float_images(images, "images", " to calibrate on", FUNCTION_RANKS))
     each = check_bits(bits, [of.name for of in weights])
-    held = _holders(function, params, weights)
-    groups = _groups(function, params, weights, held)
+    carriers = find_carriers(function, params, weights)
+    check_floats(weights, carriers, params)
+    groups = group_weights(function, params, weights, carriers)
     choices = {}
     for name, group in groups.items():
         _check_same([of.name for of in group], each)
@@ -65,14 +81,17 @@ def round_function(
         of.name: on_grid(of.values, units[of.name], of.axes, largest_whole(each[of.name]))
         for of in weights
     }
-    paths = tuple(dict.fromkeys(path for of in held.values() for path in of))
-    own = put_operands(function, params, tuple(map(_place, weights)), paths, wanted)
-    _check_put(function, own, weights, wanted, units)
-    return {"params": own, "units": units | _same_units(params, units)}
+    paths = tuple(dict.fromkeys(path for of in carriers.values() for path in of))
+    own = put_operands(function, params, tuple(map(place_of, weights)), paths, wanted)
+    _check_put(function, own, weights, wanted, units, carriers)
+    return own, units | _same_units(before, units)
 
 
 def _checked_weights(function: SpikingApply, params: Params) -> tuple[Weights, ...]:
-    """Return the weights of all products, after checks of their values."""
+    """Return the weights of all products, after checks that all is finite."""
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(params["params"])[0]:
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and not _is_added_mask(leaf):
+            _check_finite(path_of(keys), np.ravel(leaf))
     weights = find_weights(function, params["params"])
     if not weights:
         raise ValueError(
@@ -80,11 +99,20 @@ def _checked_weights(function: SpikingApply, params: Params) -> tuple[Weights, .
             " nothing to round"
         )
     for of in weights:
-        if not np.isfinite(of.values).all():
-            raise ValueError(
-                f"{of.arrays[0]} holds NaN or Inf, which no whole number is; want finite numbers"
-            )
+        _check_finite(f"the product of {of.name} at {of.line}", np.ravel(of.values))
     return weights
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    bad = ~np.isfinite(values)
+    if np.any(bad):
+        raise ValueError(f"{name} holds {values[bad][0]}; want finite numbers")
+
+
+def _is_added_mask(leaf: Any) -> bool:
+    """Return True for 0 and -inf alone, as attention adds them to its scores."""
+    values = np.asarray(leaf)
+    return bool(np.all((values == 0) | (values == -np.inf)))
 
 
 def _choose(
@@ -104,9 +132,8 @@ def _choose(
     return choose_units(function, ordered, params, pair, choices)
 
 
-def _same_units(params: Params, units: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _same_units(before: Mapping[str, Any], units: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Units of before that differ from those of now by rounding alone."""
-    before = {name: np.asarray(of) for name, of in params.get("units", {}).items()}
     return {
         name: of
         for name, of in before.items()
@@ -125,58 +152,13 @@ def _check_same(names: list[str], bits: dict[str, int]) -> None:
         )
 
 
-def _holders(
-    function: SpikingApply, params: Params, weights: tuple[Weights, ...]
-) -> dict[str, tuple[str, ...]]:
-    """Paths of the arrays that hold each operand, by name.
-
-    These are, from the largest on, those with entries that no larger one holds: a joined operand
-    has several, one with the scale of a batch normalisation only the array of weights.
-    """
-    held = {of.name: of.arrays[:1] for of in weights}
-    for of in weights:
-        if len(of.arrays) > 1:
-            reached = reach(function, _place(of), of.arrays, params)
-            free = np.ones(of.values.shape, bool)
-            for path in of.arrays:
-                if np.any(free & reached[path]):
-                    held[of.name] = tuple(dict.fromkeys((*held[of.name], path)))
-                free &= ~np.asarray(reached[path])
-    return held
-
-
-def _groups(
-    function: SpikingApply,
-    params: Params,
-    weights: tuple[Weights, ...],
-    held: dict[str, tuple[str, ...]],
-) -> dict[str, list[Weights]]:
-    """Weights that share one unit, by the name of the first: those with common entries."""
-    by_path: dict[str, list[Weights]] = {}
-    for of in weights:
-        by_path.setdefault(held[of.name][0], []).append(of)
-    shared = {path: group for path, group in by_path.items() if len(group) > 1}
-    places = tuple(_place(of) for group in shared.values() for of in group)
-    counts = count_readers(function, places, tuple(shared), params) if shared else {}
-    groups: dict[str, list[Weights]] = {}
-    for path, group in by_path.items():
-        if path in counts and int(counts[path]) > 1:
-            groups[group[0].name] = group
-        else:
-            groups |= {of.name: [of] for of in group}
-    return groups
-
-
-def _place(of: Weights) -> tuple[str, int]:
-    return of.name, of.products[0]
-
-
 def _check_put(
     function: SpikingApply,
     own: Any,
     weights: tuple[Weights, ...],
     wanted: dict[str, jax.Array],
     units: dict[str, np.ndarray],
+    carriers: Carriers,
 ) -> None:
     """Check that the weights are the wanted ones."""
     program, found, _ = describe(function.apply, own, function.image_shape)
@@ -186,8 +168,19 @@ def _check_put(
         value = np.asarray(step.operands[place].value)  # type: ignore[union-attr]
         size = spread(units[of.name], value.shape, of.axes)
         if not np.all(np.abs(value - wanted[of.name]) <= ROUNDING * size):
-            raise ValueError(
-                f"weights of {of.name} at {step.operation.line} are computed from"
-                f" {', '.join(of.arrays)} so that no change of {of.arrays[0]} makes them whole;"
-                " want the weights themselves as an array in params"
-            )
+            raise ValueError(_no_change(of, weights, carriers))
+
+
+def _no_change(of: Weights, weights: tuple[Weights, ...], carriers: Carriers) -> str:
+    """Message that weights cannot be whole, with the other products that read their arrays."""
+    own = carriers[of.name]
+    others = [
+        f"; {other.name} at {other.line} reads {shared[0]} too"
+        for other in weights
+        if other is not of and (shared := [path for path in own if path in carriers[other.name]])
+    ]
+    return (
+        f"weights of {of.name} at {of.line} are computed from {', '.join(of.arrays)} so that no"
+        f" change of {' and '.join(own)} makes them whole{''.join(others)}; want the weights"
+        f" themselves as an array in params{', one for each product' if others else ''}"
+    )

@@ -28,20 +28,24 @@ __all__ = ["Spiking", "spike"]
 
 
 @partial(
-    jax.tree_util.register_dataclass, data_fields=["params", "levels"], meta_fields=["function"]
+    jax.tree_util.register_dataclass,
+    data_fields=["params", "levels", "units"],
+    meta_fields=["function"],
 )
 @dataclass(frozen=True)
 class Spiking:
     """A function with neurons at its sites, and its parameters; a pytree.
 
-    function: static part. params: what can be trained: "params", the user's, and "thetas" by site;
-    `quantise` adds "units" of whole weights, by name.
+    function: static part. params: what can be trained: "params", the user's, and "thetas" by site.
     levels: number of levels that each value is quantised to, on each side of 0.
+    units: of whole weights, by name, from `quantise`; None without it. They stay when `params` are
+    trained, and are no longer those of the weights then, which `print` says.
     """
 
     function: SpikingApply
     params: dict[str, Any]
     levels: ArrayLike
+    units: dict[str, Any] | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -55,8 +59,8 @@ class Spiking:
 
     def __str__(self) -> str:
         lines = [summarise(self.function, self.arguments)]
-        if "units" in self.params:
-            lines += weight_lines(self.function, self.params)
+        if self.units is not None:
+            lines += weight_lines(self.function, self.params, self.units)
         return "\n".join(lines)
 
     def quantised(self, params: dict[str, Any], x: ArrayLike) -> Any:

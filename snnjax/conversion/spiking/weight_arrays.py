@@ -18,7 +18,7 @@ from snnjax.conversion.spiking.program import path_of
 from snnjax.conversion.spiking.weights import weight_products
 from snnjax.snn.engine import Params
 
-__all__ = ["SAME", "count_readers", "put_operands", "reach"]
+__all__ = ["SAME", "count_readers", "put_operands", "reach", "user_arrays"]
 
 SAME = 1e-6
 """Share of a weight by which it may change and counts as the same: a few roundings of float32."""
@@ -42,7 +42,7 @@ def reach(
       paths: of the arrays.
       params: "params", the user's.
     """
-    own = _arrays(params, paths)
+    own = user_arrays(params, paths)
     _, push = jax.linearize(partial(_operands, function, (place,), params), own)
     reached = {}
     for path in paths:
@@ -63,7 +63,7 @@ def count_readers(
       paths: of the arrays.
       params: "params", the user's.
     """
-    own = _arrays(params, paths)
+    own = user_arrays(params, paths)
     _, push = jax.linearize(partial(_operands, function, places, params), own)
     pull = jax.linear_transpose(push, own)
     factors = push(jax.tree.map(jnp.ones_like, own))
@@ -93,9 +93,9 @@ def put_operands(
       paths: of the arrays that change.
       wanted: operands by name.
     """
-    before = _arrays(params, paths)
+    before = user_arrays(params, paths)
     made = before
-    for _ in range(2):  # the second time takes up the rounding of the first
+    for _ in range(4):  # later times take up rounding, and what is not linear
         made = _moved(function, places, params, made, wanted)
     new = {path: of for path, of in made.items() if not np.allclose(of, before[path], SAME, atol=0)}
     return _with(params["params"], new)
@@ -125,7 +125,13 @@ def _operands(function: SpikingApply, places: Places, params: Params, own: Array
     return {name: jnp.asarray(found[place].value) for name, place in places}  # type: ignore[union-attr]
 
 
-def _arrays(params: Params, paths: tuple[str, ...]) -> Arrays:
+def user_arrays(params: Params, paths: tuple[str, ...]) -> Arrays:
+    """Return the user's arrays by path.
+
+    Args:
+      params: "params", the user's.
+      paths: of the arrays.
+    """
     leaves = jax.tree_util.tree_flatten_with_path(params["params"])[0]
     found = {path_of(keys): leaf for keys, leaf in leaves}
     return {path: jnp.asarray(found[path]) for path in paths}

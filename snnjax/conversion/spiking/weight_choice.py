@@ -28,6 +28,9 @@ from snnjax.snn.engine import Params
 
 __all__ = ["Choice", "choose_units", "start_choice"]
 
+LEAST = 4 * float(np.finfo(np.float32).tiny)
+"""Smallest unit; all to choose from, down to a quarter of it, are normal numbers of float32."""
+
 
 class Choice(NamedTuple):
     """Units that weights can have.
@@ -46,14 +49,19 @@ class Choice(NamedTuple):
 def start_choice(group: list[Weights], most: int) -> Choice:
     """Return the units that weights can have; several operands share one for all channels.
 
+    A channel's unit depends on its own weights alone, however small they are; where all are 0, it
+    is that of the largest weight.
+
     Args:
       group: one, or several that hold the same entries of an array in different channels.
       most: largest whole weight.
     """
     tables = [columns(of.values, of.axes) for of in group]
     table = tables[0] if len(tables) == 1 else np.concatenate([of.reshape(-1, 1) for of in tables])
-    unit, kept = start_units(table, most)
-    return Choice(candidates(unit), kept, np.float32(most))
+    largest = np.abs(table).max(0)
+    size = np.where(largest > 0, largest, largest.max() or 1)
+    unit, kept = start_units(table / size, most)
+    return Choice(candidates(np.maximum(unit * size, LEAST)), kept, np.float32(most))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ CUTS = {"max", "min", "clamp"}
 """Operations of transfer functions that round nothing."""
 
 
-def weight_lines(function: SpikingApply, params: dict[str, Any]) -> list[str]:
+def weight_lines(
+    function: SpikingApply, params: dict[str, Any], units: Mapping[str, Any]
+) -> list[str]:
     """Return lines on the bits of each array of weights, and on what is computed in floats.
 
     Args:
       function: with neurons at its sites.
-      params: "params", the user's; "units" by name of weights.
+      params: "params", the user's.
+      units: by name of weights.
 
     Raises:
       ValueError: if the function cannot be spiking with these parameters.
@@ -33,7 +36,7 @@ def weight_lines(function: SpikingApply, params: dict[str, Any]) -> list[str]:
     sites = function.with_neurons(found)
     lines = ["weights s K with whole K, by product:"]
     for of in find_weights(function, params["params"]):
-        lines.append(f"  {of.name}: {_bits(of, params['units'].get(of.name))}")
+        lines.append(f"  {of.name}: {_bits(of, units.get(of.name))}")
     curved = {of.name: steps for of in sites if (steps := _curved(of))}
     floats: dict[str, list[Step]] = {}
     for step in floating_steps(program, sites):

@@ -24,6 +24,7 @@ __all__ = [
     "channels_of",
     "columns",
     "find_weights",
+    "is_factor",
     "on_grid",
     "spread",
     "weight_products",
@@ -39,10 +40,12 @@ class Weights(NamedTuple):
     """An operand of products that comes from parameters alone.
 
     name: of the user's module that computes the first product, or of the array without one.
-    arrays: paths of the user's arrays of floats that they are computed from, the largest first.
+    arrays: paths of the user's arrays of floats that they are computed from, the largest first, and
+      those that `is_factor` calls factors last.
     values: the operand.
     axes: those of the operand that are output channels; the product sums over the others.
     products: places of the products among all that `weight_products` yields.
+    line: the user's, of the first product.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Weights(NamedTuple):
     values: np.ndarray
     axes: tuple[int, ...]
     products: tuple[int, ...]
+    line: str
 
 
 def weight_products(
@@ -81,7 +85,7 @@ def find_weights(function: SpikingApply, params: Any) -> tuple[Weights, ...]:
       params: the user's, with values.
 
     Raises:
-      ValueError: if weights come from no array of 32-bit floats in `params`.
+      ValueError: if weights come from no array of floats in `params`.
     """
     pair = jax.ShapeDtypeStruct((2, *function.image_shape), jnp.float32)
     program, sites = function.recorded({"params": params}, pair)
@@ -104,7 +108,7 @@ def find_weights(function: SpikingApply, params: Any) -> tuple[Weights, ...]:
             name = step.module or arrays[0]
             names[name] = names.get(name, 0) + 1
             name += f":{names[name]}" if names[name] > 1 else ""
-            found.append(Weights(name, arrays, values, axes, (product,)))
+            found.append(Weights(name, arrays, values, axes, (product,), step.operation.line))
     return tuple(found)
 
 
@@ -115,9 +119,21 @@ def _drawn(params: Any) -> Any:
     def drawn(leaf: Any) -> Any:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             return leaf
+        if isinstance(leaf, float):
+            return draw.uniform(1, 2)
         return draw.uniform(1, 2, np.shape(leaf)).astype(leaf.dtype)
 
     return jax.tree.map(drawn, params)
+
+
+def is_factor(array: Any) -> bool:
+    """Return True for a mask or a constant factor: an array of one number, or of it and 0.
+
+    Choice: beside an array of more numbers it is no array of weights, whatever its size.
+    """
+    values = np.asarray(array)
+    numbers = values[values != 0]
+    return bool(np.all(numbers == numbers[:1]))
 
 
 def _are_equal(one: Operand, other: Operand) -> bool:
@@ -126,23 +142,19 @@ def _are_equal(one: Operand, other: Operand) -> bool:
 
 
 def _arrays_of(step: Step, operand: Known, leaves: dict[str, Any]) -> tuple[str, ...]:
-    """Paths of the user's arrays of floats that an operand is computed from, the largest first."""
+    """Paths of the user's arrays of floats that an operand is computed from, as in `Weights`."""
     name, line = step.module or step.kind, step.operation.line
     arrays = [path for path in leaves if path in operand.sources]
-    floats = [path for path in arrays if jnp.issubdtype(leaves[path].dtype, jnp.floating)]
+    floats = [
+        path for path in arrays if jnp.issubdtype(jnp.result_type(leaves[path]), jnp.floating)
+    ]
     if not floats:
         held = f"{', '.join(arrays)} in params, no floats" if arrays else "no array in params"
         raise ValueError(
             f"weights of {name} at {line} come from {held}; want floats in params, since quantise"
             " returns the rounded ones there"
         )
-    path, *_ = ordered = sorted(floats, key=lambda of: -np.size(leaves[of]))
-    if leaves[path].dtype.itemsize < np.dtype(np.float32).itemsize:
-        raise ValueError(
-            f"{path} is {leaves[path].dtype}, which rounds s K; want params in float32, such as"
-            " jax.tree.map(jnp.float32, params), and what spike makes of them"
-        )
-    return tuple(ordered)
+    return tuple(sorted(floats, key=lambda of: (is_factor(leaves[of]), -np.size(leaves[of]))))
 
 
 def channels_of(step: Step, place: int) -> dict[int, int]:

@@ -60,28 +60,33 @@ def operands(params):
 
 
 def test_weights_are_whole_multiples_of_a_unit_by_channel_of_their_bits():
-    whole = rounded().params
-    assert {*whole["units"]} == {*operands(whole["params"])}
-    for name, weights in operands(whole["params"]).items():
-        unit = whole["units"][name]
+    whole, arrays = rounded(), rounded().params["params"]
+    assert {*whole.units} == {*operands(arrays)}
+    for name, weights in operands(arrays).items():
+        unit = whole.units[name]
         assert unit.shape == ((1,) if "tied" in name else (DIM,))
         found, most = weights / unit, 2 ** (BITS.get(name, 8) - 1) - 1
         np.testing.assert_allclose(found, np.round(found), atol=1e-4 * most)
         assert np.abs(found).max() <= most + 1e-3
-    assert whole["params"]["slope"] is case()[0].params["params"]["slope"]
+    assert arrays["slope"] is case()[0].params["params"]["slope"]
+
+
+def test_an_optimiser_of_the_parameters_finds_no_units():
+    assert {*rounded().params} == {"params", "thetas"}
 
 
 def test_the_same_bits_twice_change_nothing():
     again = snnjax.quantise(rounded(), bits=BITS, images=case()[1])
-    jax.tree.map(np.testing.assert_array_equal, again.params, rounded().params)
+    jax.tree.map(np.testing.assert_array_equal, again, rounded())
 
 
 def test_without_images_the_largest_weight_of_a_channel_is_the_largest_whole_number():
     weights = case()[0].params["params"]["weights"]
-    plain = snnjax.quantise(case()[0], bits=BITS).params
+    plain = snnjax.quantise(case()[0], bits=BITS)
     unit = np.abs(weights).max(0) / 3
-    np.testing.assert_allclose(plain["units"]["weights"], unit, rtol=1e-6)
-    np.testing.assert_allclose(plain["params"]["weights"], np.round(weights / unit) * unit, 1e-6)
+    np.testing.assert_allclose(plain.units["weights"], unit, rtol=1e-6)
+    found = plain.params["params"]["weights"]
+    np.testing.assert_allclose(found, np.round(weights / unit) * unit, 1e-6)
 
 
 def test_images_choose_units_of_less_error_of_the_output():
