@@ -23,7 +23,7 @@ from snnjax.conversion.spiking.weight_groups import (
 )
 from snnjax.conversion.spiking.weights import (
     ROUNDING,
-    Weights,
+    ProductWeights,
     find_weights,
     on_grid,
     spread,
@@ -87,11 +87,16 @@ def round_function(
     return own, units | _same_units(before, units)
 
 
-def _checked_weights(function: SpikingApply, params: Params) -> tuple[Weights, ...]:
-    """Return the weights of all products, after checks that all is finite."""
+def _checked_weights(function: SpikingApply, params: Params) -> tuple[ProductWeights, ...]:
+    """Return the weights of all products, after checks of all parameters."""
+    paths: list[str] = []
     for keys, leaf in jax.tree_util.tree_flatten_with_path(params["params"])[0]:
+        paths.append(path_of(keys))
         if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and not _is_added_mask(leaf):
-            _check_finite(path_of(keys), np.ravel(leaf))
+            _check_finite(paths[-1], np.ravel(leaf))
+    if len({*paths}) < len(paths):
+        path = next(path for path in paths if paths.count(path) > 1)
+        raise ValueError(f"params hold two arrays at {path}; want keys without a /")
     weights = find_weights(function, params["params"])
     if not weights:
         raise ValueError(
@@ -99,6 +104,11 @@ def _checked_weights(function: SpikingApply, params: Params) -> tuple[Weights, .
             " nothing to round"
         )
     for of in weights:
+        if not of.values.size:
+            raise ValueError(
+                f"weights of {of.name} at {of.line} have shape {of.values.shape}, so there is"
+                " nothing to round; want no empty array in a product"
+            )
         _check_finite(f"the product of {of.name} at {of.line}", np.ravel(of.values))
     return weights
 
@@ -118,7 +128,7 @@ def _is_added_mask(leaf: Any) -> bool:
 def _choose(
     function: SpikingApply,
     params: Params,
-    weights: tuple[Weights, ...],
+    weights: tuple[ProductWeights, ...],
     owners: dict[str, str],
     choices: dict[str, Choice],
     images: Any,
@@ -155,7 +165,7 @@ def _check_same(names: list[str], bits: dict[str, int]) -> None:
 def _check_put(
     function: SpikingApply,
     own: Any,
-    weights: tuple[Weights, ...],
+    weights: tuple[ProductWeights, ...],
     wanted: dict[str, jax.Array],
     units: dict[str, np.ndarray],
     carriers: Carriers,
@@ -171,7 +181,7 @@ def _check_put(
             raise ValueError(_no_change(of, weights, carriers))
 
 
-def _no_change(of: Weights, weights: tuple[Weights, ...], carriers: Carriers) -> str:
+def _no_change(of: ProductWeights, weights: tuple[ProductWeights, ...], carriers: Carriers) -> str:
     """Message that weights cannot be whole, with the other products that read their arrays."""
     own = carriers[of.name]
     others = [
@@ -182,5 +192,6 @@ def _no_change(of: Weights, weights: tuple[Weights, ...], carriers: Carriers) ->
     return (
         f"weights of {of.name} at {of.line} are computed from {', '.join(of.arrays)} so that no"
         f" change of {' and '.join(own)} makes them whole{''.join(others)}; want the weights"
-        f" themselves as an array in params{', one for each product' if others else ''}"
+        f" themselves as an array in params{', one for each product' if others else ''}, without"
+        " jax.lax.stop_gradient or rounding"
     )

@@ -16,7 +16,7 @@ from snnjax.conversion.spiking.program import Step, Values, compute
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.conversion.spiking.sites import Site
 from snnjax.conversion.spiking.weights import (
-    Weights,
+    ProductWeights,
     channels_of,
     columns,
     on_grid,
@@ -46,11 +46,12 @@ class Choice(NamedTuple):
     most: np.float32
 
 
-def start_choice(group: list[Weights], most: int) -> Choice:
+def start_choice(group: list[ProductWeights], most: int) -> Choice:
     """Return the units that weights can have; several operands share one for all channels.
 
     A channel's unit depends on its own weights alone, however small they are; where all are 0, it
-    is that of the largest weight.
+    is that of the largest weight. Several operands have one unit to choose from if the first is not
+    the one with the largest weight: its output does not show what clipping does to that.
 
     Args:
       group: one, or several that hold the same entries of an array in different channels.
@@ -61,7 +62,10 @@ def start_choice(group: list[Weights], most: int) -> Choice:
     largest = np.abs(table).max(0)
     size = np.where(largest > 0, largest, largest.max() or 1)
     unit, kept = start_units(table / size, most)
-    return Choice(candidates(np.maximum(unit * size, LEAST)), kept, np.float32(most))
+    units = candidates(np.maximum(unit * size, LEAST))
+    if np.abs(tables[0]).max() < largest.max():
+        units = np.repeat(units[:1], len(units), 0)
+    return Choice(units, kept, np.float32(most))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -8,7 +8,7 @@ import numpy as np
 
 from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.weight_arrays import count_readers, reach, user_arrays
-from snnjax.conversion.spiking.weights import Weights, is_factor
+from snnjax.conversion.spiking.weights import ProductWeights, is_factor
 from snnjax.snn.engine import Params
 
 __all__ = ["Carriers", "check_floats", "find_carriers", "group_weights", "place_of"]
@@ -17,12 +17,14 @@ Carriers = dict[str, tuple[str, ...]]
 """Paths of the arrays that change so that an operand becomes whole, by its name."""
 
 
-def find_carriers(function: SpikingApply, params: Params, weights: tuple[Weights, ...]) -> Carriers:
+def find_carriers(
+    function: SpikingApply, params: Params, weights: tuple[ProductWeights, ...]
+) -> Carriers:
     """Return the arrays that carry each operand's whole weights; the others stay as they are.
 
-    These are, in the order of `Weights.arrays`, those with entries that none before holds: a joined
-    operand has several, one with a mask or the scale of a batch normalisation only the array of
-    weights. Entries of the operand that are 0 stay 0 and need none.
+    These are, in the order of `ProductWeights.arrays`, those with entries that none before holds: a
+    joined operand has several, one with a mask or the scale of a batch normalisation only the array
+    of weights. Entries of the operand that are 0 stay 0 and need none.
 
     Args:
       function: with neurons at its sites.
@@ -49,7 +51,11 @@ def find_carriers(function: SpikingApply, params: Params, weights: tuple[Weights
 
 
 def _check_choice(
-    of: Weights, path: str, own: list[str], entries: dict[str, np.ndarray], arrays: dict[str, Any]
+    of: ProductWeights,
+    path: str,
+    own: list[str],
+    entries: dict[str, np.ndarray],
+    arrays: dict[str, Any],
 ) -> None:
     """Check that an array is smaller than those before that hold entries of it, or a factor."""
     for held in own:
@@ -62,7 +68,7 @@ def _check_choice(
             )
 
 
-def check_floats(weights: tuple[Weights, ...], carriers: Carriers, params: Params) -> None:
+def check_floats(weights: tuple[ProductWeights, ...], carriers: Carriers, params: Params) -> None:
     """Check that the operands and their carriers hold s K, as floats of 32 bits do.
 
     Args:
@@ -88,8 +94,8 @@ def check_floats(weights: tuple[Weights, ...], carriers: Carriers, params: Param
 
 
 def group_weights(
-    function: SpikingApply, params: Params, weights: tuple[Weights, ...], carriers: Carriers
-) -> dict[str, list[Weights]]:
+    function: SpikingApply, params: Params, weights: tuple[ProductWeights, ...], carriers: Carriers
+) -> dict[str, list[ProductWeights]]:
     """Return weights that share one unit, by the name of the first: those with common entries.
 
     Args:
@@ -98,7 +104,7 @@ def group_weights(
       weights: of all products.
       carriers: from `find_carriers`.
     """
-    by_path: dict[str, list[Weights]] = {}
+    by_path: dict[str, list[ProductWeights]] = {}
     for of in weights:
         for path in carriers[of.name]:
             by_path.setdefault(path, []).append(of)
@@ -110,12 +116,12 @@ def group_weights(
         if int(counts[path]) > 1:
             joined = {first[of.name] for of in group}
             first |= {name: first[group[0].name] for name in first if first[name] in joined}
-    groups: dict[str, list[Weights]] = {}
+    groups: dict[str, list[ProductWeights]] = {}
     for of in weights:
         groups.setdefault(first[of.name], []).append(of)
     return groups
 
 
-def place_of(of: Weights) -> tuple[str, int]:
+def place_of(of: ProductWeights) -> tuple[str, int]:
     """Return the name of weights, and the place of their first product."""
     return of.name, of.products[0]

@@ -11,7 +11,7 @@ from snnjax.conversion.spiking.function import SpikingApply, describe
 from snnjax.conversion.spiking.program import Step
 from snnjax.conversion.spiking.sites import Site, passes_spikes
 from snnjax.conversion.spiking.summary import floating_steps
-from snnjax.conversion.spiking.weights import ROUNDING, Weights, find_weights, spread
+from snnjax.conversion.spiking.weights import ROUNDING, ProductWeights, find_weights, spread
 
 __all__ = ["weight_lines"]
 
@@ -51,7 +51,7 @@ def weight_lines(
     ]
 
 
-def _bits(of: Weights, unit: Any) -> str:
+def _bits(of: ProductWeights, unit: Any) -> str:
     """Bits that hold the weights as whole multiples of a unit, in words."""
     if unit is None:
         return "floats"

@@ -20,7 +20,7 @@ from snnjax.conversion.weight_units import nearest
 
 __all__ = [
     "ROUNDING",
-    "Weights",
+    "ProductWeights",
     "channels_of",
     "columns",
     "find_weights",
@@ -36,7 +36,7 @@ ROUNDING = 0.05
 roundings of float32 at 16 bits."""
 
 
-class Weights(NamedTuple):
+class ProductWeights(NamedTuple):
     """An operand of products that comes from parameters alone.
 
     name: of the user's module that computes the first product, or of the array without one.
@@ -74,7 +74,7 @@ def weight_products(
                     yield number, step, place
 
 
-def find_weights(function: SpikingApply, params: Any) -> tuple[Weights, ...]:
+def find_weights(function: SpikingApply, params: Any) -> tuple[ProductWeights, ...]:
     """Return the weights of all products with spikes or the input, in the order of computation.
 
     Products that read the same entries in the same way have one item. Entries are told apart by
@@ -92,7 +92,7 @@ def find_weights(function: SpikingApply, params: Any) -> tuple[Weights, ...]:
     drawn, drawn_sites = function.recorded({"params": _drawn(params)}, pair)
     operands = [step.operands[place] for _, step, place in weight_products(drawn, drawn_sites)]
     leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
-    found: list[Weights] = []
+    found: list[ProductWeights] = []
     names: dict[str, int] = {}
     for product, (_, step, place) in enumerate(weight_products(program, sites)):
         operand = step.operands[place]
@@ -108,7 +108,9 @@ def find_weights(function: SpikingApply, params: Any) -> tuple[Weights, ...]:
             name = step.module or arrays[0]
             names[name] = names.get(name, 0) + 1
             name += f":{names[name]}" if names[name] > 1 else ""
-            found.append(Weights(name, arrays, values, axes, (product,), step.operation.line))
+            found.append(
+                ProductWeights(name, arrays, values, axes, (product,), step.operation.line)
+            )
     return tuple(found)
 
 
@@ -142,7 +144,7 @@ def _are_equal(one: Operand, other: Operand) -> bool:
 
 
 def _arrays_of(step: Step, operand: Known, leaves: dict[str, Any]) -> tuple[str, ...]:
-    """Paths of the user's arrays of floats that an operand is computed from, as in `Weights`."""
+    """Paths of the arrays of floats that an operand is computed from, as in `ProductWeights`."""
     name, line = step.module or step.kind, step.operation.line
     arrays = [path for path in leaves if path in operand.sources]
     floats = [

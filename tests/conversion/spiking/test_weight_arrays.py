@@ -10,18 +10,18 @@ import pytest
 
 import snnjax
 from snnjax.conversion.spiking.weight_choice import start_choice
-from snnjax.conversion.spiking.weights import Weights
+from snnjax.conversion.spiking.weights import ProductWeights
 
 DIM = 6
 BITS = 6
 
 
-def layers(params, x):
+def layers(params, x, channels=4):
     """Weights with masks, with a scale that has a 0, joined ones, and one of those read alone."""
     y = jax.nn.relu(x @ operands(params)["a"])
     y = jax.nn.relu(y @ operands(params)["scaled"] + params["offset"])
     y = jax.nn.relu(y @ operands(params)["right"])
-    return y @ operands(params)["right:2"]
+    return y @ operands(params)["right:2"][:, :channels]
 
 
 def operands(params):
@@ -81,10 +81,21 @@ def test_an_array_that_is_joined_in_one_product_and_alone_in_another_has_one_uni
         snnjax.quantise(case()[0], bits={"right": 4})
 
 
+def test_a_unit_of_several_products_clips_no_weight_that_the_first_one_lacks():
+    draw = np.random.default_rng(0).normal(size=(DIM, DIM))
+    one, ten = (
+        ProductWeights("w", ("w",), np.float32(draw * by), (1,), (0,), "") for by in (1, 10)
+    )
+    for group, is_open in (([one, ten], False), ([ten, one], True)):
+        units = start_choice(group, 127).units
+        np.testing.assert_allclose(units[0], np.abs(ten.values).max() / 127, rtol=1e-6)
+        assert (units[-1] < units[0]) == is_open
+
+
 def test_every_channel_has_all_its_bits_whatever_the_others_are():
     table = np.random.default_rng(0).normal(size=(DIM, DIM)).astype(np.float32)
     table *= np.float32([1, 1e-6, 0, 1e-30, 1e6, 1])
-    (unit, *_), *_ = start_choice([Weights("w", ("w",), table, (1,), (0,), "")], 127)
+    (unit, *_), *_ = start_choice([ProductWeights("w", ("w",), table, (1,), (0,), "")], 127)
     whole = np.abs(np.round(table / unit)).max(0)
     np.testing.assert_array_equal(whole, [127, 127, 0, 127, 127, 127])
 
@@ -109,6 +120,14 @@ def test_every_channel_has_all_its_bits_whatever_the_others_are():
         (
             lambda: changed(right=case()[0].params["params"]["right"].astype(jnp.bfloat16)),
             "right is bfloat16, which rounds s K; want params in float32",
+        ),
+        (
+            lambda: changed(lambda p, x: layers(p, x, 0)),
+            r"have shape \(6, 0\), so there is nothing to round",
+        ),
+        (
+            lambda: changed(**{"left/b": np.ones(2), "left": {"b": np.ones(2)}}),
+            "two arrays at left/b; want keys without a /",
         ),
         (lambda: changed(offset=np.float32([0, np.nan, 1, 1, 1, 1])), "^offset holds nan; want"),
         (lambda: changed(offset=np.float32([np.inf] * DIM)), "^offset holds inf; want"),
