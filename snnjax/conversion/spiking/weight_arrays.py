@@ -105,12 +105,17 @@ def put_operands(
 def _moved(
     function: SpikingApply, places: Places, params: Params, own: Arrays, wanted: Arrays
 ) -> Arrays:
-    """Arrays with the least squared distance of the operands from the wanted ones."""
+    """Arrays with the least squared distance of the operands from the wanted ones.
+
+    The distance of an entry is taken in units of its factor, whose square float32 may not hold.
+    """
     values, push = jax.linearize(partial(_operands, function, places, params), own)
     pull = jax.linear_transpose(push, own)
-    (squares,) = pull(push(jax.tree.map(jnp.ones_like, own)))
+    factors = push(jax.tree.map(jnp.ones_like, own))
+    inverses = jax.tree.map(lambda of: 1 / jnp.where(of == 0, 1, of), factors)
+    (squares,) = pull(jax.tree.map(lambda of, inverse: of * inverse * inverse, factors, inverses))
     wrong = jax.tree.map(lambda goal, of: (goal - of).astype(of.dtype), wanted, values)
-    (changes,) = pull(wrong)
+    (changes,) = pull(jax.tree.map(lambda of, inverse: of * inverse * inverse, wrong, inverses))
     return jax.tree.map(
         lambda of, change, square: of + change / jnp.where(square == 0, 1, square),
         own, changes, squares,

@@ -16,6 +16,7 @@ from snnjax.conversion.spiking.program import Step, Values, compute
 from snnjax.conversion.spiking.quantised import settled
 from snnjax.conversion.spiking.sites import Site
 from snnjax.conversion.spiking.weights import (
+    LEAST,
     ProductWeights,
     channels_of,
     columns,
@@ -27,9 +28,6 @@ from snnjax.conversion.weight_units import candidates, least_error, output_error
 from snnjax.snn.engine import Params
 
 __all__ = ["Choice", "choose_units", "start_choice"]
-
-LEAST = 4 * float(np.finfo(np.float32).tiny)
-"""Smallest unit; all to choose from, down to a quarter of it, are normal numbers of float32."""
 
 
 class Choice(NamedTuple):
@@ -62,7 +60,7 @@ def start_choice(group: list[ProductWeights], most: int) -> Choice:
     largest = np.abs(table).max(0)
     size = np.where(largest > 0, largest, largest.max() or 1)
     unit, kept = start_units(table / size, most)
-    units = candidates(np.maximum(unit * size, LEAST))
+    units = np.maximum(candidates(unit * size), np.float32(LEAST))
     if np.abs(tables[0]).max() < largest.max():
         units = np.repeat(units[:1], len(units), 0)
     return Choice(units, kept, np.float32(most))

@@ -8,7 +8,7 @@ import numpy as np
 
 from snnjax.conversion.spiking.function import SpikingApply
 from snnjax.conversion.spiking.weight_arrays import count_readers, reach, user_arrays
-from snnjax.conversion.spiking.weights import ProductWeights, is_factor
+from snnjax.conversion.spiking.weights import LEAST, ProductWeights, is_factor
 from snnjax.snn.engine import Params
 
 __all__ = ["Carriers", "check_floats", "find_carriers", "group_weights", "place_of"]
@@ -24,7 +24,7 @@ def find_carriers(
 
     These are, in the order of `ProductWeights.arrays`, those with entries that none before holds: a
     joined operand has several, one with a mask or the scale of a batch normalisation only the array
-    of weights. Entries of the operand that are 0 stay 0 and need none.
+    of weights. Entries of the operand that are 0, or become it in every unit, need none.
 
     Args:
       function: with neurons at its sites.
@@ -39,7 +39,8 @@ def find_carriers(
     for of in weights:
         if len(of.arrays) > 1:
             reached = reach(function, place_of(of), of.arrays, params)
-            entries = {path: np.asarray(reached[path]) & (of.values != 0) for path in of.arrays}
+            is_any = np.abs(of.values) >= LEAST / 2
+            entries = {path: np.asarray(reached[path]) & is_any for path in of.arrays}
             arrays = user_arrays(params, of.arrays)
             own: list[str] = []
             for path in of.arrays:

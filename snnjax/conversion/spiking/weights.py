@@ -19,6 +19,7 @@ from snnjax.conversion.tracing.jaxpr_walk import Known
 from snnjax.conversion.weight_units import nearest
 
 __all__ = [
+    "LEAST",
     "ROUNDING",
     "ProductWeights",
     "channels_of",
@@ -34,6 +35,9 @@ __all__ = [
 ROUNDING = 0.05
 """Distance of a weight from a whole multiple of its unit, in units, that counts as rounding: a few
 roundings of float32 at 16 bits."""
+
+LEAST = 2.0**-100
+"""Smallest unit: float32 holds it and what is computed with it. Weights below its half become 0."""
 
 
 class ProductWeights(NamedTuple):

@@ -71,8 +71,10 @@ def test_weights_are_whole_multiples_of_a_unit_by_channel_of_their_bits():
     assert arrays["slope"] is case()[0].params["params"]["slope"]
 
 
-def test_an_optimiser_of_the_parameters_finds_no_units():
+def test_units_are_leaves_of_the_function_and_no_parameters():
     assert {*rounded().params} == {"params", "thetas"}
+    copied = jax.tree.map(np.copy, rounded()).units
+    jax.tree.map(np.testing.assert_array_equal, copied, rounded().units)
 
 
 def test_the_same_bits_twice_change_nothing():
