@@ -118,8 +118,9 @@ def quantise(
       ValueError: if `network` is neither, `params` are not such, not finite or traced, a path or a
         number of bits is not, a layer is of a kind that has no whole numbers, images are no bytes
         divided by 255, or one timestep alone can reach 2^24. For a function, if no product has
-        weights, if these are no 32-bit floats in its parameters or no change of one array makes
-        them whole, or if images are no finite floats or of another shape than it takes.
+        weights, if these are no 32-bit floats in its parameters, no change of their arrays makes
+        them whole or two arrays could hold them, if a parameter is not finite and no mask of 0 and
+        -inf, or if images are no finite floats or of another shape than it takes.
     """
     if isinstance(network, Spiking):
         if params is not None:
