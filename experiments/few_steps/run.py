@@ -41,8 +41,8 @@ PLANS = {
         "mnist_latency/parameters/net2-seed{seed}.safetensors", (0, 1, 2), {"epochs": 5},
     ),
     "resnet20": Plan(
-        "cifar10_latency/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
-        {"epochs": 15},
+        "deep_networks/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
+        {"epochs": 30, "learning_rate": 2e-3},
     ),
 }  # fmt: skip
 
