@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 
 PLANS = {
     "net2": Plan(
-        "mnist_latency/parameters/net2-seed{seed}.safetensors", (0, 1, 2), {"epochs": 5},
+        "mnist_latency/parameters/net2-seed{seed}.safetensors", (0, 1, 2), {"epochs": 3},
     ),
     "resnet20": Plan(
         "deep_networks/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
