@@ -128,10 +128,10 @@ def simulate(
         same to the bit for the same `chunk_steps`, which is then the number of timesteps that the
         backward pass keeps at once: memory grows with it, and it computes each chunk but the only
         one twice. None keeps all up to 8 timesteps, and about the square root of T beyond. Static.
-      kernel_parts: number of bfloat16 numbers for a weight that multiplies spikes: 3 are exact, 1
-        is for an integer network with weights up to 256, and 0 is float32. The spikes are the
-        same, except where rounding decides. Static; None for `fast.parts.choose_parts`, by the
-        platform.
+      kernel_parts: number of bfloat16 numbers for a weight that multiplies spikes: 0 is float32, 1
+        is for an integer network with weights up to 256, with the same spikes, and 3 hold any
+        weight, but an accelerator may round their sums more than those of float32. Static; None
+        for `fast.parts.choose_parts`, by the platform.
 
     Raises:
       ValueError: if `num_steps` or `chunk_steps` is below 1, no timestep is left after the

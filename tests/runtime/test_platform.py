@@ -100,7 +100,9 @@ def test_an_integer_network_is_the_same_on_every_platform(count, neuron):
     found = run(network, params, images, neuron=neuron)
     wanted = run_on_cpu(network, params, images, neuron=neuron)
     assert all(np.any(spikes) for spikes in wanted[0].values())
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    jax.tree.map(np.testing.assert_array_equal, found[0], wanted[0])
+    # A GPU rounds the last bit of the mean over timesteps otherwise.
+    np.testing.assert_allclose(found[1], wanted[1], rtol=2**-21, atol=0)
 
 
 @pytest.mark.slow
@@ -140,9 +142,9 @@ def test_the_same_steps_of_training_give_the_same_parameters():
     jax.tree.map(np.testing.assert_array_equal, trained(), trained())
 
 
-def test_a_cpu_has_algorithms_of_its_own_and_other_platforms_bfloat16_parts():
+def test_a_cpu_has_algorithms_of_its_own_and_other_platforms_bfloat16_for_whole_weights():
     conv = arch.Conv(8, (1, 1))
     x, kernel = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 8, 8, 4), (1, 1, 4, 8)))
     assert (choose_algorithm(x, kernel, conv.spec) == "xla") == (not ON_CPU)
-    assert choose_parts(None, floats()[1]) == (0 if ON_CPU else 3)
+    assert choose_parts(None, floats()[1]) == 0
     assert choose_parts(None, integers()[1]) == (0 if ON_CPU else 1)
