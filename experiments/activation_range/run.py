@@ -52,7 +52,7 @@ def main(*, network: str = "vgg16_quarter", smoke: bool = False, output: Path = 
     Parameters
     ----------
     network
-        vgg16_quarter or vgg16, as trained by `cifar10_latency`
+        vgg16_quarter, as trained by `cifar10_latency`
     smoke
         train on 256 images for one epoch
     output

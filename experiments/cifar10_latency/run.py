@@ -1,10 +1,10 @@
-"""Table 3: seven methods on deep networks for CIFAR-10, T up to 128, or 32 on a CPU.
+"""ResNet-20 for CIFAR-10, trained in stages on a CPU, and a small VGG16 for Figure 7.
 
 `python experiments/cifar10_latency/run.py` trains the networks that are not trained yet, evaluates
 all 10,000 test images after every timestep, and adds one row at a time to
 `results/comparison.json`. A run that was stopped continues from its last complete epoch or row.
-The default is the two networks that a CPU can train; `--networks vgg16 resnet20_wide resnet18`
-needs a GPU. `--smoke --output DIR` runs all steps on 128 images.
+`--smoke --output DIR` runs all steps on 128 images. Every method on larger networks is in
+`deep_networks`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
-import jax
 from cyclopts import Parameter
 
 from snnjax.app import comparison
@@ -35,9 +34,6 @@ BASE = TrainConfig(
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet20": {"epochs": 15},
     "vgg16_quarter": {"epochs": 5, "label_smoothing": 0.0, "average": 0.995},
-    "vgg16": {"epochs": 60, "cutout": 8, "bfloat16": True},
-    "resnet20_wide": {"epochs": 60, "cutout": 8, "bfloat16": True},
-    "resnet18": {"epochs": 60, "cutout": 8, "bfloat16": True},
 }
 SMOOTH: dict[str, Any] = {"alpha": 0.1, "theta": 2.0, "learn_theta": "layer"}
 """The paper's network; training for sth_exact starts from it."""
@@ -54,9 +50,8 @@ STAGES: dict[str, tuple[dict[str, Any], ...]] = {
             "validation": 0.02, "keep": "last",
         },
     ),
-    "vgg16_quarter": ({"epochs": 3, "average": 0.995},),
 }  # fmt: skip
-"""Stages that quantise the network of sth_leaky_relu for sth_exact; 30 epochs by default.
+"""Stages that quantise the network of sth_leaky_relu for sth_exact.
 
 A running mean over three epochs lags behind a network that still improves, and label smoothing
 slows it down. ResNet-20 underfits. It therefore gets small batches, for twice the number of steps;
@@ -67,43 +62,34 @@ decay of the second stage lowered the loss more than the errors, so the third ha
 first, and keeps its last epoch.
 """
 
-SEEDS = {"vgg16": (0, 1, 2), "resnet20_wide": (0, 1, 2)}
-ONLY = {"resnet20": ("sth_exact", "sth_half", "sth_leaky_relu")}
-"""Methods of a network whose training takes hours on a CPU; other networks run all methods."""
-METHODS = ("sth_exact", "sth_half", "sth_leaky_relu", "qcfs", "th_relu", "rnl", "data_norm")
-BERNOULLI = ("sth_exact", "sth_leaky_relu", "data_norm")
-STEPS = {"cpu": 32}
-"""Timesteps by platform; 128 on others, which would take hours on a CPU."""
+METHODS = {
+    "resnet20": ("sth_exact", "sth_half", "sth_leaky_relu"), "vgg16_quarter": ("sth_leaky_relu",),
+}  # fmt: skip
+BERNOULLI = ("sth_exact", "sth_leaky_relu")
+STEPS = 32
 SHORT: dict[str, Any] = {
     "max_images": 128, "max_test_images": 128, "epochs": 1, "smooth_epochs": 0, "bfloat16": False,
 }  # fmt: skip
-SMOKE = {("sth_exact", "constant", 0), ("data_norm", "rate", 0)}
+SMOKE = {("sth_exact", "constant", 0)}
 
 
 def lines(networks: tuple[str, ...]) -> list[Line]:
-    """Return the rows of each network and seed, in the order of METHODS."""
+    """Return the rows of each network, in the order of METHODS."""
     return [
-        Line(network, method, encoding, seed)
+        Line(network, method, encoding, 0)
         for network in networks
-        for seed in SEEDS.get(network, (0,))
-        for method in ONLY.get(network, METHODS)
-        if not (method == "data_norm" and network.startswith("resnet"))  # defined for chains
+        for method in METHODS[network]
         for encoding in (("constant", "rate") if method in BERNOULLI else ("constant",))
     ]
 
 
 def trainings(line: Line) -> tuple[TrainConfig, ...]:
     """Return the training stages of a row's network; rows with equal stages share the network."""
-    config = replace(BASE, network=line.network, seed=line.seed, **NETWORKS[line.network])
-    if line.method.startswith("sth"):
-        config = replace(config, **SMOOTH)
+    config = replace(BASE, network=line.network, seed=line.seed, **SMOOTH, **NETWORKS[line.network])
     if line.method == "sth_exact":
         smooth = resolve_training(config, "sth_leaky_relu")
         quantised = replace(resolve_training(config, "sth_exact"), **QUANTISED)
-        stages = STAGES.get(line.network, ({"epochs": 30},))
-        return (smooth, *(replace(quantised, **stage) for stage in stages))
-    if line.method == "qcfs":
-        config = replace(config, smooth_epochs=config.epochs // 3)
+        return (smooth, *(replace(quantised, **stage) for stage in STAGES[line.network]))
     return (resolve_training(config, line.method),)
 
 
@@ -134,7 +120,7 @@ def main(
     networks
         one or several
     smoke
-        two methods, 128 images, 8 timesteps; the last two stages of training, an epoch each
+        one method, 128 images, 8 timesteps; the last two stages of training, an epoch each
     output
         folder for results and parameters
     """
@@ -155,11 +141,11 @@ def main(
         wanted,
         training=lambda line: stages(line)[-1],
         before=lambda line: stages(line)[:-1],
-        num_steps=lambda line: 8 if smoke else STEPS.get(jax.default_backend(), 128),
+        num_steps=lambda line: 8 if smoke else STEPS,
         shown_steps=shown_steps,
         runs=output / "runs" if smoke else RUNS,
         keep=lambda config: config.network == "resnet20",  # 1.1 MB
-        batch_size=128 if jax.default_backend() == "cpu" else 1000,
+        batch_size=128,
     )
 
 

@@ -74,8 +74,9 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
     [
         ("table2", "mnist_latency/results/table2.md"),
         ("paper", "method_comparison/results/paper.md"),
-        ("table3", "cifar10_latency/results/vgg16_quarter.md"),
-        ("paper3", "cifar10_latency/results/paper.md"),
+        ("table3", "deep_networks/results/vgg16.md"),
+        ("table3-resnet20", "deep_networks/results/resnet20.md"),
+        ("paper3", "deep_networks/results/paper.md"),
         ("resnet20", "cifar10_latency/results/resnet20.md"),
         ("whole-net2", "integer_weights/results/net2.md"),
         ("whole-resnet20", "integer_weights/results/resnet20.md"),
