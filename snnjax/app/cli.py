@@ -116,7 +116,7 @@ def _run(arguments: Sequence[str]) -> int:
             enable_compilation_cache()
         command(*bound.args, **bound.kwargs)
     except KeyboardInterrupt:
-        trains = arguments[0] in ("train", "run")
+        trains = arguments[0] in ("train", "run", "finetune")
         more = "; the same command resumes the training after its last saved epoch"
         print(f"stopped{more if trains else ''}", file=sys.stderr)
         return 130

@@ -51,7 +51,16 @@ def split_weights(
             own = arch.inside(params["layers"], path)
             weights[_key(path)] = {name: own[name] for name in layer.parameter_names() & set(own)}
     kept = {_key(path): jnp.asarray(share, jnp.float32) for path, share in shares.items()}
-    return {"params": weights, "converted": params, "shares": kept}
+    return {"params": weights, "converted": _without_none(params), "shares": kept}
+
+
+def _without_none(tree: Params) -> Params:
+    """Entries that are arrays, as a file of the progress holds; `with_leaks` adds the others."""
+    return {
+        name: _without_none(of) if isinstance(of, dict) else of
+        for name, of in tree.items()
+        if of is not None
+    }
 
 
 def merge_weights(variables: Mapping[str, Any]) -> Params:

@@ -87,7 +87,8 @@ def test_f_options_that_do_not_fit_the_images_are_refused_first(line, message, t
     [
         ("train", "config.json"), ("convert ann", "snn.safetensors"), ("report ann", "report.json"),
         ("simulate snn", "simulation.json"), ("learn snn", "snn.safetensors"),
-        ("energy snn", "energy.json"), ("nir import graph", "snn.safetensors"),
+        ("energy snn", "energy.json"), ("finetune snn", "config.json"),
+        ("nir import graph", "snn.safetensors"),
     ],
 )  # fmt: skip
 def test_b11_an_output_that_cannot_be_written_is_known_before_any_file_is_read(

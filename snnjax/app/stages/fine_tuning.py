@@ -7,13 +7,14 @@ import logging
 import time
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
 from snnjax.analysis import figures, plots
 from snnjax.analysis.synapses import count_synapses, find_synapses
 from snnjax.app.configurations import FineTuneConfig, TrainConfig, recorded_training
+from snnjax.app.configurations.methods import check_calibrated_neuron
 from snnjax.app.evaluation import evaluate_operations
 from snnjax.app.printing import figure_title
 from snnjax.app.run_files import (
@@ -52,6 +53,9 @@ FORMS = ("before", "fine_tuned", "control")
 """Networks in the record: the converted one; after training through its simulation; and after
 as many epochs of its quantised ANN."""
 
+FILES = ("config.json", "snn.safetensors", "control.safetensors", "finetune.png", "finetune.json")
+"""Files of a fine-tuning in the order in which they are written."""
+
 
 def fine_tune(
     snn: Path,
@@ -65,7 +69,7 @@ def fine_tune(
     """Train a converted network through its simulation, and a control as its quantised ANN.
 
     Writes `snn.safetensors`, `control.safetensors`, `finetune.json` and `finetune.png`. A run that
-    was stopped resumes.
+    was stopped resumes; one that has ended is not repeated.
 
     Args:
       snn: the file of a conversion.
@@ -80,45 +84,81 @@ def fine_tune(
 
     Raises:
       FileNotFoundError: if the file or the data are not there.
-      ValueError: if the network has whole numbers or a readout of its own, the files would be
-        overwritten, or `output` holds another run.
+      ValueError: if the network has whole numbers, a readout of its own or is calibrated for
+        another neuron, the files would be overwritten, or `output` holds another run or another
+        process trains there.
       OSError: if `output` cannot be written.
     """
     path = output / "snn.safetensors"
     if path.resolve() == Path(snn).resolve():
         raise ValueError(f"{path} would be overwritten; choose another --output folder")
+    checkpoint.check_writable(*(output / name for name in FILES))
     network, params, metadata = load_network(snn)
     _check_params(snn, params)
-    checkpoint.check_writable(path, output / "finetune.json", output / "finetune.png")
+    check_calibrated_neuron(metadata["config"].get("correct", "nothing"), config.neuron)
+    source = {"file": Path(snn).name, "sha256": str(digest(snn)), "dataset": dataset}
+    digests = [digest(output / name) for name in FILES]
+    processes.check_same(f"options, {snn} and files in {output}", config, source, digests)
+    if record := _finished(output, config, source):
+        logger.info("%s is fine-tuned already; delete it to fine-tune again", path)
+        return record
     trained = recorded_training(metadata["trained"])
     data = load_data(metadata["trained"], dataset)
     mesh = sharding.make_mesh(device_count, batch_size=trained.batch_size)
-    processes.check_same(f"options and {snn}", config, dataset, digest(snn))
-    source = {"file": Path(snn).name, "sha256": str(digest(snn)), "dataset": dataset}
+    start = _Start(network, params, metadata, trained, source)
     with lock_folder(output):
-        _check_same_run(output, config, source)
-        begun = time.perf_counter()
-        found = _fit_both(network, params, trained, data, config, output, progress, mesh)
-        levels = trained.finest_levels
-        test = datasets.first(data.test, trained.max_test_images)
-        record = {
-            "config": asdict(config),
-            "start": source,
-            "conversion": metadata["config"],
-            "training": metadata["trained"]["config"],
-            "dataset": describe_dataset(data),
-            "images": len(test.images),
-            "levels": levels,
-            "ann": _ann_accuracies(network, params, test, levels, mesh),
-            **{
-                form: {**_score(network, of["params"], test, config, progress, mesh),
-                       "history": of["history"]}
-                for form, of in {"before": {"params": params, "history": []}, **found}.items()
-            },
-            "seconds": round(time.perf_counter() - begun, 1),
-            **records.provenance(),
-        }  # fmt: skip
-        _write(output, found, metadata, config, record)
+        # Another process may have ended just now.
+        return _finished(output, config, source) or _fine_tune_in(
+            output, config, start, data, progress, mesh
+        )
+
+
+class _Start(NamedTuple):
+    """Converted network that is fine-tuned.
+
+    network, params, metadata: of its file; trained: its training; source: entry "start" of the
+    record.
+    """
+
+    network: Network
+    params: Params
+    metadata: dict[str, Any]
+    trained: TrainConfig
+    source: dict[str, Any]
+
+
+def _fine_tune_in(
+    output: Path,
+    config: FineTuneConfig,
+    start: _Start,
+    data: datasets.Dataset,
+    progress: bool,
+    mesh: Mesh,
+) -> dict[str, Any]:
+    """Fine-tune in a folder in which no other process trains; see `fine_tune`."""
+    records.write_json(output / "config.json", {"config": asdict(config), "start": start.source})
+    begun, (network, params) = time.perf_counter(), start[:2]
+    found = _fit_both(start, data, config, output, progress, mesh)
+    levels = start.trained.finest_levels
+    test = datasets.first(data.test, start.trained.max_test_images)
+    record = {
+        "config": asdict(config),
+        "start": start.source,
+        "conversion": start.metadata["config"],
+        "training": start.metadata["trained"]["config"],
+        "dataset": describe_dataset(data),
+        "images": len(test.images),
+        "levels": levels,
+        "ann": _ann_accuracies(network, params, test, levels, mesh),
+        **{
+            form: {**_score(network, of["params"], test, config, progress, mesh),
+                   "history": of["history"]}
+            for form, of in {"before": {"params": params, "history": []}, **found}.items()
+        },
+        "seconds": round(time.perf_counter() - begun, 1),
+        **records.provenance(),
+    }  # fmt: skip
+    _write(output, found, start.metadata, config, record)
     return record
 
 
@@ -137,17 +177,26 @@ def _check_params(snn: Path, params: Params) -> None:
         raise ValueError(f"{snn} has a learnt readout; fine-tune first, and then learn it again")
 
 
-def _check_same_run(output: Path, config: FineTuneConfig, source: dict[str, Any]) -> None:
-    """Check that a folder holds no other run, and write down this one.
+def _finished(
+    output: Path, config: FineTuneConfig, source: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the record of this fine-tuning if its folder holds all files, or else None.
 
     Raises:
-      ValueError: if it does.
+      ValueError: if the folder holds another run, or a network that would be overwritten.
     """
-    wanted = {"config": asdict(config), "start": source}
-    path = output / "config.json"
-    if path.is_file() and json.loads(path.read_text()) != wanted:
-        raise ValueError(f"{path} is of another fine-tuning; choose another --output folder")
-    records.write_json(path, wanted)
+    path, *results = (output / name for name in FILES)
+    if not path.is_file():
+        for network in (file for file in results if file.suffix == ".safetensors"):
+            if network.exists():
+                raise ValueError(f"{network} would be overwritten; choose another --output folder")
+        return None
+    if json.loads(path.read_text()) != {"config": asdict(config), "start": source}:
+        raise ValueError(f"{path} is of another run; choose another --output folder")
+    if not all(file.is_file() for file in results):
+        return None
+    record: dict[str, Any] = json.loads((output / "finetune.json").read_text())
+    return record
 
 
 def _training_config(trained: TrainConfig, config: FineTuneConfig) -> TrainingConfig:
@@ -161,9 +210,7 @@ def _training_config(trained: TrainConfig, config: FineTuneConfig) -> TrainingCo
 
 
 def _fit_both(
-    network: Network,
-    params: Params,
-    trained: TrainConfig,
+    start: _Start,
     data: datasets.Dataset,
     config: FineTuneConfig,
     output: Path,
@@ -171,6 +218,7 @@ def _fit_both(
     mesh: Mesh,
 ) -> dict[str, dict[str, Any]]:
     """Parameters and history of the fine-tuned network and of its control."""
+    network, params, trained = start.network, start.params, start.trained
     learnt_from, validation = hold_out_validation(trained, data)
     counts = count_synapses(find_synapses(network, params, learnt_from.images.shape[1:]))
     total = sum(float(of.sum()) for of in counts.values()) or 1.0
@@ -193,7 +241,9 @@ def _fit_both(
             apply, variables, learnt_from, validation, _training_config(trained, config),
             resume=resume, progress=progress, mesh=mesh,
         )  # fmt: skip
-        found[form] = {"params": merge_weights(fitted.variables), "history": fitted.history}
+        # A running mean rounds what stays, such as thresholds.
+        weights = {**variables, "params": fitted.variables["params"]}
+        found[form] = {"params": merge_weights(weights), "history": fitted.history}
     return found
 
 
