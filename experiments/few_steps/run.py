@@ -82,10 +82,11 @@ def measure(line: Line, runs: Path, *, smoke: bool) -> dict[str, Any]:
       smoke: one epoch of mnist5k.
     """
     plan = PLANS[line.network]
-    start = HERE.parent / plan.start.format(seed=line.seed)
-    snn = pipeline.convert(
-        start, ConvertConfig(method="sth_exact"), runs / f"{line.network}-seed{line.seed}"
-    )
+    converted = runs / f"{line.network}-seed{line.seed}"
+    snn = converted / "snn.safetensors"
+    if not snn.is_file():
+        start = HERE.parent / plan.start.format(seed=line.seed)
+        pipeline.convert(start, ConvertConfig(method="sth_exact"), converted)
     config = FineTuneConfig(
         num_steps=line.num_steps, answers=line.answers, spike_penalty=line.spike_penalty,
         seed=line.seed, **({"epochs": 1} if smoke else plan.options),
