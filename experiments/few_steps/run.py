@@ -41,8 +41,8 @@ PLANS = {
         "mnist_latency/parameters/net2-seed{seed}.safetensors", (0, 1, 2), {"epochs": 3},
     ),
     "resnet20": Plan(
-        "deep_networks/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
-        {"epochs": 30, "learning_rate": 2e-3},
+        "cifar10_latency/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
+        {"epochs": 15},
     ),
 }  # fmt: skip
 
@@ -63,7 +63,7 @@ def lines(
     network: str, seeds: tuple[int, ...], steps: tuple[int, ...], penalties: tuple[float, ...]
 ) -> list[Line]:
     """Rows of a network in the order of their measurement."""
-    runs = [(t, "last") for t in steps] + [(max(steps), "all")]
+    runs = [(t, "last") for t in steps] + [(t, "all") for t in (max(steps),) if t > 1]
     return [
         Line(network, seed, t, answers, penalty)
         for penalty in penalties
