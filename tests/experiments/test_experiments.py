@@ -23,6 +23,8 @@ from snnjax.networks import architecture, known_networks
 FOLDER = EXPERIMENTS / "mnist_latency"
 COMPARISON = EXPERIMENTS / "method_comparison"
 CIFAR10 = EXPERIMENTS / "cifar10_latency"
+DEEP = EXPERIMENTS / "deep_networks"
+FEW = EXPERIMENTS / "few_steps"
 RANGE = EXPERIMENTS / "activation_range"
 NOISE = EXPERIMENTS / "noise_robustness"
 CODING = EXPERIMENTS / "coding"
@@ -388,6 +390,39 @@ def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
     assert min(late) >= max(row["ann"], row["ann_smooth"]) - 0.003
     with pytest.raises(ValueError, match="no row of resnet20, cos, constant, 0; run"):
         comparison.training_of(path, Line("resnet20", "cos", "constant", 0))
+
+
+def test_the_committed_deep_networks_are_those_of_the_experiment():
+    program = runpy.run_path(str(DEEP / "run.py"), run_name="read")
+    groups = comparison.read_groups(DEEP / "results" / "comparison.json")
+    for network, found in groups.items():
+        known = set(program["lines"](network, (0, 1, 2), ()))
+        for row in (row for group in found.values() for row in group.rows):
+            line = Line(*(row[field] for field in Line._fields))
+            assert line in known and row["images"] == 10_000
+            assert row["commit"] and "dirty" not in row["commit"]
+            recorded = recorded_training({"config": row["training"]})
+            assert recorded == program["training"](line, levels=4)
+        exact, other = (found[name, "constant"] for name in ("sth_exact", "qcfs"))
+        assert exact.latency < other.latency
+    (loss,) = groups["vgg16"]["sth_exact", "constant"].losses(4)
+    assert loss <= 0.001
+
+
+def test_the_committed_few_steps_gain_more_than_their_control():
+    rows = json.loads((FEW / "results" / "few_steps.json").read_text())["rows"]
+    for row in rows:
+        assert row["images"] == 10_000 and len(row["control"]["history"]) == row["config"]["epochs"]
+        assert row["commit"] and "dirty" not in row["commit"]
+    for network in ("net2", "resnet20"):
+        last = [row for row in rows if (row["network"], row["answers"]) == (network, "last")]
+        own = [row for row in last if not row["spike_penalty"]]
+        first = [row for row in own if row["num_steps"] == min(r["num_steps"] for r in own)]
+        before, tuned, control = (
+            np.mean([row[form]["accuracy"][-1] for row in first])
+            for form in ("before", "fine_tuned", "control")
+        )
+        assert tuned > max(before, control)
 
 
 def test_the_committed_transformers_settle_and_the_charge_of_means_is_soonest():
