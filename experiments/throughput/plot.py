@@ -151,6 +151,21 @@ def whole(entries: Entries) -> Table:
     ), lines  # fmt: skip
 
 
+def machines(of_cpu: Entries, of_gpu: Entries) -> Table:
+    """Time of answers alone beside T times that of the ANN on the same machine, T = 16."""
+    lines = []
+    for (network, batch, steps, neuron), by_order in grouped(sorted(of_cpu, key=place)).items():
+        if (steps, neuron) != (16, "exact-charge"):
+            continue
+        own = [row for row in of_gpu if case_of(row) == (network, batch, steps)]
+        ratios = {row["products"]: f"{row['answers_to_steps_of_ann']:.2f}" for row in own}
+        lines.append([
+            network, str(batch), f"{by_order['own']['answers_to_steps_of_ann']:.2f}",
+            *(ratios.get(name, "--") for name in ("float32", "integer-bfloat16")),
+        ])  # fmt: skip
+    return ("network", "B", "CPU, float32", "GPU, float32", "GPU, integer network"), lines
+
+
 def cores(entries: Entries) -> Table:
     counts = sorted({count for entry in entries for count in entry["seconds"]}, key=int)
     lines = [
@@ -253,6 +268,10 @@ def main(*, output: Path = HERE) -> None:
             print(f"{name}\n{text}")
     if not curves(record):
         return
+    gpu = output / "gpu" / "results" / "throughput.json"
+    if gpu.is_file():
+        table = machines(record["rows"], json.loads(gpu.read_text())["products"])
+        write_whole(output / "results" / "machines.md", printing.markdown_table(*table).encode())
     figure = plots.values_against_time(
         curves(record), label="images per second", title="Compiled simulation, constant input"
     )

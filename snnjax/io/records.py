@@ -19,7 +19,7 @@ __all__ = ["provenance", "write_json"]
 
 
 def provenance() -> dict[str, Any]:
-    """Return versions, commit, device, number of devices, and time of this run.
+    """Return versions, commit, device, number of devices, instructions, and time of this run.
 
     "commit" names the commit of the checkout that the package runs from, with "-dirty" appended
     where code or settings were changed since. It is None where there is no checkout.
@@ -31,8 +31,20 @@ def provenance() -> dict[str, Any]:
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "devices": jax.device_count(),
         "machine": f"{platform.machine()}, {platform.system()}",
+        "instructions": _instructions(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _instructions() -> str | None:
+    """Widest vector instructions of an x86 processor, on which ratios of times depend, or None."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return None
+    flags = set(text.partition("flags")[2].partition("\n")[0].split())
+    known = {"avx512f": "AVX-512", "avx2": "AVX2"}
+    return next((name for flag, name in known.items() if flag in flags), None)
 
 
 def _version(package: str) -> str | None:
