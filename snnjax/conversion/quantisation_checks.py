@@ -28,7 +28,10 @@ def checked_floats(network: arch.Network, params: Params) -> Params:
     check_layers(network.layers, params["layers"], f"network {network.name!r}")
     check_shapes(network.layers, params["layers"])
     if is_integer(params):
-        raise ValueError("params are whole numbers already; want what convert returned")
+        raise ValueError(
+            "params are whole numbers already; want the floats that convert returned, also for"
+            " other bits"
+        )
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
         raise ValueError("params are traced; want their values, so call quantise outside jax.jit")
     if "readout" in params:

@@ -93,7 +93,7 @@ def _choose_unit(members: Mapping[str, Member], exact: Params) -> jax.Array:
         for fine, member in pairs if not member.bare
     ])  # fmt: skip
     least = jnp.max(largest) * FINEST
-    largest = jnp.maximum(largest, least)
+    largest = jnp.where(largest > 0, jnp.maximum(largest, least), jnp.max(largest))
     largest = jnp.where(largest > 0, largest, 1 / BIASES)
     units = jnp.asarray(SHARES).reshape(-1, *[1] * largest.ndim) * largest
     best = jnp.argmin(jax.lax.map(error, units), 0)

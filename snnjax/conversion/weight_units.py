@@ -93,7 +93,9 @@ def start_units(weights: np.ndarray, most: int, bias: float = 0.0) -> tuple[np.n
     unit = (largest / most).astype(np.float32)
     if not unit.max():
         unit = np.full_like(unit, max(bias, FINEST) / BIASES)
-    unit = np.maximum(unit, unit.max() * np.float32(FINEST))
+    finest = unit.max() * np.float32(FINEST)
+    # A channel whose weights are all 0 in the finest unit needs none; its bias would be too large.
+    unit = np.where(2 * largest < finest, unit.max(), np.maximum(unit, finest))
     return _keep_grid(weights, unit, largest, most)
 
 

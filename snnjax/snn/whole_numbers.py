@@ -122,6 +122,11 @@ def check_exact(task: Task, params: Params, images: Any, num_steps: int) -> None
             "this encoding sends fractions, and the network is an integer network; want CONSTANT,"
             " RATE or DETERMINISTIC"
         )
+    if path := _leaking(params["layers"]):
+        raise ValueError(
+            f"{path} has a leak, which makes fractions, and the network is an integer network;"
+            " want leak=None"
+        )
     check_value("gain", params["gain"], lambda x: x == 1, "1 for an integer network")
     check_value("output_leak", params["output_leak"], lambda x: x == 1, "1 for an integer network")
     if task.encoding == CONSTANT:
@@ -129,6 +134,17 @@ def check_exact(task: Task, params: Params, images: Any, num_steps: int) -> None
     else:
         check_range(images, 0.0, 1.0, "an integer network takes no negative spikes; want [0, 1]")
     check_sums(params, num_steps)
+
+
+def _leaking(layers: Mapping[str, Any]) -> str:
+    """Path of the first neurons that leak, or "" if there are none."""
+    for name, own in layers.items():
+        if isinstance(own, Mapping):
+            if own.get("leak") is not None:
+                return name
+            if inner := _leaking(own):
+                return f"{name}/{inner}"
+    return ""
 
 
 def check_sums(params: Params, num_steps: int) -> None:
@@ -146,7 +162,7 @@ def check_sums(params: Params, num_steps: int) -> None:
         begin, each = float(np.max(start)), float(np.max(magnitude))
         if begin + num_steps * each >= limit:
             fits = _fitting_steps(magnitude, start, limit)
-            fewer = f"at most {fits} timesteps, or " if fits > 0 else ""
+            fewer = f"at most {fits} timestep{'s' * (fits > 1)}, or " if fits > 0 else ""
             raise ValueError(
                 f"sums at {path} reach {begin + num_steps * each:,.0f} with num_steps={num_steps},"
                 f" and float32 rounds from {float(limit):,.0f} on; want {fewer}fewer bits for the"

@@ -431,3 +431,31 @@ def test_a_threshold_below_half_a_unit_is_named_in_a_warning():
     layers["02_activation"] = own | {"positive": jnp.full_like(own["positive"], 1e-4)}
     with pytest.warns(UserWarning, match="02_activation/positive is .* becomes 1"):
         quantise(network, {**params, "layers": layers}, 2)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-6])
+def test_a_channel_without_weights_takes_no_unit_of_its_own(weight):
+    network = arch.Network("dead", (arch.Dense(3), arch.Activation(0.25, 1.0), arch.Dense(2)))
+    kernel = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    kernel[:, 1] *= weight
+    variables = {"params": {
+        "00_dense": {"kernel": kernel, "bias": np.float32([0.1, -0.6, 0.2])},
+        "02_dense": {"kernel": np.float32(np.eye(3, 2)), "bias": np.zeros(2, np.float32)},
+    }}  # fmt: skip
+    params = quantise(network, convert(network, variables))
+    images = np.float32(np.random.default_rng(1).integers(0, 256, (5, 4)) / 255)
+    found = simulate(network, params, images, num_steps=32)
+    wanted = simulate(network, convert(network, variables), images, num_steps=32)
+    assert np.abs(found.values[-1] - wanted.values[-1]).max() < 0.05
+
+
+def test_a_leak_of_an_integer_network_is_refused():
+    network = arch.Network("leak", (arch.Dense(3), arch.Activation(0.25, 1.0), arch.Dense(2)))
+    variables = {"params": {
+        "00_dense": {"kernel": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)},
+        "02_dense": {"kernel": np.ones((3, 2), np.float32), "bias": np.zeros(2, np.float32)},
+    }}  # fmt: skip
+    params = quantise(network, convert(network, variables))
+    params["layers"]["01_activation"]["leak"] = np.float32(0.9)
+    with pytest.raises(ValueError, match="01_activation has a leak, which makes fractions"):
+        simulate(network, params, np.zeros((1, 4), np.float32), num_steps=2)
