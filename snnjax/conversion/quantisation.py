@@ -147,6 +147,8 @@ def _quantise_network(
     images: ArrayLike | None,
 ) -> Params:
     """Return the parameters of an integer network, in the form that `convert` returns."""
+    if isinstance(images, jax.core.Tracer):
+        raise ValueError("images are traced; want their values, so call quantise outside jax.jit")
     floats = checked_floats(network, params)
     seen = None
     if images is not None:

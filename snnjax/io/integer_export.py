@@ -193,8 +193,17 @@ def _scaled(file: _File, path: str, factors: Any, signal: _Signal) -> _Signal:
 
 
 def _neurons(own: Params, shape: Shape) -> Params:
-    """Numbers of a layer of neurons, one for each channel or one for each neuron."""
+    """Numbers of a layer of neurons, one for each channel or one for each neuron.
+
+    Raises:
+      ValueError: if the neurons start below 0, for which the file's formulas do not hold.
+    """
     initial = 2 * np.asarray(own["initial"])
+    if np.any(initial < 0):
+        raise ValueError(
+            f"initial is {np.min(initial) / 2:g}, and the file has potentials from 0 on; want"
+            " convert(..., initial=0) or above"
+        )
     names = {"positive": own["positive"], "negative": own["negative"], "initial": initial,
              "shift": own["shift"]}  # fmt: skip
     found = {

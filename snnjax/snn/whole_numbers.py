@@ -80,7 +80,9 @@ def check_bytes(images: Any, pixel: Any, advice: str = "") -> None:
     if any(isinstance(value, jax.core.Tracer) for value in (images, pixel)):
         return
     most = float(np.asarray(pixel))
-    if not np.all(_are_bytes(images, most)):
+    with jax.ensure_compile_time_eval():  # known images and a known pixel inside jax.jit
+        good = np.asarray(_are_bytes(images, most))
+    if not good.all():
         raise ValueError(
             f"images hold pixels that are no multiples of 1/{most:g} in [0, 1]; an integer network"
             f" takes bytes: want np.round(images * {most:g}) / {most:g}{advice}"

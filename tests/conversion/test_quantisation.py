@@ -459,3 +459,19 @@ def test_a_leak_of_an_integer_network_is_refused():
     params["layers"]["01_activation"]["leak"] = np.float32(0.9)
     with pytest.raises(ValueError, match="01_activation has a leak, which makes fractions"):
         simulate(network, params, np.zeros((1, 4), np.float32), num_steps=2)
+
+
+def test_known_images_of_an_integer_network_are_checked_inside_jit():
+    network = arch.Network("closed", (arch.Dense(3), arch.Activation(0.25, 1.0), arch.Dense(2)))
+    variables = {"params": {
+        "00_dense": {"kernel": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)},
+        "02_dense": {"kernel": np.ones((3, 2), np.float32), "bias": np.zeros(2, np.float32)},
+    }}  # fmt: skip
+    params = quantise(network, convert(network, variables))
+    x = np.float32([[0.0, 0.2, 0.4, 1.0]])
+    inside = jax.jit(lambda: simulate(network, params, x, num_steps=2).values)()
+    np.testing.assert_array_equal(inside, simulate(network, params, x, num_steps=2).values)
+    with pytest.raises(ValueError, match="images hold pixels that are no multiples of 1/255"):
+        jax.jit(lambda: simulate(network, params, x + 0.001, num_steps=2).values)()
+    with pytest.raises(ValueError, match="images are traced; want their values"):
+        jax.jit(lambda images: quantise(network, convert(network, variables), 8, images))(x)

@@ -47,7 +47,7 @@ class Choice(NamedTuple):
 def start_choice(group: list[ProductWeights], most: int) -> Choice:
     """Return the units that weights can have; several operands share one for all channels.
 
-    A channel's unit depends on its own weights alone, however small they are; where all are 0, it
+    A channel's unit depends on its own weights alone, down to 2^-100; where all are 0, it
     is that of the largest weight. Several operands have one unit to choose from if the first is not
     the one with the largest weight: its output does not show what clipping does to that.
 
