@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from snnjax.networks.ann import ANN
     from snnjax.networks.architecture import Network
     from snnjax.networks.known_networks import NET1, NET2
+    from snnjax.snn import surrogates
     from snnjax.snn.encoding import CONSTANT, DETERMINISTIC, RATE
     from snnjax.snn.engine import Simulation
     from snnjax.snn.fast.chunks import prepare_kernels
@@ -61,6 +62,7 @@ __all__ = [
     "simulate",
     "spike",
     "spike_rate",
+    "surrogates",
     "trace",
 ]
 
@@ -97,6 +99,8 @@ def __getattr__(name: str) -> Any:
             value = getattr(importlib.import_module(f"snnjax.{module}"), name)
             globals()[name] = value
             return value
+    if name == "surrogates":
+        return importlib.import_module("snnjax.snn.surrogates")
     raise AttributeError(f"module 'snnjax' has no attribute {name!r}")
 
 

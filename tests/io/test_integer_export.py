@@ -98,8 +98,6 @@ def test_what_no_file_holds_is_refused_and_nothing_written(tmp_path):
 
 def test_neurons_that_start_below_0_are_refused():
     network = arch.Network("below", (arch.Dense(2), arch.Activation(1.0, 1.0), arch.Dense(2)))
-    params = convert(network, random_variables(network, (3,)), initial=-0.5)
+    params = quantise(network, convert(network, random_variables(network, (3,)), initial=-0.5))
     with pytest.raises(ValueError, match=r"initial is -0.5, and the file has potentials from 0"):
-        integer_export.to_arrays(
-            network, quantise(network, params), (3,), neuron="double-threshold"
-        )
+        integer_export.to_arrays(network, params, (3,), neuron="double-threshold")
