@@ -101,6 +101,16 @@ def test_stdp_readout(monkeypatch):
     assert "after STDP" in outputs[-1]
 
 
+@pytest.mark.computes
+@pytest.mark.slow
+def test_training_through_time(monkeypatch):
+    names, outputs = run("training_through_time", monkeypatch)
+    assert names["after"][0] > names["before"][0] + 0.3
+    assert names["after"][1] > names["before"][1] - 0.01
+    assert np.mean(names["losses"][-20:]) < np.mean(names["losses"][:5])
+    assert outputs[-1].startswith(b"\x89PNG")
+
+
 def test_no_outputs_are_committed_and_the_front_page_lists_every_notebook():
     index = (FOLDER.parent / "index.md").read_text()
     files = list(FOLDER.iterdir())
