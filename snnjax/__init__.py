@@ -82,6 +82,7 @@ _MODULES = {
     "networks.ann": ("ANN",),
     "networks.architecture": ("Network",),
     "networks.known_networks": ("NET1", "NET2"),
+    "snn": ("surrogates",),
     "snn.encoding": ("CONSTANT", "DETERMINISTIC", "RATE"),
     "snn.fast.chunks": ("prepare_kernels",),
     "snn.neurons": ("DOUBLE_THRESHOLD", "DOUBLE_THRESHOLD_HARD", "EXACT_CHARGE"),
@@ -96,11 +97,12 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562): `import snnjax` imports no JAX."""
     for module, names in _MODULES.items():
         if name in names:
-            value = getattr(importlib.import_module(f"snnjax.{module}"), name)
+            found = importlib.import_module(f"snnjax.{module}")
+            if not hasattr(found, name):  # a module in it
+                importlib.import_module(f"snnjax.{module}.{name}")
+            value = getattr(found, name)
             globals()[name] = value
             return value
-    if name == "surrogates":
-        return importlib.import_module("snnjax.snn.surrogates")
     raise AttributeError(f"module 'snnjax' has no attribute {name!r}")
 
 
