@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from examples import dense_network, random_images, random_variables
+from examples import random_images, random_variables
 
 from snnjax.app import cli
 from snnjax.app.commands import training
@@ -16,11 +16,14 @@ from snnjax.app.run_files import describe_own
 from snnjax.app.stages.fine_tuning import FORMS, fine_tune
 from snnjax.conversion.conversion import convert
 from snnjax.io import checkpoint, datasets
+from snnjax.networks import architecture as arch
 from snnjax.networks import serialisation
 from snnjax.training import fitting, resuming
 
 SHAPE = (4, 4, 1)
-NETWORK = dense_network()
+NETWORK = arch.Network(
+    "small", (arch.Flatten(), arch.Dense(12), arch.Activation(0.25, 1.0), arch.Dense(3))
+)
 CONFIG = FineTuneConfig(num_steps=2, epochs=2, answers="all", learning_rate=0.02)
 
 
@@ -44,7 +47,7 @@ def trained(tmp_path_factory):
     (x_train, y_train), (x_test, y_test) = columns(200, 0), columns(60, 1)
     np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     config = {
-        **describe_own(str(path), datasets.load(str(path))), "network": "dense", "average": 0.9,
+        **describe_own(str(path), datasets.load(str(path))), "network": "small", "average": 0.9,
         "batch_size": 20, "max_shift": 0, "blueprint": serialisation.write(NETWORK),
     }  # fmt: skip
     return {"config": config, "dataset": {"name": path.name, "image_shape": SHAPE}}
