@@ -67,8 +67,8 @@ def fit(
         network, and int32 labels `[N]`.
       validation: the same, to choose the epoch.
       config: hyper-parameters.
-      resume: file to write after the epochs, at most every PAUSE seconds, and to continue from if
-        it exists.
+      resume: file to write after the epochs, at most every PAUSE seconds by one process, and to
+        continue from if it exists.
       progress: show a progress bar.
       mesh: devices that share every batch; None for all visible ones.
 
@@ -100,8 +100,9 @@ def fit(
     with bar:
         while len(done.history) < config.epochs:
             done = _run_epoch(done, examples, validation, run, bar)
-            is_last = len(done.history) == config.epochs
-            if resume is not None and (is_last or time.monotonic() - written >= PAUSE):
+            # Several processes write in step, and their clocks differ.
+            in_step = jax.process_count() > 1 or len(done.history) == config.epochs
+            if resume is not None and (in_step or time.monotonic() - written >= PAUSE):
                 resuming.save_progress(resume, config, done)
                 written = time.monotonic()
     kept = done.best if config.keep == "best" else trained_variables(done.state, config)
