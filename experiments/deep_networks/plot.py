@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import cyclopts
-from matplotlib.figure import Figure
 
 from snnjax.app import comparison
-from snnjax.app.comparison import Group, Published
+from snnjax.app.comparison import Published
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -44,18 +43,11 @@ def main(*, output: Path = HERE) -> None:
     pictures = {}
     for network, found in groups.items():
         tables[network] = comparison.accuracy_table(found.values(), STEPS)
-        pictures[network] = accuracy_figure(network, found)
+        pictures[network] = comparison.network_figure(network, found.values())
     if (results / f"{FINER}.json").is_file():
         for network, found in comparison.read_groups(results / f"{FINER}.json").items():
             tables[f"{network}-{FINER}"] = comparison.accuracy_table(found.values(), STEPS)
     comparison.write_results(output, tables, pictures)
-
-
-def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
-    """Plot accuracy against T for every method with a constant input."""
-    data = next(iter(groups.values())).rows[0]["dataset"]
-    title = f"{network} on {data['name']}" + ("" if data["exact_pixels"] else " (JPEG copy)")
-    return comparison.accuracy_figure(groups.values(), title=f"{title}, constant input", lowest=0.0)
 
 
 if __name__ == "__main__":

@@ -182,10 +182,9 @@ def choose_algorithm(x: Any, kernel: Any, spec: ConvSpec, *, gradient: bool = Fa
     """Name of the algorithm that `conv` uses: "winograd", "patches", "pairs" or "xla".
 
     Choice: Winograd's algorithm for a PreparedKernel and maps of at least WINOGRAD_PIXELS; XLA's
-    for a SplitKernel. On a
-    CPU, without dilation, patches and then pairs where they are faster; pairs without gradient,
-    and where each core is a device of its own: among the threads of one device XLA divides a
-    convolution of few channels, but not the one of its pairs.
+    for a SplitKernel. On a CPU, without dilation, patches and then pairs where they are faster;
+    pairs without gradient, and where each core is a device of its own: among the threads of one
+    device XLA divides a convolution of few channels, but not the one of its pairs.
 
     Args:
       x: images `[B, H, W, C]`, or anything with such a shape.

@@ -18,6 +18,7 @@ from snnjax.app.comparison.tables import (
     accuracy_figure,
     accuracy_table,
     accuracy_text,
+    network_figure,
     published_table,
     write_results,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "accuracy_text",
     "fill",
     "measure",
+    "network_figure",
     "network_label",
     "published_table",
     "read_groups",

@@ -20,6 +20,7 @@ __all__ = [
     "accuracy_figure",
     "accuracy_table",
     "accuracy_text",
+    "network_figure",
     "published_table",
     "write_results",
 ]
@@ -135,6 +136,20 @@ def accuracy_figure(groups: Iterable[Group], *, title: str, lowest: float) -> Fi
         steps[group.method] = [t for t, _ in answered]
         curves[group.method] = [at for _, at in answered]
     return plots.accuracy_against_time(curves, ann={}, title=title, steps=steps, lowest=lowest)
+
+
+def network_figure(network: str, groups: Iterable[Group]) -> Figure:
+    """Mean accuracy with constant input against T of all methods on one network.
+
+    The title says so if the pixels of the data are not the official ones.
+
+    Raises:
+      ValueError: as `accuracy_figure`.
+    """
+    groups = tuple(groups)
+    data = groups[0].rows[0]["dataset"]
+    title = f"{network} on {data['name']}" + ("" if data["exact_pixels"] else " (JPEG copy)")
+    return accuracy_figure(groups, title=f"{title}, constant input", lowest=0.0)
 
 
 def write_results(folder: Path, tables: Mapping[str, str], pictures: Mapping[str, Figure]) -> None:
