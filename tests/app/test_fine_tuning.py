@@ -140,6 +140,22 @@ def test_a_finished_run_is_returned_at_once(snn, tuned, monkeypatch, capsys):
     assert "config.json is of another run; choose another --output folder" in said
 
 
+def test_options_that_are_newer_than_a_run_have_their_defaults_there(snn, tuned, tmp_path):
+    folder, wanted = tuned
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    own = json.loads((tmp_path / "config.json").read_text())
+    del own["config"]["batch_size"]
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    assert fine_tune(snn, CONFIG, tmp_path, progress=False) == wanted
+
+
+def test_batches_may_be_smaller_than_those_of_the_training(snn, tuned, tmp_path):
+    record = fine_tune(snn, replace(CONFIG, batch_size=10), tmp_path, progress=False)
+    for form in FORMS[1:]:
+        assert record[form]["history"] != tuned[1][form]["history"]
+
+
 def test_at_one_timestep_the_loss_falls_and_a_penalty_lowers_synaptic_operations(snn, tmp_path):
     config = replace(CONFIG, num_steps=1, answers="last")
     free, penalised = (

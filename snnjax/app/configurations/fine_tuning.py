@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from snnjax.app.configurations.choices import one_of, show_ranges
 from snnjax.app.configurations.simulation import DEFAULT_ENCODING, DEFAULT_NEURON
 from snnjax.runtime.checks import check_name
-from snnjax.runtime.ranges import AMOUNTS, EPOCHS, SEEDS, STEPS, check_ranges, real
+from snnjax.runtime.ranges import AMOUNTS, EPOCHS, SEEDS, STEPS, UP_TO_IMAGES, check_ranges, real
 from snnjax.snn.encoding import ENCODINGS
 from snnjax.snn.neurons import NEURONS
 from snnjax.snn.surrogates import SURROGATES
@@ -24,7 +24,7 @@ DIFFERENTIABLE = tuple(name for name, of in NEURONS.items() if of.with_crossing 
 class FineTuneConfig:
     """Everything that decides fine-tuned weights, apart from the network and its training.
 
-    Images, augmentation, batches and decay are those of the training.
+    Images, augmentation and decay are those of the training.
 
     Raises:
       ValueError: naming the field that is out of its range.
@@ -37,6 +37,8 @@ class FineTuneConfig:
     network that may be stopped at any time"""
     epochs: Annotated[int, EPOCHS] = 3
     """passes over the training images"""
+    batch_size: Annotated[int, UP_TO_IMAGES] = 0
+    """images per batch; 0 for as many as in the training"""
     learning_rate: Annotated[float, real(0, 1000)] = 1e-3
     """peak of the one-cycle schedule, of AdamW"""
     spike_penalty: Annotated[float, AMOUNTS] = 0.0

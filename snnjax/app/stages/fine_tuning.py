@@ -104,7 +104,7 @@ def fine_tune(
         return record
     trained = recorded_training(metadata["trained"])
     data = load_data(metadata["trained"], dataset)
-    mesh = sharding.make_mesh(device_count, batch_size=trained.batch_size)
+    mesh = sharding.make_mesh(device_count, batch_size=config.batch_size or trained.batch_size)
     start = _Start(network, params, metadata, trained, source)
     with lock_folder(output):
         # Another process may have ended just now.
@@ -191,7 +191,10 @@ def _finished(
             if network.exists():
                 raise ValueError(f"{network} would be overwritten; choose another --output folder")
         return None
-    if json.loads(path.read_text()) != {"config": asdict(config), "start": source}:
+    found = json.loads(path.read_text())
+    # A file of an earlier version lacks the options that have come since.
+    found["config"] = {**asdict(FineTuneConfig()), **found["config"]}
+    if found != {"config": asdict(config), "start": source}:
         raise ValueError(f"{path} is of another run; choose another --output folder")
     if not all(file.is_file() for file in results):
         return None
@@ -204,6 +207,7 @@ def _training_config(trained: TrainConfig, config: FineTuneConfig) -> TrainingCo
     own = {field.name: getattr(trained, field.name) for field in fields(TrainingConfig)}
     own |= {
         "epochs": config.epochs, "learning_rate": config.learning_rate, "seed": config.seed,
+        "batch_size": config.batch_size or trained.batch_size,
         "optimiser": "adamw", "keep": "last", "smooth_epochs": 0, "bfloat16": False,
     }  # fmt: skip
     return TrainingConfig(**own)
