@@ -127,7 +127,8 @@ def simulate(
         respect to `params` or to what `spike` returned; None for no gradient. The values are the
         same to the bit for the same `chunk_steps`, which is then the number of timesteps that the
         backward pass keeps at once: memory grows with it, and it computes each chunk but the only
-        one twice. None keeps all up to 8 timesteps, and about the square root of T beyond. Static.
+        one twice. None keeps all up to 8 timesteps, and about half the square root of T beyond.
+        Static.
       kernel_parts: number of bfloat16 numbers for a weight that multiplies spikes: 0 is float32, 1
         is for an integer network with weights up to 256, with the same spikes, and 3 hold any
         weight, but an accelerator may round their sums more than those of float32. Static; None

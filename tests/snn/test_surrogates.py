@@ -117,6 +117,24 @@ def test_chunks_that_are_computed_again_have_the_same_gradients():
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * float(jnp.abs(one).max()))
 
 
+def test_gradients_through_32_timesteps_take_at_most_twice_the_memory_of_4():
+    network, params = network_and_params(dense_network())
+    images = random_images(128, SHAPE)
+
+    def bytes_of(num_steps):
+        def loss(layers, images):
+            given = {**params, "layers": layers}
+            run = simulate(
+                network, given, images, num_steps=num_steps, surrogate=straight_through()
+            )
+            return jnp.sum(run.values[-1] ** 2)
+
+        compiled = jax.jit(jax.grad(loss)).lower(params["layers"], images).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert bytes_of(32) <= 2 * bytes_of(4)
+
+
 def test_at_one_timestep_the_gradient_is_that_of_the_quantised_function():
     model, images = LeNet(), random_images(4, SHAPE)
     params = jax.jit(model.init)(jax.random.key(0), images)
