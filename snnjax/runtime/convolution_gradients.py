@@ -6,15 +6,23 @@ takes up to a hundred times as long; after transposes of the arrays it does not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from snnjax.runtime.windows import Window
 
-__all__ = ["CHANNELS_LAST", "conv_with_gradients"]
+__all__ = [
+    "CHANNELS_LAST",
+    "Equation",
+    "bind_with_gradients",
+    "conv_with_gradients",
+    "find_equation",
+]
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 """Axes of images, of kernels and of outputs."""
@@ -57,6 +65,74 @@ def _backward(window: Window, precision: Any, operands: Any, cotangent: jax.Arra
 
 
 conv_with_gradients.defvjp(_forward, _backward)
+
+
+Equation = tuple[tuple[str, Any], ...]
+"""Parameters of a convolution of JAX by name, with any order of axes; hashable."""
+
+
+def find_equation(options: Mapping[str, Any], dtype: Any) -> Equation | None:
+    """Return a convolution that `bind_with_gradients` takes, or None for others.
+
+    It takes those of two axes without groups and dilations, on a CPU.
+
+    Args:
+      options: parameters of `jax.lax.conv_general_dilated_p`.
+      dtype: of both operands.
+
+    Raises:
+      Nothing.
+    """
+    plain = {
+        "lhs_dilation": (1, 1), "rhs_dilation": (1, 1), "feature_group_count": 1,
+        "batch_group_count": 1,
+    }  # fmt: skip
+    is_plain = all(options[name] == value for name, value in plain.items())
+    if options["preferred_element_type"] not in (None, dtype) or not is_plain:
+        return None
+    return tuple(options.items()) if jax.default_backend() == "cpu" else None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def bind_with_gradients(x: jax.Array, kernel: jax.Array, equation: Equation) -> jax.Array:
+    """Compute a convolution as it is; only reverse-mode gradients are defined.
+
+    Args:
+      x: images.
+      kernel: of the same dtype.
+      equation: from `find_equation`.
+
+    Returns:
+      What the primitive returns.
+
+    Raises:
+      TypeError: from JAX, if shapes do not fit.
+    """
+    return jax.lax.conv_general_dilated_p.bind(x, kernel, **dict(equation))
+
+
+def _forward_of_equation(x: jax.Array, kernel: jax.Array, equation: Equation) -> Any:
+    return bind_with_gradients(x, kernel, equation), (x, kernel)
+
+
+def _backward_of_equation(equation: Equation, operands: Any, cotangent: jax.Array) -> Any:
+    """Gradients with axes in the order of CHANNELS_LAST, and back."""
+    options = dict(equation)
+    image, taps, out = options["dimension_numbers"]
+    orders = [(of[0], *of[2:], of[1]) for of in (image, out)]
+    orders.insert(1, (*taps[2:], taps[1], taps[0]))
+    arrays = zip((*operands, cotangent), orders, strict=True)
+    x, kernel, upstream = (jnp.transpose(array, order) for array, order in arrays)
+    rows, columns = kernel.shape[:2]
+    window = Window((rows, columns), options["window_strides"], options["padding"])
+    found = _backward(window, options["precision"], (x, kernel), upstream)
+    return tuple(
+        jnp.transpose(gradient, np.argsort(order).tolist())
+        for gradient, order in zip(found, orders[:2], strict=True)
+    )
+
+
+bind_with_gradients.defvjp(_forward_of_equation, _backward_of_equation)
 
 
 def _gradient_of_kernel(

@@ -101,8 +101,11 @@ class MeanFunction(Protocol):
     def neurons(self, params: Params) -> dict[str, NeuronParams]:
         """Parameters of each site's neurons."""
 
-    def begin(self, params: Params, x: jax.Array) -> Resume:
-        """Compute what no site feeds from the mean input `[B, ...]`; return the rest."""
+    def begin(self, params: Params, x: jax.Array, *, gradient: bool = False) -> Resume:
+        """Compute what no site feeds from the mean input `[B, ...]`; return the rest.
+
+        `gradient` is True if reverse-mode gradients are taken.
+        """
 
 
 class Task(NamedTuple):

@@ -57,7 +57,8 @@ class Problem(NamedTuple):
 
     def begin(self, x: jax.Array) -> Resume:
         """Compute what no site feeds, from the mean input."""
-        return cast(MeanFunction, self.task.network).begin(self.params, x)
+        function = cast(MeanFunction, self.task.network)
+        return function.begin(self.params, x, gradient=self.task.gradient)
 
 
 class Neurons(NamedTuple):

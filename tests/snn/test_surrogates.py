@@ -176,6 +176,37 @@ def test_a_function_has_the_same_values_and_gradients_in_chunks():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(a).max()))
 
 
+def test_convolutions_of_a_function_have_their_own_gradients_with_a_surrogate_alone():
+    """XLA's are slow in a loop; the numbers are the same."""
+    model, images = LeNet(), random_images(2, SHAPE)
+    params = jax.jit(model.init)(jax.random.key(0), images)
+    spiking = snnjax.spike(model.apply, params, images, levels=2)
+
+    def values(params, surrogate):
+        own = type(spiking)(spiking.function, params, spiking.levels)
+        return simulate(own, images, num_steps=3, surrogate=surrogate).values
+
+    def count(surrogate):
+        traced = jax.make_jaxpr(partial(values, surrogate=surrogate))(spiking.params)
+        return str(traced).count("bind_with_gradients")
+
+    assert count(straight_through()) >= 2 and count(None) == 0
+
+    def without_spikes(params, gradient):
+        function, arguments = spiking.function, spiking.arguments
+        given = {**arguments, "params": params}
+        outputs = function.begin(given, images, gradient=gradient)(lambda name, value: value)
+        return jnp.sum(outputs**2), outputs
+
+    found, wanted = (
+        jax.jit(jax.grad(partial(without_spikes, gradient=how), has_aux=True))(params)
+        for how in (True, False)
+    )
+    np.testing.assert_array_equal(found[1], wanted[1])
+    for one, other in zip(*map(jax.tree.leaves, (found[0], wanted[0])), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * float(jnp.abs(other).max()))
+
+
 @pytest.mark.parametrize("name", SURROGATES)
 def test_a_surrogate_has_its_largest_value_at_the_threshold_and_a_finite_area(name):
     surrogate = SURROGATES[name]()

@@ -116,12 +116,13 @@ class SpikingApply(NamedTuple):
             most=most,
         )
 
-    def begin(self, params: Params, x: jax.Array) -> Resume:
+    def begin(self, params: Params, x: jax.Array, *, gradient: bool = False) -> Resume:
         """Compute what no site feeds; return the rest of the function, which sends spikes.
 
         Args:
           params: "params", the user's.
           x: mean input so far, `[B, ...]`.
+          gradient: True if reverse-mode gradients are taken.
 
         Raises:
           ValueError: if the function cannot be spiking for an input of that shape.
@@ -133,7 +134,8 @@ class SpikingApply(NamedTuple):
             program, found = self._recorded(params, images)
             if found is not None:
                 thetas = params.get("thetas", {})
-                resume = _split(program, found, self.image_axes, thetas, images)
+                parts = (program, found, self.image_axes, thetas, images)
+                resume = _split(*parts, gradient=gradient)
                 return resume if images is x else _first_of_two(resume)
         raise self._unlike(x)
 
@@ -207,6 +209,8 @@ def _split(
     axes: tuple[ImageAxis, ...],
     thetas: Mapping[str, ArrayLike],
     x: Any,
+    *,
+    gradient: bool,
 ) -> Resume:
     """Compute the steps before all sites; return a function that computes the others.
 
@@ -214,13 +218,14 @@ def _split(
       program: of the function; sites: those with neurons; axes: of their images.
       thetas: by site; empty before they are measured.
       x: mean input so far, `[B, ...]`.
+      gradient: True if reverse-mode gradients are taken.
     """
     by_number = {site.value.number: (site, axis) for site, axis in zip(sites, axes, strict=True)}
     fed = fed_by(program, sites)
     is_fed = [not fed.isdisjoint(value.number for value in step.reads) for step in program.steps]
     before = [step for step, is_after in zip(program.steps, is_fed, strict=True) if not is_after]
     after = [step for step, is_after in zip(program.steps, is_fed, strict=True) if is_after]
-    start = evaluate(before, {0: x}, lambda number, value: value)
+    start = evaluate(before, {0: x}, lambda number, value: value, gradient=gradient)
     first = [number for number in by_number if number in start]
 
     def resume(at: At) -> Any:
@@ -233,7 +238,7 @@ def _split(
             return as_made(at(site.name, rows), axis)
 
         values: Values = start | {number: fire(number, start[number]) for number in first}
-        values = evaluate(after, values, fire)
+        values = evaluate(after, values, fire, gradient=gradient)
         outputs = [v.value if isinstance(v, Known) else values[v.number] for v in program.outputs]
         return jax.tree.unflatten(program.tree, outputs)
 
