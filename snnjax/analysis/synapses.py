@@ -30,7 +30,7 @@ from snnjax.networks.architecture import (
 from snnjax.snn.engine import float32_params, neuron_shapes
 from snnjax.snn.fast.dynamics import stem_length
 
-__all__ = ["INPUT", "Connection", "Synapses", "count_synapses", "find_synapses"]
+__all__ = ["INPUT", "Connection", "Synapses", "count_synapses", "find_synapses", "share_synapses"]
 
 INPUT = "input"
 """Source of the synapses that begin at the image."""
@@ -128,6 +128,20 @@ def count_synapses(found: Mapping[str, Synapses]) -> dict[str, np.ndarray]:
         if source not in (None, INPUT):
             counts[source] = counts.get(source, 0) + synapses.merged
     return counts
+
+
+def share_synapses(found: Mapping[str, Synapses]) -> dict[str, np.ndarray]:
+    """Share of all neurons' synapses that begin at each neuron, by path; the shares sum to 1.
+
+    Args:
+      found: from `find_synapses`.
+
+    Raises:
+      Nothing.
+    """
+    counts = count_synapses(found)
+    total = sum(float(of.sum()) for of in counts.values()) or 1.0
+    return {path: of / total for path, of in counts.items()}
 
 
 def _follow(

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from snnjax.networks import architecture as arch
-from snnjax.networks.ann import ANN
+from snnjax.networks.ann import ANN, sown_activations
 from snnjax.networks.layers import DoesNotFit
 from snnjax.networks.parameters import check_variables
 from snnjax.runtime.checks import check_count
@@ -183,12 +183,7 @@ def _fitting(run: Callable[..., Any], network: arch.Network, variables: Variable
 @partial(jax.jit, static_argnames=("layers",))
 def _activations(variables: Variables, images: jax.Array, *, layers: Any) -> dict[str, jax.Array]:
     caught: Any = ANN(layers).apply(variables, images, mutable=["intermediates"])[1]
-    leaves = jax.tree_util.tree_flatten_with_path(caught.get("intermediates", {}))[0]
-    return {
-        "/".join(key.key for key in keys[:-2]): leaf
-        for keys, leaf in leaves
-        if keys[-2].key == "output"
-    }
+    return sown_activations(caught)
 
 
 @partial(jax.jit, static_argnames=("layers",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +15,7 @@ from snnjax.networks.architecture import unknown_layer
 from snnjax.networks.layers import Activation, Block, Folded, ForwardMode, Synapse, Weights
 from snnjax.runtime.images import check_floats
 
-__all__ = ["ANN"]
+__all__ = ["ANN", "sown_activations"]
 
 
 class ANN(nn.Module):
@@ -64,6 +65,23 @@ class ANN(nn.Module):
                 case _:
                     raise unknown_layer(name, layer)
         return x
+
+
+def sown_activations(collections: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Activations `[B, ...]` by path, of an ANN applied with "intermediates" mutable.
+
+    Args:
+      collections: second output of `apply`.
+
+    Raises:
+      Nothing.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(collections.get("intermediates", {}))[0]
+    return {
+        "/".join(key.key for key in keys[:-2]): leaf
+        for keys, leaf in leaves
+        if keys[-2].key == "output"
+    }
 
 
 class _Block(nn.Module):

@@ -47,6 +47,8 @@ def refused(words, capsys):
         ("--pre-steps 2", "pre_steps is 2; want 0, or at least 1 with a neuron that revises"),
         ("--weight-bits 17", "weight_bits is 17; want at least 2 and at most 16, or 0 to train"),
         ("--weight-bits 4 --activation relu --levels 0", "weight_bits is 4, but relu has no theta"),
+        ("--spike-penalty -1", "spike_penalty is -1.0; want it in [0, 1e+06]"),
+        ("--spike-penalty 1 --activation rate_norm", "spike_penalty is 1.0, but rate_norm has no"),
         ("--shown-steps 4 --neuron offset", "shown_steps is 4; want 0, or at least 1 with the exa"),
         ("--scales largest --calibration-images 5000", "mnist5k has 4000 training images"),
         ("--readout stdp --readout-images 5000", "readout_images is 5000; want at most the 3600"),

@@ -77,6 +77,9 @@ class TrainConfig(TrainingConfig):
     weight_bits: Annotated[int, UP_TO_WEIGHT_BITS] = 0
     """train with weights and biases rounded as in an integer network of so many bits, at least 2;
     0 does not round them"""
+    spike_penalty: Annotated[float, AMOUNTS] = 0.0
+    """loss for a spike on every synapse at every timestep: more of it leaves fewer synaptic
+    operations"""
     dropout: Annotated[float, SHARES] = 0.25
     """probability of dropping an input of a Dense layer other than the first layer"""
     validation: Annotated[float, real(0, 1, "()")] = 0.1
@@ -100,11 +103,12 @@ class TrainConfig(TrainingConfig):
             raise ValueError(
                 f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
             )
-        if self.weight_bits and self.activation not in ("sth_leaky_relu", "th_relu"):
-            raise ValueError(
-                f"weight_bits is {self.weight_bits}, but {self.activation} has no theta that"
-                " training keeps or learns; want sth_leaky_relu or th_relu, or 0"
-            )
+        for name in ("weight_bits", "spike_penalty"):
+            if getattr(self, name) and self.activation not in ("sth_leaky_relu", "th_relu"):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but {self.activation} has no theta that"
+                    " training keeps or learns; want sth_leaky_relu or th_relu, or 0"
+                )
         known_networks.find(self.network)
 
     def architecture(self) -> architecture.Network:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jax.sharding import Mesh
 
 from snnjax.analysis import figures, plots
-from snnjax.analysis.synapses import count_synapses, find_synapses
+from snnjax.analysis.synapses import find_synapses, share_synapses
 from snnjax.app.configurations import FineTuneConfig, TrainConfig, recorded_training
 from snnjax.app.configurations.methods import check_calibrated_neuron
 from snnjax.app.evaluation import evaluate_operations
@@ -224,9 +224,7 @@ def _fit_both(
     """Parameters and history of the fine-tuned network and of its control."""
     network, params, trained = start.network, start.params, start.trained
     learnt_from, validation = hold_out_validation(trained, data)
-    counts = count_synapses(find_synapses(network, params, learnt_from.images.shape[1:]))
-    total = sum(float(of.sum()) for of in counts.values()) or 1.0
-    shares = {path: of / total for path, of in counts.items()}
+    shares = share_synapses(find_synapses(network, params, learnt_from.images.shape[1:]))
     variables = split_weights(network, params, shares)
     through_time = ThroughTime(
         config.num_steps, NEURONS[config.neuron], ENCODINGS[config.encoding],

@@ -6,9 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +18,8 @@ from jax.sharding import Mesh
 from snnjax.app.configurations import TrainConfig, recorded_training
 from snnjax.app.run_files import describe_dataset, digest, fit_to_data, hold_out_validation
 from snnjax.app.stages.starting_network import check_validation_unseen, describe_start, load_start
+from snnjax.app.stages.trained_function import make_trained_function, record_synapses_in_use
 from snnjax.conversion import threshold_balancing
-from snnjax.conversion.rounded_weights import round_weights
 from snnjax.io import checkpoint, datasets, records
 from snnjax.io.folder_lock import lock_folder
 from snnjax.networks.ann import ANN
@@ -39,6 +37,9 @@ TOLERANCE = 0.002
 OF_OWN_DATA = ("image_shape", "classes", "data_sha256")
 """Options that only a user's own data set; folders of other runs do not depend on them."""
 
+LATER = ("weight_bits", "spike_penalty")
+"""Options that came later; folders of runs without them do not depend on them."""
+
 MEASURED = 10_000
 """Training images on which the largest logit is measured."""
 
@@ -52,8 +53,7 @@ def default_folder(config: TrainConfig, start: Path | None = None) -> Path:
     options = {**asdict(config), **({"start": describe_start(start)} if start else {})}
     if not config.data_sha256:
         options = {k: v for k, v in options.items() if k not in OF_OWN_DATA}
-    if not config.weight_bits:
-        del options["weight_bits"]
+    options = {k: v for k, v in options.items() if v or k not in LATER}
     name = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     return Path("runs") / f"{Path(config.dataset).stem}-{config.network}-{name[:8]}"
 
@@ -199,16 +199,14 @@ def _train(
     learnt_from, validation = hold_out_validation(config, data)
     network = config.architecture()
     module = ANN(network.layers, config.dropout, jnp.bfloat16 if config.bfloat16 else jnp.float32)
-    variables = _first_variables(module, learnt_from.images.shape[1:], config.seed, start)
-    rounded = jax.jit(partial(round_weights, network, bits=config.weight_bits))
-    apply = _apply_behind(rounded, module.apply) if config.weight_bits else module.apply
+    shape = learnt_from.images.shape[1:]
+    variables = _first_variables(module, shape, config.seed, start)
+    function = make_trained_function(config, network, module.apply, variables, shape)
     fitted = fitting.fit(
-        apply, variables, learnt_from, validation, config, resume=resume,
+        function.apply, variables, learnt_from, validation, config, resume=resume,
         progress=progress, mesh=mesh,
     )  # fmt: skip
-    variables, second_stage = fitted.variables, None
-    if config.weight_bits:
-        variables = rounded(variables)
+    variables, second_stage = function.rounded(fitted.variables), None
     if config.activation == "rate_norm" and config.rate_inference_epochs:
         variables, second_stage = _train_rate_inference(
             module.apply, variables, learnt_from, validation, config, progress
@@ -233,6 +231,7 @@ def _train(
             "smooth": right[0] / len(test.images),
         },
         "output_scale": threshold_balancing.measure_output_scale(network, variables, shown),
+        **record_synapses_in_use(config, function, module.apply, variables, test.images),
     }
     return _Trained(variables, record)
 
@@ -244,15 +243,6 @@ def _first_variables(
     init = jax.jit(module.init)  # one program instead of one for every operation of every layer
     variables = dict(init(jax.random.key(seed), jnp.zeros((1, *shape))))
     return load_start(start, variables) if start else variables
-
-
-def _apply_behind(change: Callable[[Any], Any], apply: Callable[..., Any]) -> Callable[..., Any]:
-    """`apply` on variables that `change` changes first."""
-
-    def changed(variables: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        return apply(change(variables), *arguments, **options)
-
-    return changed
 
 
 def _train_rate_inference(
