@@ -72,7 +72,7 @@ def accuracy_against_time(
     if lowest is not None:
         axes.set_ylim(bottom=lowest, top=100 if lowest < 95 else 100 - (100 - lowest) * 0.05)
     axes.set_xlabel("timesteps T")
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel("accuracy (%)")
     axes.set_title(title, loc="left")
     if steps is None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -106,7 +106,8 @@ def test_stdp_readout(monkeypatch):
 def test_training_through_time(monkeypatch):
     names, outputs = run("training_through_time", monkeypatch)
     assert names["after"][0] > names["before"][0] + 0.3
-    assert names["after"][1] > names["before"][1] - 0.01
+    assert names["after"][1] > names["before"][1]
+    assert names["after"][7] < names["before"][7]
     assert np.mean(names["losses"][-20:]) < np.mean(names["losses"][:5])
     assert outputs[-1].startswith(b"\x89PNG")
 
