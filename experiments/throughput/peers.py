@@ -17,21 +17,16 @@ import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from cases import Case, Effort, alternate, figures, median
 from peer.answering import in_a_row
 
-from snnjax.app.configurations import TrainConfig
 from snnjax.conversion.conversion import convert
 from snnjax.conversion.folding import fold
 from snnjax.conversion.threshold_balancing import measure_scales
 from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks
-from snnjax.networks.ann import ANN
-from snnjax.runtime import sharding
 from snnjax.snn.fast.chunks import prepare_kernels
 from snnjax.snn.simulation import Simulation
-from snnjax.training.gradient_step import TrainingRun, init_train_state, train_step
 
 HERE = Path(__file__).parent / "peer"
 CHAINS = ("net1", "net2")
@@ -251,60 +246,4 @@ def measure(case: Case, name: str, python: Path, effort: Effort) -> dict[str, An
         "memory_bytes": program.memory_bytes,
         "peer_peak_bytes": peak,
         "about": {key: value for key, value in about.items() if key not in ("logits", "spikes")},
-    }
-
-
-def train(python: Path | None, steps: int, batch: int, effort: Effort) -> dict[str, Any]:
-    """Steps of training Net2, ours by turns with torch's: the same network, start, batches and
-    recipe, without augmentation and dropout, which would be drawn differently.
-    """
-    config = TrainConfig(batch_size=batch, dropout=0.0, max_shift=0)
-    network = config.architecture()
-    draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (steps * batch, 28, 28, 1), np.uint8)
-    labels = draw.integers(0, 10, steps * batch).astype(np.int32)
-    model, variables = ANN(network.layers), cases.draw(network)
-    batches = np.arange(steps * batch).reshape(steps, batch)
-    mesh = sharding.make_mesh(batch_size=batch)
-    run = TrainingRun(model.apply, config, steps, mesh)
-    state = [sharding.replicate(mesh, init_train_state(variables, config, steps))]
-    on_device = sharding.replicate(mesh, (images, labels))
-
-    def epoch() -> list[Any]:
-        losses = []
-        for at, places in enumerate(batches):
-            state[0], loss = train_step(
-                state[0], *on_device, sharding.shard(mesh, places), jax.random.key(at), run=run
-            )
-            losses.append(loss)
-        return jax.block_until_ready(losses)
-
-    ours = np.array(epoch())
-    calls = {"ours": partial(in_a_row, epoch)}
-    key = {"steps": steps, "batch": batch, "recipe": "Net2, AdamW, 4 levels, no augmentation"}
-    if python is None:
-        return {**key, "seconds": figures(alternate(calls, effort)["ours"])}
-    spec, arrays = describe(network.layers, variables["params"])
-    schedule = optax.cosine_onecycle_schedule(max(steps, 2), config.learning_rate)
-    rates = [float(schedule(at)) for at in range(steps)]
-    with TemporaryDirectory() as folder, start(python, "with_torch.py") as peer:
-        path = Path(folder) / "given.npz"
-        np.savez(path, **arrays, images=images, labels=labels)
-        options = {name: getattr(config, name) for name in
-                   ("alpha", "theta", "levels", "weight_decay", "label_smoothing")}  # fmt: skip
-        try:
-            about = peer.ask(
-                "prepare", given=str(path), spec=spec, rates=rates, batch=batch, **options
-            )
-            theirs = np.array(about.pop("losses"))
-            seconds = alternate({**calls, "peer": peer.seconds}, effort, rest=REST)
-        except PeerError as error:
-            return {**key, "reason": str(error)}
-    return {
-        **key,
-        "seconds": figures(seconds["ours"]),
-        "peer_seconds": figures(seconds["peer"]),
-        "peer_to_ours": round(median(seconds["peer"]) / median(seconds["ours"]), 3),
-        "first_losses_difference": float(np.abs(ours[:5] - theirs[:5]).max()),
-        "about": about,
     }

@@ -204,6 +204,27 @@ def training(entries: Entries) -> Table:
     ), lines  # fmt: skip
 
 
+def training_step(entries: Entries) -> Table:
+    lines = []
+    for entry in entries:
+        found = [entry["peer"], *map(str, case_of(entry))]
+        if "reason" in entry:
+            lines.append([*found, *[""] * 3, entry["reason"].replace("|", "/")])
+            continue
+        one = [
+            {**entry[name], "median": entry[name]["median"] / entry["steps"]}
+            for name in ("seconds", "peer_seconds")
+        ]
+        lines.append([
+            *found, *map(milliseconds, one), f"{entry['peer_to_ours']:.2f}",
+            f"{entry['first_losses_difference']:.1g}",
+        ])  # fmt: skip
+    return (
+        "peer", "network", "B", "T", "snnjax, a step (ms)", "peer, a step (ms)", "peer / snnjax",
+        "first losses differ by",
+    ), lines  # fmt: skip
+
+
 def profile(entries: Entries) -> Table:
     names = ("products", "neurons", "readout")
     lines = [
@@ -228,6 +249,7 @@ TABLES = {
     "thresholds": ("thresholds", thresholds),
     "cores": ("cores", cores),
     "training": ("training", training),
+    "training_step": ("training_step", training_step),
     "profile": ("profile", profile),
     "products": ("products", by_products),
     "whole": ("whole", whole),

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import cases
 import cyclopts
@@ -22,6 +22,7 @@ import jax
 import peers as others
 import plot
 import sections
+import trainings
 from cases import Case, Effort
 from tqdm.auto import tqdm
 
@@ -37,6 +38,7 @@ NAMES = (
     "thresholds",
     "cores",
     "training",
+    "training_step",
     "profile",
     "products",
     "whole",
@@ -110,7 +112,16 @@ def split(case: Case, count: int, effort: Effort) -> Iterator[Task]:
 
 def training(steps: int, batch: int, python: Path | None, effort: Effort) -> Iterator[Task]:
     key = {"network": "net2", "steps": steps, "batch": batch, "peer": "torch" if python else None}
-    yield Task("training", key, partial(others.train, python, steps, batch, effort))
+    yield Task("training", key, partial(trainings.train, python, steps, batch, effort))
+
+
+def through_time(
+    chosen: list[Case], steps: int, python: Path | None, effort: Effort
+) -> Iterator[Task]:
+    for case in chosen if python else ():
+        key = {**case._asdict(), "peer": "SpikingJelly, layer by layer", "steps": steps}
+        run = partial(trainings.train_through_time, cast(Path, python), case, steps, effort)
+        yield Task("training_step", key, run)
 
 
 def parts(chosen: list[Case], size: int, effort: Effort) -> Iterator[Task]:
@@ -143,7 +154,9 @@ def everything(python: Path | None) -> list[Task]:
         tasks += split(Case("vgg16", 1000, 16), 10_000, effort)
     tasks += [
         *memory(probes), *at_once(Case("net2", 16, 16), 16, effort), *on_cores(deep, [1, 2], 5),
-        *training(50, 128, python, effort), *parts([*deep, Case("net2", 1, 16)], 2048, effort),
+        *training(50, 128, python, effort),
+        *through_time([Case("net1", 128, 4), Case("net2", 128, 4)], 5, python, effort),
+        *parts([*deep, Case("net2", 1, 16)], 2048, effort),
     ]  # fmt: skip
     for steps in sorted(cases.STEPS, key=lambda steps: steps != 16):
         if python:
@@ -158,7 +171,9 @@ def tiny(python: Path | None) -> list[Task]:
     tasks = [
         *rows(list(TINY), effort), *memory([("net2", 2, 2, "step by step")]),
         *at_once(TINY[0], 3, effort), *on_cores([TINY[0]], [1], 1),
-        *training(3, 8, python, effort), *parts([TINY[0]], 128, effort),
+        *training(3, 8, python, effort),
+        *through_time([Case("net2", 8, 4)], 3, python, effort),
+        *parts([TINY[0]], 128, effort),
         *by_products(TINY[1:], effort), *split(TINY[0], 4, effort),
     ]  # fmt: skip
     beside = [TINY[0], Case("resnet20", 1, 2)]

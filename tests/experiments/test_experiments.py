@@ -260,6 +260,8 @@ def test_smoke_of_the_benchmark_beside_peers(tmp_path):
         assert row["peer_seconds"]["repeats"] == row["seconds"]["repeats"] == 2
     (training,) = record["training"]
     assert training["first_losses_difference"] < 1e-3
+    (through_time,) = record["training_step"]
+    assert through_time["first_losses_difference"] < 1e-3
 
 
 @pytest.mark.slow

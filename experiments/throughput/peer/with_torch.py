@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from answering import Run, answer_all, versions
 from torch_layers import build, channels_first
+from torch_training import make_epoch
 
 
 class QuantisedActivation(torch.nn.Module):
@@ -28,41 +29,17 @@ def prepare(
     arrays: dict[str, np.ndarray],
     *,
     spec: list[dict[str, Any]],
-    rates: list[float],
-    batch: int,
     alpha: float,
     theta: float,
     levels: int,
-    weight_decay: float,
-    label_smoothing: float,
+    **recipe: Any,
 ) -> tuple[Run, dict[str, Any]]:
-    images, labels = channels_first(arrays["images"]), torch.tensor(arrays["labels"]).long()
     network, _ = build(
-        spec, arrays, images[:1] / 255, lambda: QuantisedActivation(alpha, theta, levels)
-    )
-    parameters = list(network.parameters())
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-        ]
-    )
-    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        spec, arrays, channels_first(arrays["images"])[:1] / 255,
+        lambda: QuantisedActivation(alpha, theta, levels),
+    )  # fmt: skip
     network.train()
-
-    def epoch() -> list[float]:
-        losses = []
-        for at, rate in enumerate(rates):
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            places = slice(at * batch, (at + 1) * batch)
-            loss = loss_of(network(images[places].float() / 255), labels[places])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.detach())
-        return torch.stack(losses).tolist()
-
+    epoch = make_epoch(network, list(network.parameters()), arrays, **recipe)
     return epoch, {
         "losses": epoch(),
         "threads": torch.get_num_threads(),
