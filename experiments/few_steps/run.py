@@ -37,9 +37,6 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "net1": Plan(
-        "mnist_latency/parameters/net1-seed{seed}.safetensors", (0, 1, 2), {"epochs": 3},
-    ),
     "net2": Plan(
         "mnist_latency/parameters/net2-seed{seed}.safetensors", (0, 1, 2), {"epochs": 3},
     ),
