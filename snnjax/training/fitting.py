@@ -28,7 +28,7 @@ from snnjax.training.gradient_step import (
 from snnjax.training.resuming import Progress
 from snnjax.training.training_config import TrainingConfig
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "check_splits", "fit"]
 
 PAUSE = 10.0
 """Seconds between two writes of the progress: on a GPU an epoch can take less than its writing."""
@@ -77,7 +77,7 @@ def fit(
         shared evenly, a loss is not finite, or `resume` belongs to another run.
       OSError: if `resume` cannot be written.
     """
-    _check_splits(train, validation, config)
+    check_splits(train, validation, config)
     train = (check_dataset_images(train[0], "training images"), train[1])
     validation = (check_dataset_images(validation[0], "validation images"), validation[1])
     mesh = mesh or sharding.make_mesh(batch_size=config.batch_size)
@@ -109,7 +109,15 @@ def fit(
     return Fitted(jax.tree.map(np.asarray, kept), done.history)
 
 
-def _check_splits(train: Examples, validation: Examples, config: TrainingConfig) -> None:
+def check_splits(train: Examples, validation: Examples, config: TrainingConfig) -> None:
+    """Check that there are images for a batch and to choose the epoch.
+
+    Args:
+      train, validation, config: as in `fit`.
+
+    Raises:
+      ValueError: if a split is empty, or the batch is larger than the training split.
+    """
     if not len(train[0]) or not len(validation[0]):
         raise ValueError(
             f"{len(train[0])} training and {len(validation[0])} validation images; want some of"

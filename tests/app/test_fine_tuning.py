@@ -182,6 +182,7 @@ def test_an_interruption_says_that_the_command_resumes(monkeypatch, capsys):
     ("options", "message"),
     [
         ("--spike-penalty -1", "spike_penalty is -1.0; want it in [0, 1e+06]"),
+        ("--batch-size 1000", "batch_size is 1000; want at most the 180 training images"),
         ("--surrogate arctangent", 'Invalid value "arctangent" for --surrogate'),
         ("--neuron augmented", 'Invalid value "augmented" for --neuron'),
         ("--dataset nowhere.npz", "no data at nowhere.npz"),
@@ -193,6 +194,7 @@ def test_options_that_are_wrong_are_refused(options, message, snn, capsys):
     (snn.parent / "taken").write_text("mine")
     words = options.format(folder=snn.parent).split()
     assert message in refused(capsys, "finetune", snn, *words)
+    assert not (snn.parent / "finetuned-4").exists()
 
 
 def test_names_that_are_wrong_are_refused_from_python():

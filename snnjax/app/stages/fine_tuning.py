@@ -104,6 +104,7 @@ def fine_tune(
         return record
     trained = recorded_training(metadata["trained"])
     data = load_data(metadata["trained"], dataset)
+    fitting.check_splits(*hold_out_validation(trained, data), _training_config(trained, config))
     mesh = sharding.make_mesh(device_count, batch_size=config.batch_size or trained.batch_size)
     start = _Start(network, params, metadata, trained, source)
     with lock_folder(output):
