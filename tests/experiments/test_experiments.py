@@ -416,7 +416,7 @@ def test_the_committed_few_steps_gain_more_than_their_control():
     for row in rows:
         assert row["images"] == 10_000 and len(row["control"]["history"]) == row["config"]["epochs"]
         assert row["commit"] and "dirty" not in row["commit"]
-    for network in ("net2", "resnet20"):
+    for network in ("net2", "resnet20", "resnet20_60_epochs"):
         last = [row for row in rows if (row["network"], row["answers"]) == (network, "last")]
         own = [row for row in last if not row["spike_penalty"]]
         first = [row for row in own if row["num_steps"] == min(r["num_steps"] for r in own)]
