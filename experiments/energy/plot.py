@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 Row = dict[str, Any]
 Pair = tuple[Row, Row]
 ENERGY = "operations_nj"
+DRAWN = 6
+"""Levels up to which quantised ANNs are drawn."""
 
 
 def points(row: Row) -> list[tuple[str, Row]]:
@@ -68,26 +70,32 @@ def ratios(found: list[Pair], rivals: Callable[[Row], list[Row]]) -> str:
 
 
 def figure(rows: list[Row]) -> Figure:
-    """Plot accuracy against energy of the operations, a panel for each number of bits."""
+    """Plot accuracy against energy of the operations, a panel for each number of bits.
+
+    ANNs in floats and of many levels need far more, and would leave no room for the others.
+    """
     panels: dict[str, dict[str, list[tuple[str, float, float]]]] = {}
     for row in rows:
         early, control = row["early_exit"], row.get("control", [])
         networks = {
             "SNN, by T": [(str(of["steps"]), of) for of in row["timesteps"]],
             "SNN with early exit": [("", early)] if early else [],
-            "ANN, 32-bit floats": [("", row["ann"])],
             "quantised ANN, by levels": [(str(of["levels"]), of) for of in row["quantised_ann"]],
             "control, by levels": [(str(of["levels"]), of) for of in control],
         }
         panel = panels.setdefault(f"{row['weight_bits']}-bit weights", {})
         for label, found in networks.items():
-            drawn = [(name, of[ENERGY], 100 * of["accuracy"]) for name, of in found]
+            drawn = [
+                (name, of[ENERGY], 100 * of["accuracy"])
+                for name, of in found
+                if of.get("levels", 0) <= DRAWN
+            ]
             if drawn:
                 panel.setdefault(label, []).extend(drawn)
     first = rows[0]
     title = (
-        f"{first['training']['network']} on {first['dataset']['name']}, {first['images']:,} test"
-        " images, operations in 45 nm"
+        f"{first['training']['network']} on {first['dataset']['name']}, seed 0,"
+        f" {first['images']:,} test images, operations in 45 nm"
     )
     return plots.accuracy_against_energy(panels, title=title)
 

@@ -51,7 +51,7 @@ PLANS = {
     ),
     "resnet20": Plan(
         "deep_networks/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
-        (0.0,), (8, 4), None, {"num_steps": 8, "exit_tolerance": 0.0},
+        (0.0,), (8,), None, {"num_steps": 8, "shown_steps": 4, "exit_tolerance": 0.0},
     ),
 }  # fmt: skip
 
