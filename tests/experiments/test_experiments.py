@@ -24,6 +24,7 @@ FOLDER = EXPERIMENTS / "mnist_latency"
 COMPARISON = EXPERIMENTS / "method_comparison"
 CIFAR10 = EXPERIMENTS / "cifar10_latency"
 DEEP = EXPERIMENTS / "deep_networks"
+ENERGY = EXPERIMENTS / "energy"
 FEW = EXPERIMENTS / "few_steps"
 RANGE = EXPERIMENTS / "activation_range"
 NOISE = EXPERIMENTS / "noise_robustness"
@@ -425,6 +426,35 @@ def test_the_committed_few_steps_gain_more_than_their_control():
             for form in ("before", "fine_tuned", "control")
         )
         assert tuned > max(before, control)
+
+
+def test_a_committed_net2_needs_less_energy_than_its_quantised_ann_and_than_the_control():
+    rows = json.loads((ENERGY / "results" / "energy.json").read_text())["rows"]
+    ratio = runpy.run_path(str(ENERGY / "plot.py"))["ratio"]
+    for row in rows:
+        assert row["images"] == 10_000
+        assert row["commit"] and "dirty" not in row["commit"]
+    six = [row for row in rows if (row["network"], row["weight_bits"]) == ("net2", 6)]
+    assert {row["seed"] for row in six} == {0, 1, 2}
+    assert np.mean([row["early_exit"]["accuracy"] for row in six]) >= 0.993
+    for row in six:
+        point = row["early_exit"]
+        assert point["to_ann"]["operations"] < 0.2
+        assert point["to_quantised_ann"]["operations"]["ratio"] < 1
+        assert (
+            ratio(point, row["quantised_ann"]) == point["to_quantised_ann"]["operations"]["ratio"]
+        )
+        assert ratio(point, row["control"]) < 1
+
+
+@pytest.mark.slow
+def test_smoke_of_the_energies_and_their_plots(tmp_path):
+    smoke(ENERGY, tmp_path)
+    rows = json.loads((tmp_path / "results" / "energy.json").read_text())["rows"]
+    assert [row["weight_bits"] for row in rows] == [8, 6, 4]
+    assert {row["dataset"]["name"] for row in rows} == {"mnist5k"}
+    assert all(row["control"] and row["early_exit"] for row in rows)
+    assert (tmp_path / "figures" / "net2.png").stat().st_size > 10_000
 
 
 def test_the_committed_transformers_settle_and_the_charge_of_means_is_soonest():
