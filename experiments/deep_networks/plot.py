@@ -1,13 +1,18 @@
-"""Write the tables and draw the figures of `results/comparison.json` and `results/levels8.json`."""
+"""Write the tables and draw the figures of `results/comparison.json`, and tables of `levels8.json`
+and `sources.json`.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cyclopts
 
-from snnjax.app import comparison
-from snnjax.app.comparison import Published
+from snnjax.app import comparison, printing
+from snnjax.app.comparison import Group, Published
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -29,6 +34,28 @@ PUBLISHED = (
 """Rows of table 3 of He et al. 2024, each with the network of ours to compare it with."""
 
 
+def sources_table(rows: list[dict[str, Any]], groups: Mapping[tuple[str, str], Group]) -> str:
+    """Markdown with a line for each case of `sources.py`.
+
+    Args:
+      rows: of `sources.json`.
+      groups: of the comparison, with the spiking networks of the cases that are in it.
+    """
+    head = ["method", "change", "input", "T", "ANN %", "clipped %", "even currents %", "spiking %"]
+    lines = []
+    for row in sorted(rows, key=lambda row: (row["method"], row["encoding"], row["change"])):
+        steps = row["num_steps"]
+        spiking = (
+            f"{100 * row['snn'][-1]:.1f}"
+            if "snn" in row
+            else f"{comparison.accuracy_text(groups[row['same'], row['encoding']], steps)} of all"
+        )
+        parts = [f"{100 * row[name]:.1f}" for name in ("ann", "clipped", "even")]
+        method = f"`{row['method']}`"
+        lines.append([method, row["change"], row["encoding"], str(steps), *parts, spiking])
+    return printing.markdown_table(head, lines)
+
+
 def main(*, output: Path = HERE) -> None:
     """Write `results/*.md` and draw `figures/<network>.png`.
 
@@ -47,6 +74,9 @@ def main(*, output: Path = HERE) -> None:
     if (results / f"{FINER}.json").is_file():
         for network, found in comparison.read_groups(results / f"{FINER}.json").items():
             tables[f"{network}-{FINER}"] = comparison.accuracy_table(found.values(), STEPS)
+    if (results / "sources.json").is_file():
+        rows = json.loads((results / "sources.json").read_text())["rows"]
+        tables["sources"] = sources_table(rows, groups["resnet20"])
     comparison.write_results(output, tables, pictures)
 
 

@@ -82,6 +82,7 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
         ("few-resnet20", "few_steps/results/resnet20.md"),
         ("few-resnet20-60", "few_steps/results/resnet20_60_epochs.md"),
         ("energy-net2", "energy/results/net2.md"),
+        ("energy-resnet20", "energy/results/resnet20.md"),
         ("whole-net2", "integer_weights/results/net2.md"),
         ("whole-resnet20", "integer_weights/results/resnet20.md"),
         ("vit", "transformers/results/vit.md"),
