@@ -93,10 +93,7 @@ def figure(rows: list[Row]) -> Figure:
             if drawn:
                 panel.setdefault(label, []).extend(drawn)
     first = rows[0]
-    title = (
-        f"{first['training']['network']} on {first['dataset']['name']}, seed 0,"
-        f" {first['images']:,} test images, operations in 45 nm"
-    )
+    title = f"{first['training']['network']} on {first['dataset']['name']}, seed 0, operations"
     return plots.accuracy_against_energy(panels, title=title)
 
 
