@@ -76,6 +76,7 @@ def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
         ("paper", "method_comparison/results/paper.md"),
         ("table3", "deep_networks/results/vgg16.md"),
         ("table3-resnet20", "deep_networks/results/resnet20.md"),
+        ("sources", "deep_networks/results/sources.md"),
         ("paper3", "deep_networks/results/paper.md"),
         ("resnet20", "cifar10_latency/results/resnet20.md"),
         ("few-net2", "few_steps/results/net2.md"),
