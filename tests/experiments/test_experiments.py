@@ -448,7 +448,7 @@ def test_a_committed_net2_needs_less_energy_than_its_quantised_ann_and_than_the_
 
 
 @pytest.mark.slow
-def test_smoke_of_the_energies_and_their_plots(tmp_path):
+def test_smoke_of_the_energies_and_their_plots(tmp_path, prepared):
     smoke(ENERGY, tmp_path)
     rows = json.loads((tmp_path / "results" / "energy.json").read_text())["rows"]
     assert [row["weight_bits"] for row in rows] == [8, 6, 4]
