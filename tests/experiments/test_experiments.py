@@ -451,9 +451,9 @@ def test_a_committed_net2_needs_less_energy_than_its_quantised_ann_and_than_the_
 def test_smoke_of_the_energies_and_their_plots(tmp_path, prepared):
     smoke(ENERGY, tmp_path)
     rows = json.loads((tmp_path / "results" / "energy.json").read_text())["rows"]
-    assert [row["weight_bits"] for row in rows] == [8, 6, 4]
-    assert {row["dataset"]["name"] for row in rows} == {"mnist5k"}
-    assert all(row["control"] and row["early_exit"] for row in rows)
+    (row,) = rows
+    assert (row["weight_bits"], row["dataset"]["name"], row["images"]) == (8, "mnist5k", 200)
+    assert row["control"] and row["early_exit"]
     assert (tmp_path / "figures" / "net2.png").stat().st_size > 10_000
 
 
