@@ -11,7 +11,6 @@ continues from its last complete row. `--smoke --output DIR` measures three rows
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from functools import partial
@@ -23,10 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from cyclopts import Parameter
-from tqdm import tqdm
 
 from snnjax.analysis.conversion_error import measure_conversion_error
+from snnjax.analysis.error_decomposition import steady_rate
 from snnjax.analysis.metrics import correct_answers
+from snnjax.app.comparison import measure_missing
 from snnjax.app.configurations import ConvertConfig, recorded_training
 from snnjax.app.run_files import describe_dataset
 from snnjax.app.stages.conversion import Converted, convert_file
@@ -39,6 +39,7 @@ from snnjax.snn.answers import classify
 from snnjax.snn.encoding import ENCODINGS
 from snnjax.snn.engine import neuron_params
 from snnjax.snn.neurons import NEURONS, NeuronModel
+from snnjax.snn.rates import limit
 from snnjax.snn.simulation import simulate
 from snnjax.snn.stimulus import Stimulus, frame
 
@@ -118,9 +119,9 @@ class Network(NamedTuple):
     levels: int
 
 
-@partial(jax.jit, static_argnames=("of",))
+@partial(jax.jit, static_argnames=("num_steps", "of"))
 def answers_without_time(
-    params: dict[str, Any], images: jax.Array, num_steps: jax.Array, *, of: Network
+    params: dict[str, Any], images: jax.Array, num_steps: int, *, of: Network
 ) -> dict[str, jax.Array]:
     """Answers `[B]` of the ANN, of the clipped ANN, and of neurons under even currents.
 
@@ -132,28 +133,20 @@ def answers_without_time(
     """
     specs = architecture.activations(of.network)
 
-    def trained(path: str, numbers: dict[str, Any], current: jax.Array) -> jax.Array:
-        return specs[path].rate(numbers, current, levels=of.levels or None)
-
     def clipped(path: str, numbers: dict[str, Any], current: jax.Array) -> jax.Array:
         return jnp.clip(specs[path].rate(numbers, current), -1.0, 1.0)
 
     def even(path: str, numbers: dict[str, Any], current: jax.Array) -> jax.Array:
-        constants, current = neuron_params(numbers), current + numbers["shift"]
-
-        def body(t: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
-            state, spikes = of.neuron.step(constants, carry[0], current)
-            return state, carry[1] + spikes
-
-        start = (of.neuron.init(constants, current.shape), jnp.zeros_like(current))
-        return jax.lax.fori_loop(0, num_steps, body, start)[1] / num_steps
+        mean = current + numbers["shift"]
+        return steady_rate(neuron_params(numbers), mean, num_steps, of.neuron)
 
     x = params["gain"] * images
-    forms = {"ann": trained, "clipped": clipped, "even": even}
-    return {
-        name: classify(of.network.propagate(params["layers"], x, fire))
-        for name, fire in forms.items()
+    values = {
+        "ann": limit(of.network, params, images, levels=of.levels or None),
+        "clipped": of.network.propagate(params["layers"], x, clipped),
+        "even": of.network.propagate(params["layers"], x, even),
     }
+    return jax.tree.map(classify, values)
 
 
 @partial(jax.jit, static_argnames=("encoding",))
@@ -269,15 +262,14 @@ def main(
     """
     keep_freed_memory()
     cores.use_cores()
-    path = output / "results" / "sources.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    known = {tuple(row[field] for field in Line._fields) for row in rows}
     wanted = SMOKE if smoke else [line for line in CASES if line.method in (only or METHODS)]
     if smoke:
         images, batch_size = 20, 20
-    for line in tqdm([line for line in wanted if line not in known], "rows", mininterval=1):
-        rows.append(measure(line, CASES[line], images, batch_size))
-        records.write_json(path, {"rows": rows})
+    measure_missing(
+        output / "results" / "sources.json",
+        wanted,
+        lambda line: measure(line, CASES[line], images, batch_size),
+    )
 
 
 if __name__ == "__main__":

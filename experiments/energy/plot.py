@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from snnjax.analysis import plots
 from snnjax.app import comparison, printing
-from snnjax.app.evaluation import WITHIN
+from snnjax.app.evaluation.energies import compare_with_cheapest
 
 HERE = Path(__file__).parent
 Row = dict[str, Any]
@@ -32,8 +32,8 @@ def points(row: Row) -> list[tuple[str, Row]]:
 
 def ratio(point: Row, rivals: list[Row]) -> float | None:
     """Energy of a point divided by that of the cheapest ANN that is as accurate, None without."""
-    good = [r[ENERGY] for r in rivals if r["accuracy"] >= point["accuracy"] - WITHIN - 1e-9]
-    return point[ENERGY] / min(good) if good else None
+    found = compare_with_cheapest(point, rivals, ENERGY)
+    return found and found["ratio"]
 
 
 def table(rows: list[Row]) -> str:

@@ -9,18 +9,16 @@ that was stopped continues. `--smoke --output DIR` runs all steps on few images.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import cyclopts
 from cyclopts import Parameter
-from tqdm import tqdm
 
 from snnjax.app import pipeline
+from snnjax.app.comparison import measure_missing
 from snnjax.app.configurations import ConvertConfig, FineTuneConfig, SimulateConfig
 from snnjax.app.stages.fine_tuning import fine_tune
-from snnjax.io import records
 from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 
@@ -142,15 +140,11 @@ def main(
     """
     keep_freed_memory()
     cores.use_cores()
-    path = output / "results" / "energy.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    known = {tuple(row[field] for field in Line._fields) for row in rows}
     wanted = [line for each in networks for line in lines(each, seeds, penalties)]
     if smoke:
         wanted = lines("net2", (0,), penalties)[:1]
-    for line in tqdm([line for line in wanted if line not in known], "rows", mininterval=1):
-        rows.append(measure(line, output / "runs", smoke=smoke))
-        records.write_json(path, {"rows": rows})
+    path, runs = output / "results" / "energy.json", output / "runs"
+    measure_missing(path, wanted, lambda line: measure(line, runs, smoke=smoke))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from snnjax.snn.stimulus import Stimulus
 
 __all__ = [
     "ERROR_PARTS", "OWN_PARTS", "BatchSums", "LayerSums", "Moments", "SpikeTotals", "decompose",
-    "sum_batch",
+    "steady_rate", "sum_batch",
 ]  # fmt: skip
 
 Params = dict[str, Any]
@@ -212,7 +212,7 @@ def decompose(
     rate, mean = (totals.positive - totals.negative) / num_steps, totals.charge / num_steps
     at_mean = spec.rate(layer, mean)
     clipped = jnp.clip(at_mean, -1.0, 1.0)
-    steady = _steady_rate(constants, mean, num_steps, neuron)
+    steady = steady_rate(constants, mean, num_steps, neuron)
     assert neuron.charge_count is not None
     one_signed = neuron.charge_count(constants, totals.positive, totals.negative) / num_steps
     return {
@@ -224,10 +224,20 @@ def decompose(
     }
 
 
-def _steady_rate(
+def steady_rate(
     constants: NeuronParams, mean: jax.Array, num_steps: int, neuron: NeuronModel
 ) -> jax.Array:
-    """Return the firing rate under the mean current at every timestep."""
+    """Return the firing rate under the mean current at every timestep, `[B, ...]`.
+
+    Args:
+      constants: parameters of the neurons.
+      mean: current, `[B, ...]`.
+      num_steps: T.
+      neuron: the neuron model.
+
+    Raises:
+      Nothing.
+    """
 
     def body(carry: Any, _: None) -> tuple[Any, None]:
         state, count = carry

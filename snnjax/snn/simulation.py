@@ -124,8 +124,9 @@ def simulate(
         `fast.chunks.choose_chunk`.
       engine: "fast", or "plain", the definition that "fast" is tested against. Static.
       surrogate: derivative of a spike, such as `surrogates.straight_through()`, for `jax.grad` with
-        respect to `params` or to what `spike` returned; None for no gradient. The values are the
-        same to the bit for the same `chunk_steps`, which is then the number of timesteps that the
+        respect to `params`, or to the `params` of what `spike` returned; None for no gradient. The
+        values of a network are the same to the bit for the same `chunk_steps`, those of what
+        `spike` returned up to rounding. `chunk_steps` is then the number of timesteps that the
         backward pass keeps at once: memory grows with it, and it computes each chunk but the only
         one twice. None keeps all up to 8 timesteps, and about half the square root of T beyond.
         Static.

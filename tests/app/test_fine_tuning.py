@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from examples import random_images, random_variables
+from examples import random_variables, save_columns
 
 from snnjax.app import cli
 from snnjax.app.commands import training
@@ -27,14 +27,6 @@ NETWORK = arch.Network(
 CONFIG = FineTuneConfig(num_steps=2, epochs=2, answers="all", learning_rate=0.02)
 
 
-def columns(count, seed):
-    """Images whose class is their brightest column, and their labels."""
-    images = np.asarray(random_images(count, SHAPE, seed) * 100, np.uint8)
-    labels = np.random.default_rng(seed).integers(0, 3, count)
-    images[np.arange(count), :, labels] += 100
-    return images, labels
-
-
 @pytest.fixture(scope="module")
 def params():
     return jax.jit(partial(convert, NETWORK))(random_variables(NETWORK, SHAPE))
@@ -44,8 +36,7 @@ def params():
 def trained(tmp_path_factory):
     """Metadata of a network that was trained with a running mean on a user's own images."""
     path = tmp_path_factory.mktemp("data") / "columns.npz"
-    (x_train, y_train), (x_test, y_test) = columns(200, 0), columns(60, 1)
-    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    save_columns(path, SHAPE)
     config = {
         **describe_own(str(path), datasets.load(str(path))), "network": "small", "average": 0.9,
         "batch_size": 20, "max_shift": 0, "blueprint": serialisation.write(NETWORK),

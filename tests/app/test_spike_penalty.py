@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from examples import random_images, random_variables
+from examples import random_variables, save_columns
 
 from snnjax.app.configurations import TrainConfig
 from snnjax.app.configurations.training import ImportedConfig
@@ -43,20 +43,11 @@ NETWORK = arch.Network(
 )
 
 
-def columns(count, seed):
-    """Images whose class is their brightest column, and their labels."""
-    images = np.asarray(random_images(count, SHAPE, seed) * 100, np.uint8)
-    labels = np.random.default_rng(seed).integers(0, 3, count)
-    images[np.arange(count), :, labels] += 100
-    return images, labels
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """Options of a training on a user's own images, with all that a penalty meets."""
     path = tmp_path_factory.mktemp("data") / "columns.npz"
-    (x_train, y_train), (x_test, y_test) = columns(200, 0), columns(60, 1)
-    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    save_columns(path, SHAPE)
     return ImportedConfig(
         dataset=str(path), blueprint=serialisation.write(NETWORK), epochs=4, batch_size=20,
         max_shift=0, levels=2, mix_levels_to=4, smooth_epochs=1, learning_rate=0.02, average=0.5,

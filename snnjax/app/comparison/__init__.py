@@ -12,7 +12,7 @@ from snnjax.app.comparison.measurement import (
     network_label,
     train_or_reuse,
 )
-from snnjax.app.comparison.rows import Group, read_groups, training_of
+from snnjax.app.comparison.rows import Group, measure_missing, read_groups, training_of
 from snnjax.app.comparison.tables import (
     Published,
     accuracy_figure,
@@ -32,6 +32,7 @@ __all__ = [
     "accuracy_text",
     "fill",
     "measure",
+    "measure_missing",
     "network_figure",
     "network_label",
     "published_table",

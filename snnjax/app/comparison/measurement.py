@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -10,9 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
-from snnjax.app.comparison.rows import Line, measured_latency
+from snnjax.app.comparison.rows import Line, measure_missing, measured_latency
 from snnjax.app.configurations import (
     DEFAULT_NEURON,
     ConvertConfig,
@@ -65,23 +62,20 @@ def fill(
       ValueError: if an option is out of range, or a folder holds another training.
       OSError: if data are missing, or a folder cannot be written.
     """
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    known = {tuple(row[field] for field in Line._fields) for row in rows}
-    missing = [line for line in lines if line not in known]
-    for line in tqdm(missing, "rows", mininterval=1):
+
+    def row(line: Line) -> dict[str, Any]:
         config = training(line)
         kept = path.parents[1] / "parameters" if keep(config) else None
         start: Path | None = None
         for stage in (*before(line), config):
             folder = train_or_reuse(stage, runs, kept, start)
             start = folder / "ann.safetensors"
-        rows.append(
-            measure(
-                line, config, folder, num_steps(line), batch_size=batch_size,
-                shown_steps=shown_steps(line),
-            )
+        return measure(
+            line, config, folder, num_steps(line), batch_size=batch_size,
+            shown_steps=shown_steps(line),
         )  # fmt: skip
-        records.write_json(path, {"rows": rows})
+
+    measure_missing(path, lines, row)
 
 
 def network_label(config: TrainConfig) -> str:

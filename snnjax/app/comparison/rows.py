@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
+
+from tqdm import tqdm
 
 from snnjax.analysis import metrics
 from snnjax.app.configurations import TrainConfig, recorded_training
 from snnjax.app.evaluation import WITHIN
 from snnjax.conversion import methods
+from snnjax.io import records
 
-__all__ = ["Group", "Line", "measured_latency", "read_groups", "training_of"]
+__all__ = [
+    "Group",
+    "Line",
+    "measure_missing",
+    "measured_latency",
+    "read_groups",
+    "training_of",
+]
 
 
 class Line(NamedTuple):
@@ -22,6 +33,30 @@ class Line(NamedTuple):
     method: str
     encoding: str
     seed: int
+
+
+def measure_missing(
+    path: Path, lines: Iterable[Any], measure: Callable[[Any], dict[str, Any]]
+) -> None:
+    """Measure the lines that the JSON at `path` lacks, in their order, and append their rows.
+
+    Args:
+      path: the JSON, which is written after each row.
+      lines: what to measure, named tuples with fields of the rows.
+      measure: returns the row of a line.
+
+    Raises:
+      OSError: if the JSON cannot be written.
+    """
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    missing = [
+        line
+        for line in lines
+        if not any(line == tuple(row[field] for field in line._fields) for row in rows)
+    ]
+    for line in tqdm(missing, "rows", mininterval=1):
+        rows.append(measure(line))
+        records.write_json(path, {"rows": rows})
 
 
 def measured_latency(ann: float, steps: list[int], snn: list[float]) -> int | None:

@@ -14,7 +14,7 @@ from snnjax.analysis.quantised_ann import MeasuredANN, quantised_energy
 from snnjax.app.evaluation.accuracy import WITHIN
 from snnjax.snn.whole_numbers import sum_bits
 
-__all__ = ["MEASURES", "Bits", "compare_energies"]
+__all__ = ["MEASURES", "Bits", "compare_energies", "compare_with_cheapest"]
 
 Params = dict[str, Any]
 
@@ -85,7 +85,7 @@ def compare_energies(
     def row(point: Point, widths: Mapping[str, int]) -> dict[str, Any]:
         of = point._asdict()
         to_ann = {name: of[key] / own[key] for name, key in MEASURES.items()}
-        to_rival = {name: _cheapest(of, rivals, key) for name, key in MEASURES.items()}
+        to_rival = {name: compare_with_cheapest(of, rivals, key) for name, key in MEASURES.items()}
         return {**of, **widths, "to_ann": to_ann, "to_quantised_ann": to_rival}
 
     rows = []
@@ -133,10 +133,24 @@ def _quantised(
     }  # fmt: skip
 
 
-def _cheapest(
+def compare_with_cheapest(
     point: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]], key: str
 ) -> dict[str, Any] | None:
-    """Levels of the cheapest ANN as accurate as a point, and the point's energy divided by its."""
+    """Return "levels" of the cheapest ANN as accurate as a point, and "ratio" to its energy.
+
+    An ANN is as accurate if it is at most WITHIN below.
+
+    Args:
+      point: with its accuracy and energies.
+      rivals: ANNs with theirs.
+      key: of the energy that is compared.
+
+    Returns:
+      None if no ANN is as accurate.
+
+    Raises:
+      Nothing.
+    """
     good = [r for r in rivals if r["accuracy"] >= point["accuracy"] - WITHIN - 1e-9]
     if not good:
         return None
