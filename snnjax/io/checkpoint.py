@@ -133,7 +133,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[str, Any]) -> None:
     """Save nested dicts of arrays, and a mapping of JSON values with them.
 
-    The file also holds a SHA-256 of both, which `load` checks.
+    The file also holds a SHA-256 of both, which `load` checks. Equal content makes equal bytes.
 
     Args:
       path: the file; its folder is made if missing.
@@ -151,7 +151,15 @@ def save(path: Path, tree: Mapping[str, Any], *, kind: str, metadata: Mapping[st
     }
     text = json.dumps({"kind": kind, **metadata}, sort_keys=True)
     header = {"snnjax": text, "sha256": _digest(arrays, text)}
-    write_whole(path, safetensors.numpy.save(arrays, metadata=header))
+    write_whole(path, _in_order(safetensors.numpy.save(arrays, metadata=header)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Content of a file with its header sorted, so that equal files have equal bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the arrays begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -15,7 +15,7 @@ import jax
 
 from snnjax.io.checkpoint import write_whole
 
-__all__ = ["provenance", "write_json"]
+__all__ = ["provenance", "read_json", "write_json"]
 
 
 def provenance() -> dict[str, Any]:
@@ -79,3 +79,19 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """
     text = json.dumps(record, indent=2, allow_nan=False)
     write_whole(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a record that `write_json` wrote.
+
+    Raises:
+      OSError: if the file cannot be read.
+      ValueError: if it holds no JSON object.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it, and run again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no record of snnjax; delete it, and run again")
+    return found

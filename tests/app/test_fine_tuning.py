@@ -25,6 +25,7 @@ NETWORK = arch.Network(
     "small", (arch.Flatten(), arch.Dense(12), arch.Activation(0.25, 1.0), arch.Dense(3))
 )
 CONFIG = FineTuneConfig(num_steps=2, epochs=2, answers="all", learning_rate=0.02)
+SAME = "--num-steps 2 --epochs 2 --answers all --learning-rate 0.02"
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,7 @@ def snn(params, trained, tmp_path_factory):
 def tuned(snn):
     """Folder and record of a fine-tuning by the command line."""
     folder = snn.parent / "finetuned-2"
-    line = f"finetune {snn} --num-steps 2 --epochs 2 --answers all --learning-rate 0.02"
-    assert cli.main(line.split()) == 0
+    assert cli.main(f"finetune {snn} {SAME}".split()) == 0
     return folder, json.loads((folder / "finetune.json").read_text())
 
 
@@ -69,6 +69,12 @@ def networks(folder):
     """Parameters of the fine-tuned network and of the control."""
     names = ("snn.safetensors", "control.safetensors")
     return [checkpoint.load(folder / name, kind="snn").tree for name in names]
+
+
+def copy(folder, to):
+    for path in folder.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
 
 
 def refused(capsys, *words):
@@ -131,10 +137,29 @@ def test_a_finished_run_is_returned_at_once(snn, tuned, monkeypatch, capsys):
     assert "config.json is of another run; choose another --output folder" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "[]", "config.json holds no record of snnjax"),
+        ("config.json", "{", "config.json is damaged"),
+        ("config.json", '{"config": []}', "config.json is of another run"),
+        ("finetune.json", "", "finetune.json is damaged"),
+        ("snn.safetensors", "", "snn.safetensors is not the network that this fine-tuning wrote"),
+        ("control.safetensors", "", "control.safetensors is not the network that"),
+    ],
+)
+def test_a_finished_run_with_a_changed_file_is_refused(
+    name, content, message, snn, tuned, tmp_path, capsys
+):
+    copied = copy(tuned[0], tmp_path)
+    (copied / name).write_text(content)
+    assert message in refused(capsys, "finetune", snn, "--output", copied, *SAME.split())
+    assert (copied / name).read_text() == content
+
+
 def test_options_that_are_newer_than_a_run_have_their_defaults_there(snn, tuned, tmp_path):
     folder, wanted = tuned
-    for path in folder.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    copy(folder, tmp_path)
     own = json.loads((tmp_path / "config.json").read_text())
     del own["config"]["batch_size"]
     (tmp_path / "config.json").write_text(json.dumps(own))
@@ -177,12 +202,14 @@ def test_an_interruption_says_that_the_command_resumes(monkeypatch, capsys):
         ("--surrogate arctangent", 'Invalid value "arctangent" for --surrogate'),
         ("--neuron augmented", 'Invalid value "augmented" for --neuron'),
         ("--dataset nowhere.npz", "no data at nowhere.npz"),
+        ("--dataset {folder}/wider.npz", "images of shape (5, 5, 1) do not fit"),
         ("--output {folder}", "snn.safetensors would be overwritten; choose another --output"),
         ("--output {folder}/taken", "taken/config.json: Not a directory; choose another --output"),
     ],
 )
 def test_options_that_are_wrong_are_refused(options, message, snn, capsys):
     (snn.parent / "taken").write_text("mine")
+    save_columns(snn.parent / "wider.npz", (5, 5, 1))
     words = options.format(folder=snn.parent).split()
     assert message in refused(capsys, "finetune", snn, *words)
     assert not (snn.parent / "finetuned-4").exists()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from jax.sharding import Mesh
 
-from snnjax.analysis import figures, plots
 from snnjax.analysis.synapses import find_synapses, share_synapses
 from snnjax.app.configurations import FineTuneConfig, TrainConfig, recorded_training
 from snnjax.app.configurations.methods import check_calibrated_neuron
 from snnjax.app.evaluation import evaluate_operations
-from snnjax.app.printing import figure_title
 from snnjax.app.run_files import (
     describe_dataset,
     digest,
@@ -24,6 +22,7 @@ from snnjax.app.run_files import (
     load_data,
     load_network,
 )
+from snnjax.app.stages.fine_tuning_files import FILES, FORMS, finished, write_results
 from snnjax.io import checkpoint, datasets, records
 from snnjax.io.folder_lock import lock_folder
 from snnjax.networks.architecture import Network
@@ -48,13 +47,6 @@ __all__ = ["FORMS", "fine_tune"]
 logger = logging.getLogger(__name__)
 
 Params = dict[str, Any]
-
-FORMS = ("before", "fine_tuned", "control")
-"""Networks in the record: the converted one; after training through its simulation; and after
-as many epochs of its quantised ANN."""
-
-FILES = ("config.json", "snn.safetensors", "control.safetensors", "finetune.png", "finetune.json")
-"""Files of a fine-tuning in the order in which they are written."""
 
 
 def fine_tune(
@@ -85,8 +77,8 @@ def fine_tune(
     Raises:
       FileNotFoundError: if the file or the data are not there.
       ValueError: if the network has whole numbers, a readout of its own or is calibrated for
-        another neuron, the files would be overwritten, or `output` holds another run or another
-        process trains there.
+        another neuron, the images do not fit it, the files would be overwritten, or `output` holds
+        another run, a damaged one or another process.
       OSError: if `output` cannot be written.
     """
     path = output / "snn.safetensors"
@@ -99,17 +91,18 @@ def fine_tune(
     source = {"file": Path(snn).name, "sha256": str(digest(snn)), "dataset": dataset}
     digests = [digest(output / name) for name in FILES]
     processes.check_same(f"options, {snn} and files in {output}", config, source, digests)
-    if record := _finished(output, config, source):
+    if record := finished(output, config, source):
         logger.info("%s is fine-tuned already; delete it to fine-tune again", path)
         return record
     trained = recorded_training(metadata["trained"])
     data = load_data(metadata["trained"], dataset)
+    shares = share_synapses(find_synapses(network, params, data.train.images.shape[1:]))
     fitting.check_splits(*hold_out_validation(trained, data), _training_config(trained, config))
     mesh = sharding.make_mesh(device_count, batch_size=config.batch_size or trained.batch_size)
-    start = _Start(network, params, metadata, trained, source)
+    start = _Start(network, params, shares, metadata, trained, source)
     with lock_folder(output):
         # Another process may have ended just now.
-        return _finished(output, config, source) or _fine_tune_in(
+        return finished(output, config, source) or _fine_tune_in(
             output, config, start, data, progress, mesh
         )
 
@@ -117,12 +110,13 @@ def fine_tune(
 class _Start(NamedTuple):
     """Converted network that is fine-tuned.
 
-    network, params, metadata: of its file; trained: its training; source: entry "start" of the
-    record.
+    network, params, metadata: of its file; shares: of all synapses, by the neurons at which they
+    begin; trained: its training; source: entry "start" of the record.
     """
 
     network: Network
     params: Params
+    shares: dict[str, np.ndarray]
     metadata: dict[str, Any]
     trained: TrainConfig
     source: dict[str, Any]
@@ -159,8 +153,8 @@ def _fine_tune_in(
         "seconds": round(time.perf_counter() - begun, 1),
         **records.provenance(),
     }  # fmt: skip
-    _write(output, found, start.metadata, config, record)
-    return record
+    networks = {form: of["params"] for form, of in found.items()}
+    return write_results(output, networks, start.metadata, record)
 
 
 def _check_params(snn: Path, params: Params) -> None:
@@ -176,31 +170,6 @@ def _check_params(snn: Path, params: Params) -> None:
         )
     if "readout" in params:
         raise ValueError(f"{snn} has a learnt readout; fine-tune first, and then learn it again")
-
-
-def _finished(
-    output: Path, config: FineTuneConfig, source: dict[str, Any]
-) -> dict[str, Any] | None:
-    """Return the record of this fine-tuning if its folder holds all files, or else None.
-
-    Raises:
-      ValueError: if the folder holds another run, or a network that would be overwritten.
-    """
-    path, *results = (output / name for name in FILES)
-    if not path.is_file():
-        for network in (file for file in results if file.suffix == ".safetensors"):
-            if network.exists():
-                raise ValueError(f"{network} would be overwritten; choose another --output folder")
-        return None
-    found = json.loads(path.read_text())
-    # A file of an earlier version lacks the options that have come since.
-    found["config"] = {**asdict(FineTuneConfig()), **found["config"]}
-    if found != {"config": asdict(config), "start": source}:
-        raise ValueError(f"{path} is of another run; choose another --output folder")
-    if not all(file.is_file() for file in results):
-        return None
-    record: dict[str, Any] = json.loads((output / "finetune.json").read_text())
-    return record
 
 
 def _training_config(trained: TrainConfig, config: FineTuneConfig) -> TrainingConfig:
@@ -225,8 +194,7 @@ def _fit_both(
     """Parameters and history of the fine-tuned network and of its control."""
     network, params, trained = start.network, start.params, start.trained
     learnt_from, validation = hold_out_validation(trained, data)
-    shares = share_synapses(find_synapses(network, params, learnt_from.images.shape[1:]))
-    variables = split_weights(network, params, shares)
+    variables = split_weights(network, params, start.shares)
     through_time = ThroughTime(
         config.num_steps, NEURONS[config.neuron], ENCODINGS[config.encoding],
         SURROGATES[config.surrogate](),
@@ -273,27 +241,3 @@ def _score(
         num_steps=config.num_steps, neuron=NEURONS[config.neuron],
         encoding=ENCODINGS[config.encoding],
     )  # fmt: skip
-
-
-def _write(
-    output: Path,
-    found: dict[str, dict[str, Any]],
-    metadata: dict[str, Any],
-    config: FineTuneConfig,
-    record: dict[str, Any],
-) -> None:
-    """Write all files of a fine-tuning, and remove those of its progress."""
-    for form, name in (("control", "control"), ("fine_tuned", "snn")):
-        own = {**metadata, "finetuned": {"form": form, **asdict(config)}}
-        checkpoint.save(
-            output / f"{name}.safetensors", found[form]["params"], kind="snn", metadata=own
-        )
-    curves = {form.replace("_", "-"): [100 * a for a in record[form]["accuracy"]] for form in FORMS}
-    figure = plots.accuracy_against_time(
-        curves, ann={"ANN": 100 * record["ann"]["trained"]}, title=figure_title(record)
-    )
-    figures.save(figure, output / "finetune.png")
-    records.write_json(output / "finetune.json", record)
-    if checkpoint.is_writer():
-        for form in found:
-            (output / f"{form}.training.safetensors").unlink(missing_ok=True)
