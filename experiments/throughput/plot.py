@@ -242,6 +242,26 @@ def profile(entries: Entries) -> Table:
     ), lines  # fmt: skip
 
 
+def silent_inputs(entries: Entries) -> Table:
+    """A line for each case; active is the share of the layer before the largest product."""
+    lines = [
+        [
+            *map(str, case_of(entry)), entry["neuron"], str(entry["used_cores"]),
+            f"{100 * entry['active']['02_activation']:.0f}",
+            *(milliseconds(entry["seconds"][way]) for way in ("dense", "skipping")),
+            f"{entry['dense_to_skipping']:.2f}",
+            *(f"{entry['compile_seconds'][way]:.1f}" for way in ("dense", "skipping")),
+            f"{entry['images_that_differ']} of {entry['images']}",
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return (
+        "network", "B", "T", "neuron", "cores", "active inputs (%)", "dense (ms)",
+        "skipping (ms)", "dense / skipping", "compile dense (s)", "compile skipping (s)",
+        "images with other spike counts",
+    ), lines  # fmt: skip
+
+
 TABLES = {
     "rows": ("throughput", throughput),
     "peers": ("peers", beside_peers),
@@ -253,6 +273,7 @@ TABLES = {
     "profile": ("profile", profile),
     "products": ("products", by_products),
     "whole": ("whole", whole),
+    "silent_inputs": ("silent_inputs", silent_inputs),
 }
 
 

@@ -42,6 +42,7 @@ NAMES = (
     "profile",
     "products",
     "whole",
+    "silent_inputs",
 )
 TINY = (Case("net2", 2, 4), Case("net1", 1, 2))
 
@@ -110,6 +111,19 @@ def split(case: Case, count: int, effort: Effort) -> Iterator[Task]:
         yield Task("whole", key, partial(sections.whole, case, count, name, effort))
 
 
+def skipping(
+    chosen: list[Case], counts: list[int], output: Path, *, smoke: bool = False
+) -> Iterator[Task]:
+    for case in chosen:
+        for neuron in cases.NEURON_NAMES:
+            for count in counts:
+                key = {**case._asdict(), "neuron": neuron, "used_cores": count}
+                run = partial(
+                    sections.silent_inputs, case, neuron, count, smoke=smoke, output=output
+                )
+                yield Task("silent_inputs", key, run)
+
+
 def training(steps: int, batch: int, python: Path | None, effort: Effort) -> Iterator[Task]:
     key = {"network": "net2", "steps": steps, "batch": batch, "peer": "torch" if python else None}
     yield Task("training", key, partial(trainings.train, python, steps, batch, effort))
@@ -137,7 +151,7 @@ def parts(chosen: list[Case], size: int, effort: Effort) -> Iterator[Task]:
             )
 
 
-def everything(python: Path | None) -> list[Task]:
+def everything(python: Path | None, output: Path) -> list[Task]:
     """What the committed figures need; at T = 16 first, which is what is asked most."""
     effort = Effort()
     probes = [
@@ -152,6 +166,8 @@ def everything(python: Path | None) -> list[Task]:
     if jax.default_backend() != "cpu":  # minutes on a CPU, which multiplies in float32
         tasks += by_products([case for case in all_cases(16) if case.network != "net1"], effort)
         tasks += split(Case("vgg16", 1000, 16), 10_000, effort)
+    else:
+        tasks += skipping([Case("net1", 1, 16), Case("net1", 16, 16)], [1, 2], output)
     tasks += [
         *memory(probes), *at_once(Case("net2", 16, 16), 16, effort), *on_cores(deep, [1, 2], 5),
         *training(50, 128, python, effort),
@@ -165,7 +181,7 @@ def everything(python: Path | None) -> list[Task]:
     return tasks
 
 
-def tiny(python: Path | None) -> list[Task]:
+def tiny(python: Path | None, output: Path) -> list[Task]:
     """Every kind of entry, in seconds."""
     effort = Effort(repeats=2, seconds=0.0, limit=20.0)
     tasks = [
@@ -175,6 +191,7 @@ def tiny(python: Path | None) -> list[Task]:
         *through_time([Case("net2", 8, 4)], 3, python, effort),
         *parts([TINY[0]], 128, effort),
         *by_products(TINY[1:], effort), *split(TINY[0], 4, effort),
+        *skipping(list(TINY[1:]), [1], output, smoke=True),
     ]  # fmt: skip
     beside = [TINY[0], Case("resnet20", 1, 2)]
     return tasks + list(beside_peers(beside, python, effort)) if python else tasks
@@ -213,7 +230,7 @@ def main(
     python = Path(os.path.abspath(peers)) if peers else None
     if python:
         others.check(python)
-    tasks = tiny(python) if smoke else everything(python)
+    tasks = (tiny if smoke else everything)(python, output)
     missing = [
         task for task in tasks
         if section in (None, task.section) and network in (None, task.key["network"])

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from cases import Case, Effort, alternate, build, figures, median, timed
+from silent_inputs import train
 
 from snnjax.analysis.synapses import find_synapses
 from snnjax.conversion.conversion import convert
@@ -33,11 +34,29 @@ current and potential, and the potential and the spike after them."""
 
 def probe(case: Case, neuron: str, **more: int) -> dict[str, Any]:
     """Peak memory of a fresh process, XLA's own count, and seconds to compile."""
-    options = {**case._asdict(), "neuron": neuron, **more}
+    return _in_a_process("probe.py", **case._asdict(), neuron=neuron, **more)
+
+
+def _in_a_process(script: str, **options: Any) -> dict[str, Any]:
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    command = [sys.executable, str(HERE / "probe.py"), *words]
+    command = [sys.executable, str(HERE / script), *words]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
+
+
+def silent_inputs(
+    case: Case, neuron: str, used_cores: int, *, smoke: bool, output: Path
+) -> dict[str, Any]:
+    """Seconds with dense products and with products that skip silent inputs, by turns, in a fresh
+    process; a network that is not trained yet is trained first.
+    """
+    runs = output / "runs" if smoke else HERE.parents[1] / "runs"
+    snn = train(case.network, smoke=smoke, runs=runs)
+    effort = {"count": 32, "repeats": 2, "seconds": 0.0} if smoke else {}
+    return _in_a_process(
+        "silent_inputs.py", **case._asdict(), neuron=neuron, used_cores=used_cores, snn=snn,
+        **effort,
+    )  # fmt: skip
 
 
 def cores(case: Case, neuron: str, counts: Sequence[int], repeats: int) -> dict[str, Any]:

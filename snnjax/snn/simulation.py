@@ -26,7 +26,12 @@ from snnjax.snn.engine import (
     float32_params,
     neuron_shapes,
 )
-from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels_for
+from snnjax.snn.fast.chunks import (
+    choose_chunk,
+    count_weights,
+    prepare_kernels_for,
+    skips_silent_inputs,
+)
 from snnjax.snn.fast.loop import make_loop as make_fast_loop
 from snnjax.snn.function_simulation import ParametrisedFunction, function_task, simulate_function
 from snnjax.snn.gradients import (
@@ -126,10 +131,10 @@ def simulate(
       surrogate: derivative of a spike, such as `surrogates.straight_through()`, for `jax.grad` with
         respect to `params`, or to the `params` of what `spike` returned; None for no gradient. The
         values of a network are the same to the bit for the same `chunk_steps`, those of what
-        `spike` returned up to rounding. `chunk_steps` is then the number of timesteps that the
-        backward pass keeps at once: memory grows with it, and it computes each chunk but the only
-        one twice. None keeps all up to 8 timesteps, and about half the square root of T beyond.
-        Static.
+        `spike` returned and of layers that skip silent inputs without it up to rounding.
+        `chunk_steps` is then the number of timesteps that the backward pass keeps at once: memory
+        grows with it, and it computes each chunk but the only one twice. None keeps all up to 8
+        timesteps, and about half the square root of T beyond. Static.
       kernel_parts: number of bfloat16 numbers for a weight that multiplies spikes: 0 is float32, 1
         is for an integer network with weights up to 256, with the same spikes, and 3 hold any
         weight, but an accelerator may round their sums more than those of float32. Static; None
@@ -188,7 +193,10 @@ def simulate(
 def _choose_chunk(task: Task, params: Params, batch_size: Any, num_steps: int) -> int:
     if task.gradient:
         return choose_recomputed(num_steps)
-    return choose_chunk(batch_size, num_steps, count_weights(params["layers"]))
+    return choose_chunk(
+        batch_size, num_steps, count_weights(params["layers"]),
+        skips_inputs=skips_silent_inputs(task.network, params, batch_size),
+    )  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("task", "num_steps", "pre_steps", "chunk_steps", "engine"))

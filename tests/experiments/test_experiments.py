@@ -219,8 +219,9 @@ def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
     record = json.loads(measured(tmp_path).read_text())
     assert record["rows"][: len(there)] == there  # what was there is not measured again
     record["rows"] = record["rows"][len(there) :]
-    kinds = ("rows", "memory", "thresholds", "cores", "training", "profile", "products", "whole")
-    assert [len(record[kind]) for kind in kinds] == [5, 1, 1, 1, 1, 2, 3, 3]
+    kinds = ("rows", "memory", "thresholds", "cores", "training", "profile", "products", "whole",
+             "silent_inputs")  # fmt: skip
+    assert [len(record[kind]) for kind in kinds] == [5, 1, 1, 1, 1, 2, 3, 3, 2]
     assert {row["chunk_steps"] for row in record["rows"] if row["network"] == "net2"} == {1, 4}
     (missing,) = (row for row in record["rows"] if row["network"] == "net1")
     assert (missing["neuron"], missing["order"], missing["chunk_steps"]) == (
@@ -235,6 +236,9 @@ def test_smoke_of_the_benchmark_adds_what_is_missing(tmp_path):
     assert at_once["largest_difference"] < 1e-4
     (alone,) = record["cores"]
     assert alone["one_to"] == {"1": 1.0} and alone["seconds"]["1"]["median"] > 0
+    for entry in record["silent_inputs"]:
+        assert 0 < entry["active"]["02_activation"] < 0.5
+        assert entry["dense_to_skipping"] > 0 and entry["images_that_differ"] <= entry["images"]
     products = ["float32", "bfloat16x3", "integer-bfloat16"]
     assert [row["products"] for row in record["products"]] == products
     assert [record["products"][place]["moved"] for place in (0, 2)] == [0, 0]

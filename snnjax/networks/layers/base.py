@@ -220,6 +220,19 @@ class Weights(Synapse):
         del count
         return params
 
+    def skip_silent_inputs(self, params: Params, batch_size: int) -> Params:
+        """Parameters with which `linear` skips inputs without a spike, or the same object if that
+        is not faster; the current is the same up to the order of its sum.
+
+        Then `linear` takes only inputs `[B * n, ...]`, the n timesteps of an image together.
+
+        Args:
+          params: the layer's arrays.
+          batch_size: B.
+        """
+        del batch_size
+        return params
+
 
 class Folded(Layer):
     """A normalisation of the ANN, which conversion folds into weights."""

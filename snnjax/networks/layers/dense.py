@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from snnjax.networks.layers.base import DoesNotFit, ForwardMode, Params, Weights
 from snnjax.networks.layers.fields import flag, set_fields
 from snnjax.runtime.checks import check_count
+from snnjax.runtime.silent_inputs import SkippingKernel, dot_active, skipping_pays
 from snnjax.runtime.split_kernels import FASTEST, SplitKernel, repeat_inputs, split_kernel
 
 __all__ = ["Dense"]
@@ -62,6 +63,8 @@ class Dense(Weights):
         if isinstance(kernel, SplitKernel):
             x = repeat_inputs(x, kernel)
             return jnp.dot(x, kernel.parts, precision=FASTEST, preferred_element_type=jnp.float32)
+        if isinstance(kernel, SkippingKernel):
+            return dot_active(x, kernel)
         return jnp.dot(x, kernel, precision=jax.lax.Precision.HIGHEST)
 
     def incidence(self, params: Params, x: jax.Array) -> jax.Array:
@@ -95,6 +98,15 @@ class Dense(Weights):
     def split_kernel(self, params: Params, count: int) -> Params:
         """Parameters with the kernel in so many bfloat16 numbers; see `Weights.split_kernel`."""
         return {**params, "kernel": split_kernel(params["kernel"], count)}
+
+    def skip_silent_inputs(self, params: Params, batch_size: int) -> Params:
+        """Parameters whose product skips silent inputs; see `Weights.skip_silent_inputs`."""
+        kernel = params.get("kernel")  # a missing one is named where parameters are checked
+        if kernel is None or isinstance(kernel, SplitKernel):
+            return params
+        if not skipping_pays(jnp.shape(kernel), batch_size):
+            return params
+        return {**params, "kernel": SkippingKernel(kernel, batch_size)}
 
 
 def _per_input(kernel: jax.Array, values: jax.Array) -> jax.Array:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
-from snnjax.networks.architecture import Network, propagate
-from snnjax.networks.layers import Activation, Block, Layer
+from snnjax.networks.architecture import Network, map_params, named, propagate
+from snnjax.networks.layers import Activation, Block, Layer, Weights
 from snnjax.snn.engine import Params, Task, neuron_params
 from snnjax.snn.neurons import NeuronParams
 from snnjax.snn.stimulus import Stimulus, frame
 from snnjax.snn.whole_numbers import whole_input
 
-__all__ = ["Problem", "image_major", "make_problem", "stem_length", "time_major"]
+__all__ = [
+    "Problem",
+    "image_major",
+    "make_problem",
+    "skip_silent_inputs",
+    "stem_length",
+    "time_major",
+]
 
 
 class Problem(NamedTuple):
     """Arguments of a simulation, and values that are computed once before its first timestep.
 
-    params, stimulus, task: arguments of the engine.
+    params, stimulus, task: arguments of the engine; in `params`, kernels behind the stem may skip
+      inputs without a spike.
     numbers: parameters of each layer of neurons, by path.
     shapes: shape of each layer of neurons for one image, by path.
     output: shape `(B, K)` of the current into the readout.
@@ -65,7 +73,31 @@ def make_problem(params: Params, stimulus: Stimulus, task: Task) -> Problem:
         start = stem_length(layers)
         image = whole_input(params, frame(stimulus, params["gain"], 0, task.encoding))
         current = propagate(layers[:start], params["layers"], image, note)
+    if not task.gradient:
+        params = skip_silent_inputs(layers, params, start, output[0])
     return Problem(params, stimulus, task, numbers, shapes, output, start, current)
+
+
+def skip_silent_inputs(
+    layers: tuple[Layer, ...], params: Params, start: int, batch_size: Any
+) -> Params:
+    """Parameters whose kernels skip inputs without a spike where that is faster.
+
+    Args:
+      layers: of the network.
+      params: of the network.
+      start: index of the first layer that may do so.
+      batch_size: B; one that is not known yet skips nothing.
+    """
+    if not isinstance(batch_size, int):
+        return params
+
+    def skipping(layer: Layer, own: Params) -> Params:
+        return layer.skip_silent_inputs(own, batch_size) if isinstance(layer, Weights) else own
+
+    found = map_params(layers, params["layers"], skipping)
+    stem = {name: params["layers"][name] for name, _ in named(layers)[:start] if name in found}
+    return {**params, "layers": {**found, **stem}}
 
 
 def stem_length(layers: tuple[Layer, ...]) -> int:
