@@ -9,7 +9,6 @@ Trained parameters are in `parameters/`. `--train-only` ends after the training.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from models import MODELS
 from training import Logits, Training, fit
 
 import snnjax
+from snnjax.app.comparison import measure_missing
 from snnjax.app.run_files import describe_dataset
 from snnjax.conversion.spiking import Spiking
 from snnjax.io import checkpoint, datasets, records
@@ -257,14 +257,12 @@ def main(
                 trained(network, training, files, stages)
         return
     path = output / "results" / "transformers.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    for line in wanted:
-        if any(line == tuple(row[field] for field in Line._fields) for row in rows):
-            continue
+
+    def row(line: Line) -> dict[str, Any]:
         stages = trainings(line.network, line.seed)
-        rows.append(row_of(line, files, stages, images=50 if smoke else 0, batch_size=100))
-        records.write_json(path, {"rows": rows})
-        print(line, flush=True)
+        return row_of(line, files, stages, images=50 if smoke else 0, batch_size=100)
+
+    measure_missing(path, wanted, row)
 
 
 if __name__ == "__main__":
