@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 IMAGES = 10_000
 LEFT_OUT = ("layers", "neurobench", "silent_channels", "energy_nj", "first_layer", "accuracy")
 """Entries of `energy.json` that rows do not keep."""
+SMOKE = {"epochs": 1, "max_images": 640}
 
 
 class Plan(NamedTuple):
@@ -81,7 +82,7 @@ def measure(line: Line, runs: Path, *, smoke: bool) -> dict[str, Any]:
     Args:
       line: what to measure.
       runs: folder for the files of the run.
-      smoke: one epoch and 200 images of mnist5k.
+      smoke: one epoch of 640 images of mnist5k, and 200 test images.
     """
     plan, folder = PLANS[line.network], runs / f"{line.network}-seed{line.seed}"
     snn = folder / "snn.safetensors"
@@ -102,7 +103,7 @@ def measure(line: Line, runs: Path, *, smoke: bool) -> dict[str, Any]:
     if plan.tuning is not None:
         options = FineTuneConfig(
             spike_penalty=line.spike_penalty, seed=line.seed, encoding=str(config.encoding),
-            **plan.tuning | ({"epochs": 1} if smoke else {}),
+            **plan.tuning | (SMOKE if smoke else {}),
         )  # fmt: skip
         folder = runs / f"{line.network}-seed{line.seed}-penalty{line.spike_penalty}"
         tuned["fine_tuning"] = fine_tune(snn, options, folder, dataset=dataset)["config"]

@@ -24,6 +24,7 @@ from snnjax.runtime.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 3, 4, 8)
+SMOKE = {"epochs": 1, "max_images": 640}
 
 
 class Plan(NamedTuple):
@@ -81,7 +82,7 @@ def measure(line: Line, runs: Path, *, smoke: bool) -> dict[str, Any]:
     Args:
       line: what to fine-tune.
       runs: folder for the files of the run.
-      smoke: one epoch of mnist5k.
+      smoke: one epoch of 640 images of mnist5k.
     """
     plan = PLANS[line.network]
     converted = runs / f"{line.network}-seed{line.seed}"
@@ -91,7 +92,7 @@ def measure(line: Line, runs: Path, *, smoke: bool) -> dict[str, Any]:
         pipeline.convert(start, ConvertConfig(method="sth_exact"), converted)
     config = FineTuneConfig(
         num_steps=line.num_steps, answers=line.answers, spike_penalty=line.spike_penalty,
-        seed=line.seed, **({"epochs": 1} if smoke else plan.options),
+        seed=line.seed, **(SMOKE if smoke else plan.options),
     )  # fmt: skip
     dataset = "mnist5k" if smoke else None
     return {
@@ -122,7 +123,7 @@ def main(
     penalties
         of spikes
     smoke
-        one seed, T = 1 and 2, one epoch of mnist5k
+        one seed, T = 1 and 2, one epoch of 640 images of mnist5k
     output
         folder for results and runs
     """

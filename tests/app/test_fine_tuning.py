@@ -199,6 +199,7 @@ def test_an_interruption_says_that_the_command_resumes(monkeypatch, capsys):
     [
         ("--spike-penalty -1", "spike_penalty is -1.0; want it in [0, 1e+06]"),
         ("--batch-size 1000", "batch_size is 1000; want at most the 180 training images"),
+        ("--max-images 10", "batch_size is 20; want at most the 10 training images"),
         ("--surrogate arctangent", 'Invalid value "arctangent" for --surrogate'),
         ("--neuron augmented", 'Invalid value "augmented" for --neuron'),
         ("--dataset nowhere.npz", "no data at nowhere.npz"),

@@ -37,6 +37,8 @@ class FineTuneConfig:
     network that may be stopped at any time"""
     epochs: Annotated[int, EPOCHS] = 3
     """passes over the training images"""
+    max_images: Annotated[int, UP_TO_IMAGES] = 0
+    """learn from the first so many of the training's images; 0 for all"""
     batch_size: Annotated[int, UP_TO_IMAGES] = 0
     """images per batch; 0 for as many as in the training"""
     learning_rate: Annotated[float, real(0, 1000)] = 1e-3

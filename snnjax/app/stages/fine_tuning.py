@@ -97,7 +97,7 @@ def fine_tune(
     trained = recorded_training(metadata["trained"])
     data = load_data(metadata["trained"], dataset)
     shares = share_synapses(find_synapses(network, params, data.train.images.shape[1:]))
-    fitting.check_splits(*hold_out_validation(trained, data), _training_config(trained, config))
+    fitting.check_splits(*_splits(trained, config, data), _training_config(trained, config))
     mesh = sharding.make_mesh(device_count, batch_size=config.batch_size or trained.batch_size)
     start = _Start(network, params, shares, metadata, trained, source)
     with lock_folder(output):
@@ -172,6 +172,14 @@ def _check_params(snn: Path, params: Params) -> None:
         raise ValueError(f"{snn} has a learnt readout; fine-tune first, and then learn it again")
 
 
+def _splits(
+    trained: TrainConfig, config: FineTuneConfig, data: datasets.Dataset
+) -> tuple[datasets.Split, datasets.Split]:
+    """Images to learn from, and those that the training held out."""
+    learnt_from, validation = hold_out_validation(trained, data)
+    return datasets.first(learnt_from, config.max_images), validation
+
+
 def _training_config(trained: TrainConfig, config: FineTuneConfig) -> TrainingConfig:
     """Hyper-parameters of the training, with those that fine-tuning has of its own."""
     own = {field.name: getattr(trained, field.name) for field in fields(TrainingConfig)}
@@ -193,7 +201,7 @@ def _fit_both(
 ) -> dict[str, dict[str, Any]]:
     """Parameters and history of the fine-tuned network and of its control."""
     network, params, trained = start.network, start.params, start.trained
-    learnt_from, validation = hold_out_validation(trained, data)
+    learnt_from, validation = _splits(trained, config, data)
     variables = split_weights(network, params, start.shares)
     through_time = ThroughTime(
         config.num_steps, NEURONS[config.neuron], ENCODINGS[config.encoding],
