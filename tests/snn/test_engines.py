@@ -63,7 +63,7 @@ CASES = [  # every neuron, encoding, network, readout and leak, and combinations
     ("exact-charge", "constant", "residual", ACCUMULATE, {}),
     ("exact-charge", "rate", "branching", COUNT, {"chunk_steps": 3}),
     ("exact-charge", "deterministic", "compact", LEAKY, {"chunk_steps": 3}),
-    ("exact-charge", "constant", "compact", CURRENT, {"shown_steps": 3, "chunk_steps": 2}),
+    ("exact-charge", "constant", "dense", CURRENT, {"shown_steps": 3, "chunk_steps": 2}),
     ("exact-charge", "rate", "compact", ACCUMULATE, {"shown_steps": 2}),
     ("exact-charge", "constant", "compact", ACCUMULATE, {"leak": 0.9, "chunk_steps": 3}),
     ("exact-charge", "constant", "dense", COUNT, {"noise": make_noise(0.2)}),
@@ -77,7 +77,7 @@ CASES = [  # every neuron, encoding, network, readout and leak, and combinations
     ("signed-memory", "deterministic", "dense", LEAKY, {}),
     ("floored-hard", "temporal", "dense", COUNT, {"chunk_steps": 2}),
     ("residual-mask", "constant", "compact", COUNT, {"pre_steps": 2, "chunk_steps": 3}),
-    ("offset", "rate", "compact", LEAKY, {"pre_steps": 1, "chunk_steps": 2}),
+    ("offset", "rate", "dense", LEAKY, {"pre_steps": 1, "chunk_steps": 2}),
     ("offset", "constant", "dense", ACCUMULATE, {"pre_steps": 2, "leak": 0.9}),
 ]
 QUICK = (

@@ -91,6 +91,7 @@ def test_b8_a_network_without_a_hidden_layer_simulates(linear, engine):
     assert result.layer_spikes == result.neurons == {}
 
 
+@pytest.mark.parametrize("linear", [1], indirect=True)
 def test_b8_a_network_without_a_hidden_layer_goes_through_every_stage(linear):
     network, variables, params = linear
     logits = ann_logits(network, variables, VECTORS)
