@@ -25,16 +25,23 @@ MOST_IMAGES = 16
 """Batch size up to which silent inputs are skipped: images are computed one after another."""
 
 MOST_CORES = 2
-"""Number of cores up to which silent inputs are skipped. On one core a product takes 0.3 to 0.6 of
-the dense one's time at a quarter of active inputs; XLA divides only the dense one among threads."""
+"""Number of cores up to which silent inputs are skipped. On one core a product takes 0.4 to 0.6 of
+the dense one's time at a quarter of active inputs, and XLA divides only the dense one among
+threads; `experiments/throughput` measures one core and two."""
 
 FEWEST_CHANNELS = 256
 FEWEST_WEIGHTS = 2**18
 """Inputs and outputs, and weights, from which skipping saves time: measured for 16 timesteps and a
 quarter of active inputs, 256 x 256 takes 0.9 to 1.2 of the time, 512 x 512 takes 0.6 to 0.8."""
 
-FEWEST_STEPS = 4
-"""Timesteps at once from which skipping saves time: the rows of a kernel are gathered for them."""
+FEWEST_STEPS = 8
+"""Timesteps at once from which skipping saves time, since rows of the kernel are gathered once for
+all of them: at a quarter of active inputs 4 timesteps take 0.7 to 0.9 of the dense product's time
+and 16 take 0.4 to 0.6."""
+
+MOST_ACTIVE = 3 / 8
+"""Share of active inputs up to which they are gathered: there it takes 0.5 to 1.0 of the time of
+the dense product, at a half 0.6 to 1.6."""
 
 TOGETHER = 64
 """Rows of a kernel that are gathered at once, so that they stay in the cache of a core; with 32 or
@@ -82,8 +89,9 @@ def dot_active(x: jax.Array, kernel: SkippingKernel) -> jax.Array:
     """Multiply inputs by a kernel, `[B * n, features]`, without inputs that are silent.
 
     The products are the same as in a dense product, and the order of the sum is another. If more
-    than half of the inputs are active, or few timesteps are computed at once, it is the dense
-    product. So are derivatives, and the products of mapped inputs or kernels under `jax.vmap`.
+    than MOST_ACTIVE of the inputs are active, or fewer than FEWEST_STEPS timesteps are computed at
+    once, it is the dense product. So are derivatives, and the products of mapped inputs or kernels
+    under `jax.vmap`.
 
     Args:
       x: `[B * n, N]`, the n timesteps of an image together.
@@ -122,13 +130,10 @@ def _dot_by_image(batch_size: int) -> Dot:
 
 
 def _choose(x: jax.Array, kernel: jax.Array, batch_size: int) -> jax.Array:
-    """Skip silent inputs if at most half of all inputs are active.
-
-    Choice: at a half, products of 16 timesteps take 0.7 to 1.0 of the dense product's time.
-    """
+    """Skip silent inputs unless many of the inputs of all images are active."""
     by_image = x.reshape(batch_size, -1, x.shape[-1])
     active = (by_image != 0).any(1)
-    few = 2 * active.sum(dtype=jnp.int32) <= active.size
+    few = active.sum(dtype=jnp.int32) <= int(MOST_ACTIVE * active.size)
     return jax.lax.cond(
         few,
         lambda: jax.lax.map(lambda image: _gather(kernel, *image), (by_image, active)),
