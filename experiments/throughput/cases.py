@@ -18,7 +18,12 @@ from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks
 from snnjax.networks.ann import ANN
 from snnjax.runtime import sharding
-from snnjax.snn.fast.chunks import choose_chunk, count_weights, prepare_kernels
+from snnjax.snn.fast.chunks import (
+    choose_chunk,
+    count_weights,
+    prepare_kernels,
+    skips_silent_inputs,
+)
 from snnjax.snn.neurons import NEURONS
 from snnjax.snn.rates import limit
 from snnjax.snn.simulation import simulate
@@ -193,8 +198,12 @@ def build_ann(network: arch.Network, params: Variables, images: jax.Array) -> Pr
 
 def orders(case: Case) -> dict[str, int]:
     """How many timesteps each layer computes at once, by name; equal ones once."""
-    weights = count_weights(draw(known_networks.find(case.network)))
-    chosen = choose_chunk(case.batch, case.num_steps, weights)
+    network = known_networks.find(case.network)
+    params = draw_params(network)
+    chosen = choose_chunk(
+        case.batch, case.num_steps, count_weights(params),
+        skips_inputs=skips_silent_inputs(network, params, case.batch),
+    )  # fmt: skip
     found = {"step by step": 1}
     if chosen != 1:
         found["chosen"] = chosen
