@@ -99,16 +99,16 @@ class TrainConfig(TrainingConfig):
             )
         super().__post_init__()
         object.__setattr__(self, "image_shape", tuple(self.image_shape))  # JSON has lists
-        if self.levels and self.activation in UNBOUNDED:
-            raise ValueError(
-                f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
-            )
         for name in ("weight_bits", "spike_penalty"):
             if getattr(self, name) and self.activation not in ("sth_leaky_relu", "th_relu"):
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, but {self.activation} has no theta that"
                     " training keeps or learns; want sth_leaky_relu or th_relu, or 0"
                 )
+        if self.levels and self.activation in UNBOUNDED:
+            raise ValueError(
+                f"levels is {self.levels}, but {self.activation} has no bound to divide; want 0"
+            )
         known_networks.find(self.network)
 
     def architecture(self) -> architecture.Network:
