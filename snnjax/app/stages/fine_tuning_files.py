@@ -68,7 +68,7 @@ def write_results(
     output: Path,
     networks: Mapping[str, Any],
     metadata: Mapping[str, Any],
-    record: Mapping[str, Any],
+    record: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the networks, the figure and the record, and remove the files of the progress.
 
