@@ -26,9 +26,9 @@ X64 := tests/snn/test_engines.py tests/snn/test_readout.py tests/test_image_door
 test-x64: .venv/.installed
 	JAX_ENABLE_X64=1 XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not slow" $(X64) $(ARGS)
 
-# PyTorch and Keras are fetched while the tests run that do not need them.
-test-all: check
-	$(MAKE) --jobs 2 test-x64 .venv/.frameworks
+# PyTorch and Keras are fetched, and types are checked, while tests run that do not need them.
+test-all: .venv/.installed
+	$(MAKE) --jobs 3 check test-x64 .venv/.frameworks
 	XLA_FLAGS="$(XLA_FLAGS) $(QUICK_XLA)" $(BIN)/pytest -m "not computes" $(ARGS)
 	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" $(BIN)/pytest -m computes $(ARGS)
 
