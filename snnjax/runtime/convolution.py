@@ -207,7 +207,7 @@ def choose_algorithm(x: Any, kernel: Any, spec: ConvSpec, *, gradient: bool = Fa
     is_split = isinstance(kernel, SplitKernel)
     if is_split or window.dilation != (1, 1) or jax.default_backend() != "cpu":
         return "xla"
-    if patches_are_faster(image, kernel.shape, window, groups=spec.groups):
+    if patches_are_faster(image, kernel.shape, window, groups=spec.groups, gradient=gradient):
         return "patches"
     if gradient or not pairs_are_faster(image, kernel.shape, window) or not cores_are_devices():
         return "xla"

@@ -66,21 +66,24 @@ def patches_are_faster(
     window: Window,
     *,
     groups: int = 1,
+    gradient: bool = False,
 ) -> bool:
     """Return True where a CPU is faster with `conv_by_patches` than with XLA's convolution.
 
-    Choice: up to 4 input channels, groups, a kernel of one pixel, and up to 4 output pixels;
-    measured over the shapes of the known networks, with gradients and without.
+    Choice: up to 4 input channels, groups, a kernel of one pixel, and up to 4 output pixels, or
+    16 where the gradient is computed too; measured over the shapes of the known networks.
 
     Args:
       image: shape of an image of the input, `(H, W, C)`.
       kernel: its shape, `(kh, kw, C / groups, features)`.
       window: of `(kh, kw)` taps.
       groups: of channels.
+      gradient: True if the gradient is computed too.
     """
     kh, kw, channels, _ = kernel
     rows, columns = window.outputs(image)
-    return rows * columns <= 4 or channels <= 4 or groups != 1 or kh * kw == 1
+    few_pixels = rows * columns <= (16 if gradient else 4)
+    return few_pixels or channels <= 4 or groups != 1 or kh * kw == 1
 
 
 def conv_by_pairs(

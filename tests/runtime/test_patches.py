@@ -50,19 +50,22 @@ def test_pairs_are_the_convolution(taps, padding):
 
 
 @pytest.mark.parametrize(
-    ("image", "kernel", "strides", "groups", "wanted"),
+    ("image", "kernel", "strides", "groups", "forward", "with_gradient"),
     [
-        pytest.param((28, 28, 1), (5, 5, 1, 12), (1, 1), 1, True, id="few-channels"),
-        pytest.param((32, 32, 16), (1, 1, 16, 32), (2, 2), 1, True, id="one-tap"),
-        pytest.param((8, 8, 64), (3, 3, 64, 64), (1, 1), 1, False, id="many-pixels"),
-        pytest.param((2, 2, 512), (3, 3, 512, 512), (1, 1), 1, True, id="four-pixels"),
-        pytest.param((4, 4, 512), (3, 3, 512, 512), (2, 2), 1, True, id="four-windows"),
-        pytest.param((16, 16, 64), (3, 3, 16, 64), (1, 1), 4, True, id="groups"),
+        pytest.param((28, 28, 1), (5, 5, 1, 12), (1, 1), 1, True, True, id="few-channels"),
+        pytest.param((8, 8, 64), (3, 3, 64, 64), (1, 1), 1, False, False, id="many-pixels"),
+        pytest.param((32, 32, 16), (1, 1, 16, 32), (2, 2), 1, True, True, id="one-tap"),
+        pytest.param((4, 4, 512), (3, 3, 512, 512), (1, 1), 1, False, True, id="few-pixels"),
+        pytest.param((2, 2, 512), (3, 3, 512, 512), (1, 1), 1, True, True, id="four-pixels"),
+        pytest.param((4, 4, 512), (3, 3, 512, 512), (2, 2), 1, True, True, id="four-windows"),
+        pytest.param((16, 16, 64), (3, 3, 16, 64), (1, 1), 4, True, True, id="groups"),
     ],
 )
-def test_where_patches_are_faster(image, kernel, strides, groups, wanted):
-    window = Window(kernel[:2], strides, "SAME")
-    assert patches_are_faster(image, kernel, window, groups=groups) == wanted
+def test_where_patches_are_faster(image, kernel, strides, groups, forward, with_gradient):
+    for gradient, wanted in ((False, forward), (True, with_gradient)):
+        window = Window(kernel[:2], strides, "SAME")
+        options = {"groups": groups, "gradient": gradient}
+        assert patches_are_faster(image, kernel, window, **options) == wanted
 
 
 @pytest.mark.parametrize(
