@@ -1,10 +1,11 @@
 """Which way to compute a convolution is the fastest, for every shape of the six networks.
 
-`python experiments/throughput/lowering.py` measures XLA's own convolution, patches, pairs of
-pixels, Winograd's algorithm, products of shifted maps or of rows of patches, and, for tiny maps,
-one dense matrix, forward and with the gradient, and writes `results/lowering.json` and
-`results/lowering.md`: which wins, and which one `snnjax.runtime.convolution` takes. Such runs led
-to `choose_algorithm` and `prepare_kernel`; this checks their choices on another machine.
+`python experiments/throughput/lowering.py` measures XLA's own convolution, also with the gradients
+of `snnjax.runtime.convolution_gradients`, patches, pairs of pixels, Winograd's algorithm, products
+of shifted maps or of rows of patches, and, for tiny maps, one dense matrix, forward and with the
+gradient, and writes `results/lowering.json` and `results/lowering.md`: which wins, and which one
+`snnjax.runtime.convolution` takes. Such runs led to `choose_algorithm` and `prepare_kernel`; this
+checks their choices on another machine.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from snnjax.networks.ann import ANN
 from snnjax.runtime import cores
 from snnjax.runtime.allocator import keep_freed_memory
 from snnjax.runtime.convolution import ConvSpec, PreparedKernel, choose_algorithm, prepare_kernel
+from snnjax.runtime.convolution_gradients import conv_with_gradients
 from snnjax.runtime.patches import conv_by_pairs, conv_by_patches, pairs_are_faster
 from snnjax.runtime.windows import Pads, Window
 from snnjax.runtime.winograd import conv_by_winograd, transform_kernel
@@ -107,6 +109,11 @@ def xla(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
         x, kernel, shape.strides, shape.padding, dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=shape.groups, precision=jax.lax.Precision.HIGHEST,
     )  # fmt: skip
+
+
+def own(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """XLA's own, with the gradients of `snnjax.runtime.convolution_gradients`."""
+    return conv_with_gradients(x, kernel, shape.window, jax.lax.Precision.HIGHEST)
 
 
 def patches(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -221,6 +228,8 @@ def way_taken(shape: Shape, batch: int, kernel: jax.Array, gradient: bool) -> st
     given: jax.Array | PreparedKernel = kernel if gradient else prepare_kernel(kernel, spec)
     x = jax.ShapeDtypeStruct((batch, *shape.size), jnp.float32)
     taken: str = choose_algorithm(x, given, spec, gradient=gradient)
+    if gradient and taken == "xla" and shape.groups == 1:
+        return "own gradients"
     return {"winograd": "winograd, made before"}.get(taken, taken)
 
 
@@ -236,6 +245,8 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
     if gradient:
         upstream = jnp.asarray(draw((batch, *shape.outputs)), jnp.float32)
         arguments = (*arguments, cases.on_cores(kernel, upstream)[1])
+        if shape.groups == 1:
+            found["own gradients"] = partial(own, shape)
         found = {name: with_gradient(way) for name, way in found.items()}
     calls = {name: partial(timed, build(way, *arguments).run) for name, way in found.items()}
     if "matrix" in calls and not gradient:
@@ -260,8 +271,8 @@ def measure(shape: Shape, batch: int, gradient: bool, effort: Effort) -> dict[st
 def table(entries: list[dict[str, Any]]) -> str:
     """A line for each shape, batch and direction."""
     names = (
-        "xla", "patches", "pairs", "shifts", "rows", "winograd", "winograd, made before", "matrix",
-        "matrix, made before",
+        "xla", "own gradients", "patches", "pairs", "shifts", "rows", "winograd",
+        "winograd, made before", "matrix", "matrix, made before",
     )  # fmt: skip
     lines = []
     for entry in entries:
