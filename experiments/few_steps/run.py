@@ -44,7 +44,7 @@ PLANS = {
     ),
     "resnet20_60_epochs": Plan(
         "deep_networks/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
-        {"epochs": 3, "batch_size": 64, "learning_rate": 5e-4},
+        {"epochs": 3, "batch_size": 64, "learning_rate": 1e-4},
     ),
 }  # fmt: skip
 
