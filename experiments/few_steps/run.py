@@ -43,10 +43,6 @@ PLANS = {
         "cifar10_latency/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
         {"epochs": 15},
     ),
-    "resnet20_6_levels": Plan(
-        "cifar10_latency/parameters/resnet20-sth_leaky_relu-levels6-seed{seed}.safetensors", (0,),
-        {"epochs": 2, "learning_rate": 2e-4},
-    ),
     "resnet20_60_epochs": Plan(
         "deep_networks/parameters/resnet20-sth_leaky_relu-levels4-seed{seed}.safetensors", (0,),
         {"epochs": 3, "batch_size": 64, "learning_rate": 1e-4},
