@@ -19,12 +19,14 @@ CHEAPER = 1 - 1e-6
 """Ratio of energies below which one is smaller; rounding makes equal ones differ."""
 
 
-def answer_in_words(record: Mapping[str, Any]) -> str:
+def answer_in_words(record: Mapping[str, Any], *, is_finetuned: bool = False) -> str:
     """Answer at which T the spiking network is cheaper than its ANN and than a quantised ANN.
 
     Args:
       record: with the entries of `evaluation.compare_energies`.
+      is_finetuned: True if the weights, which the ANN has too, were fine-tuned.
     """
+    its_ann = "the ANN with its fine-tuned weights" if is_finetuned else "its ANN"
     rows, ann = record["timesteps"], record["ann"]
     than_ann = _cheaper(rows, lambda row, name: row["to_ann"][name] < CHEAPER)
     than_rival = _cheaper(rows, _beats_quantised)
@@ -38,7 +40,7 @@ def answer_in_words(record: Mapping[str, Any]) -> str:
     text = (
         f"This spiking network needs less energy than its ANN in 32-bit floats {than_ann}; it needs"
         f" less than the quantised ANN of the same accuracy {than_rival}. It {accurate} the"
-        f" accuracy of its ANN ({100 * ann['accuracy']:.2f} %, within {100 * WITHIN:.2f} points)"
+        f" accuracy of {its_ann} ({100 * ann['accuracy']:.2f} %, within {100 * WITHIN:.2f} points)"
         f" {when}."
     )
     return text + (f" {_early_exit(record)}" if record["early_exit"] else "")

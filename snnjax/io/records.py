@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it, and run again") from error
+        raise ValueError(f"{path} is damaged ({error}); choose another --output folder") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no record of snnjax; delete it, and run again")
+        raise ValueError(f"{path} holds no record of snnjax; choose another --output folder")
     return found

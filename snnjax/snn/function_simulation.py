@@ -98,7 +98,9 @@ def simulate_function(
         the function cannot be spiking for images of that shape.
     """
     stimulus, num_steps = _checked(stimulus, task, num_steps)
-    chunk_steps = check_count("chunk_steps", chunk_steps or choose_recomputed(num_steps))
+    if chunk_steps is None:
+        chunk_steps = choose_recomputed(num_steps)
+    chunk_steps = check_count("chunk_steps", chunk_steps)
     return _simulate(
         params, stimulus, observe, task=task, num_steps=num_steps, chunk_steps=chunk_steps
     )

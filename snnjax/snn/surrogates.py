@@ -139,7 +139,6 @@ SURROGATES: dict[str, Callable[..., Surrogate]] = {
 """Surrogates by name; the command line offers these."""
 
 
-@lru_cache(maxsize=64)
 def differentiable(neuron: NeuronModel, surrogate: Surrogate) -> NeuronModel:
     """Return the same neuron with a surrogate gradient; its spikes are the same.
 
@@ -154,11 +153,20 @@ def differentiable(neuron: NeuronModel, surrogate: Surrogate) -> NeuronModel:
         raise ValueError(
             f"surrogate is {surrogate!r}; want one such as snnjax.surrogates.straight_through()"
         )
+    if not isinstance(neuron, NeuronModel):
+        raise ValueError(f"neuron is {neuron!r}; want one such as snnjax.EXACT_CHARGE")
     if neuron.with_crossing is None:
         able = [name for name, of in NEURONS.items() if of.with_crossing is not None]
         raise ValueError("this neuron has no surrogate gradient; want one of " + ", ".join(able))
+    return _with_slope(neuron, Surrogate(surrogate.curve, float(surrogate.size)))
+
+
+@lru_cache(maxsize=64)
+def _with_slope(neuron: NeuronModel, surrogate: Surrogate) -> NeuronModel:
+    """The same neuron, of which equal ones share a compilation."""
     reaches = partial(_compare, HARD.reaches, surrogate)
     is_below = partial(_compare, HARD.is_below, partial(_minus, surrogate))
+    assert neuron.with_crossing is not None
     return neuron.with_crossing(Crossing(reaches, is_below))
 
 

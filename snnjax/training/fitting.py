@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ def fit(
     config: TrainingConfig,
     *,
     resume: Path | None = None,
+    origin: Mapping[str, Any] = resuming.NO_ORIGIN,
     progress: bool = True,
     mesh: Mesh | None = None,
 ) -> Fitted:
@@ -69,6 +71,8 @@ def fit(
       config: hyper-parameters.
       resume: file to write after the epochs, at most every PAUSE seconds by one process, and to
         continue from if it exists.
+      origin: what decides the run beside `config`, such as the file that it starts from; JSON
+        values by name, which `resume` must share.
       progress: show a progress bar.
       mesh: devices that share every batch; None for all visible ones.
 
@@ -84,7 +88,8 @@ def fit(
     sharding.check_divides(config.batch_size, mesh)
     steps_per_epoch = len(train[0]) // config.batch_size
     run = TrainingRun(apply, config, steps_per_epoch * config.epochs, mesh)
-    done = Progress(init_train_state(dict(variables), config, run.num_steps), variables, [])
+    first = init_train_state(dict(variables), config, run.num_steps)
+    done = Progress(first, variables, [], origin)
     if resume is not None and resume.is_file():
         done = resuming.load_progress(resume, config, done)
 

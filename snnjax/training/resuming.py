@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +20,8 @@ __all__ = ["Progress", "check_resumable", "load_progress", "save_progress"]
 
 Variables = dict[str, Any]
 
+NO_ORIGIN: Mapping[str, Any] = MappingProxyType({})
+
 
 class Progress(NamedTuple):
     """Result of the epochs so far.
@@ -25,27 +29,39 @@ class Progress(NamedTuple):
     state: of the next step.
     best: variables of the epoch with the best validation accuracy.
     history: "epoch", "loss" and "accuracy" of each epoch.
+    origin: what decides the run beside its configuration, such as the file that it starts from;
+      JSON values by name.
     """
 
     state: TrainState
     best: Variables
     history: list[dict[str, float]]
+    origin: Mapping[str, Any] = NO_ORIGIN
 
 
-def check_resumable(path: Path, config: TrainingConfig) -> None:
-    """Refuse a file that was written with another configuration.
+def check_resumable(
+    path: Path, config: TrainingConfig, origin: Mapping[str, Any] = NO_ORIGIN
+) -> None:
+    """Refuse a file that was written with another configuration or origin.
 
-    A field that the file's version did not have yet counts as its default.
+    A field that the file's version did not have yet counts as its default, and a missing origin as
+    this one.
+
+    Args:
+      path: the file.
+      config: hyper-parameters of this run.
+      origin: of this run; see `Progress`.
 
     Raises:
       ValueError: naming the fields that differ, or if the file is truncated or of another kind.
       FileNotFoundError: if there is no such file.
     """
-    saved = checkpoint.load_metadata(path, kind="training")["config"]
+    metadata = checkpoint.load_metadata(path, kind="training")
     defaults = {field.name: field.default for field in fields(config)}
     # As the file holds them: lists for tuples.
-    wanted, defaults = json.loads(json.dumps([asdict(config), defaults]))
-    saved = defaults | saved
+    own, defaults, origin = json.loads(json.dumps([asdict(config), defaults, dict(origin)]))
+    wanted = own | origin
+    saved = defaults | origin | metadata["config"] | metadata.get("origin", {})
     different = [f"{k} {saved.get(k)} not {v}" for k, v in wanted.items() if saved.get(k) != v]
     if different:
         raise ValueError(
@@ -62,7 +78,9 @@ def save_progress(path: Path, config: TrainingConfig, progress: Progress) -> Non
     state = progress.state
     moments = {f"{i:03d}": leaf for i, leaf in enumerate(jax.tree.leaves(state.moments))}
     tree = {"state": {**state._asdict(), "moments": moments}, "best": progress.best}
-    metadata = {"config": asdict(config), "history": progress.history}
+    metadata = {
+        "config": asdict(config), "history": progress.history, "origin": dict(progress.origin),
+    }  # fmt: skip
     checkpoint.save(path, tree, kind="training", metadata=metadata)
 
 
@@ -72,14 +90,14 @@ def load_progress(path: Path, config: TrainingConfig, start: Progress) -> Progre
     Args:
       path: the file.
       config: hyper-parameters of this run.
-      start: progress before the first epoch, for the shapes of the parameters and the structure
-        of the optimiser's state.
+      start: progress before the first epoch, for the shapes of the parameters, the structure of
+        the optimiser's state, and the origin.
 
     Raises:
       ValueError: if the file belongs to another run, is truncated or is of another kind.
       FileNotFoundError: if there is no such file.
     """
-    check_resumable(path, config)
+    check_resumable(path, config, start.origin)
     tree, metadata = checkpoint.load(path, kind="training")
     saved, state = tree["state"], start.state
     if jax.tree.map(jnp.shape, saved["params"]) != jax.tree.map(jnp.shape, dict(state.params)):
@@ -91,4 +109,6 @@ def load_progress(path: Path, config: TrainingConfig, start: Progress) -> Progre
     moments = jax.tree.unflatten(jax.tree.structure(state.moments), leaves)
     # A file holds no empty collections, so these are missing in it.
     state = TrainState(saved["params"], saved.get("statistics", {}), moments)
-    return Progress(state, {**start.best, **tree["best"]}, metadata["history"])
+    return start._replace(
+        state=state, best={**start.best, **tree["best"]}, history=metadata["history"]
+    )

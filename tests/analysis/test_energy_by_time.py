@@ -182,6 +182,8 @@ NAMES = ("operations", "memory")
 def test_the_answer_names_the_timesteps_also_where_there_are_none():
     ann = {"accuracy": 0.9, "operations_nj": 50.0, "memory_nj": 60.0}
     rows = [row(1, 0.5, (0.2, 0.9), (0.9, 1 - 1e-9)), row(2, 0.8995, (0.4, 1.1), (1.1, 2))]
+    said = answer_in_words({"timesteps": rows, "ann": ann, "early_exit": None}, is_finetuned=True)
+    assert "the accuracy of the ANN with its fine-tuned weights (" in said
     said = answer_in_words({"timesteps": rows, "ann": ann, "early_exit": None})
     assert said == (
         "This spiking network needs less energy than its ANN in 32-bit floats at every T up to 2 in"

@@ -91,7 +91,7 @@ def test_whole_numbers_are_exported_and_their_sizes_and_energy_are_told(stages, 
     file = np.load("whole/snn.npz", allow_pickle=False)
     assert np.abs(file["03_conv/weights"]).max() == 7
     assert file["03_conv/weights"].dtype == np.int8
-    steps = ["--num-steps", "3"]
+    steps, products = ["--num-steps", "3"], {}
     assert cli.main(["report", "whole/snn.safetensors", *steps]) == 0
     printed, record = capsys.readouterr().out, read(Path("whole/report.json"))
     assert f"{record['weight_bytes']:,} bytes of weights" in printed
@@ -99,14 +99,20 @@ def test_whole_numbers_are_exported_and_their_sizes_and_energy_are_told(stages, 
     assert record["structure"][0]["weight_bits"] == 4
     assert Path("whole/report.html").read_text().count("00_conv") == 1
     for path, exact in (("whole/snn.safetensors", True), (str(snn), False)):
-        assert cli.main(["energy", path, *steps, "--images", "5", "--output", "cost"]) == 0
+        more = ["--images", "5", "--output", "cost", "--encoding", "constant" if exact else "rate"]
+        assert cli.main(["energy", path, *steps, *more]) == 0
         printed, found = capsys.readouterr().out, read(Path("cost/energy.json"))
         assert ("exact" in found) is ("exact" in found["energy_nj"]) is exact
         assert ("its own integers: 4-bit weights" in printed) is exact
+        products[exact] = {row["levels"]: row["products"] for row in found["quantised_ann"]}
         if exact:
+            bits = [row["sum_bits"] for row in (*found["timesteps"], found["early_exit"])]
+            assert bits[0] < bits[-2] == bits[-1]
             assert found["exact"] == {name: record[name] for name in found["exact"]}
             of = found["energy_nj"]
             assert of["exact"]["snn"] < of["integer"]["snn"] < of["float32"]["snn"]
+    # Beside a network of input spikes the ANN skips dark pixels, of which MNIST has four in five.
+    assert products[False][4] < products[True][4] - 100_000
 
 
 def read(path):
@@ -264,6 +270,9 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
     assert "resumes the training after its last saved epoch" in capsys.readouterr().err
     assert not (killed / "ann.safetensors").exists()
     monkeypatch.setattr(resuming, "save_progress", save)
+    start = ["--start", str(whole / "ann.safetensors"), "--keep", "last"]
+    assert cli.main([*options, str(killed), *start[:2]]) == 2
+    assert "is of another run (start None not {" in capsys.readouterr().err
     assert cli.main([*options, str(killed)]) == 0
     # The metadata hold a checksum of the tensors; safetensors writes their entries in any order.
     files = (safe_open(f / "ann.safetensors", "numpy") for f in (whole, killed))

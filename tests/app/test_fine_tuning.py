@@ -11,7 +11,8 @@ from examples import random_variables, save_columns
 
 from snnjax.app import cli
 from snnjax.app.commands import training
-from snnjax.app.configurations import FineTuneConfig
+from snnjax.app.configurations import FineTuneConfig, SimulateConfig
+from snnjax.app.configurations.methods import resolve_fine_tuning, resolve_for_network
 from snnjax.app.run_files import describe_own
 from snnjax.app.stages.fine_tuning import FORMS, fine_tune
 from snnjax.conversion.conversion import convert
@@ -122,6 +123,11 @@ def test_a_run_that_was_killed_ends_with_the_same_parameters(snn, tuned, tmp_pat
         with pytest.raises(KeyboardInterrupt):
             fine_tune(snn, CONFIG, tmp_path, progress=False)
         assert (tmp_path / f"{form}.training.safetensors").exists()
+        begun = (tmp_path / "config.json").read_text()
+        (tmp_path / "config.json").unlink()
+        with pytest.raises(ValueError, match=r"training\.safetensors is of another"):
+            fine_tune(snn, replace(CONFIG, spike_penalty=5.0), tmp_path, progress=False)
+        (tmp_path / "config.json").write_text(begun)
     record = fine_tune(snn, CONFIG, tmp_path, progress=False)
     folder, wanted = tuned
     for form in FORMS:
@@ -144,6 +150,7 @@ def test_a_finished_run_is_returned_at_once(snn, tuned, monkeypatch, capsys):
         ("config.json", "{", "config.json is damaged"),
         ("config.json", '{"config": []}', "config.json is of another run"),
         ("finetune.json", "", "finetune.json is damaged"),
+        ("finetune.json", '{"config": 1}', "finetune.json is no record of a fine-tuning"),
         ("snn.safetensors", "", "snn.safetensors is not the network that this fine-tuning wrote"),
         ("control.safetensors", "", "control.safetensors is not the network that"),
     ],
@@ -164,6 +171,34 @@ def test_options_that_are_newer_than_a_run_have_their_defaults_there(snn, tuned,
     del own["config"]["batch_size"]
     (tmp_path / "config.json").write_text(json.dumps(own))
     assert fine_tune(snn, CONFIG, tmp_path, progress=False) == wanted
+
+
+def test_the_last_epoch_of_adamw_is_kept(snn, tmp_path, monkeypatch):
+    class Stopped(Exception):
+        pass
+
+    def stop(*arguments, **_):
+        raise Stopped(arguments[4])
+
+    monkeypatch.setattr(fitting, "fit", stop)
+    with pytest.raises(Stopped) as found:
+        fine_tune(snn, CONFIG, tmp_path, progress=False)
+    (config,) = found.value.args
+    assert (config.keep, config.optimiser, config.smooth_epochs) == ("last", "adamw", 0)
+
+
+def test_it_has_the_neuron_of_the_method_and_simulations_have_its_own(tuned):
+    conversion = {"config": {"method": "sth_leaky_relu"}}
+    found = resolve_fine_tuning(FineTuneConfig(), conversion)
+    assert (found.neuron, found.encoding) == ("double-threshold", "rate")
+    chosen = FineTuneConfig(neuron="exact-charge", encoding="constant")
+    assert resolve_fine_tuning(chosen, conversion) == chosen
+    own = {**conversion, "finetuned": {"neuron": "integrate-and-fire", "encoding": "constant"}}
+    run = resolve_for_network(SimulateConfig(), own)
+    assert (run.neuron, run.encoding, run.pre_steps) == ("integrate-and-fire", "constant", 0)
+    assert tuned[1]["config"]["neuron"] == "exact-charge"  # and not None
+    with pytest.raises(ValueError, match="unknown neuron with a surrogate gradient 'augmented'"):
+        resolve_fine_tuning(FineTuneConfig(), {"config": {"method": "aug_mapping"}})
 
 
 def test_batches_may_be_smaller_than_those_of_the_training(snn, tuned, tmp_path):

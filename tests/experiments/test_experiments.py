@@ -431,6 +431,15 @@ def test_the_committed_few_steps_gain_more_than_their_control():
             for form in ("before", "fine_tuned", "control")
         )
         assert tuned > max(before, control)
+    net2 = [row for row in rows if (row["network"], row["answers"]) == ("net2", "last")]
+    for steps, most in ((1, 0.001), (2, 0.0002)):
+        own = [row for row in net2 if row["num_steps"] == steps and not row["spike_penalty"]]
+        assert len(own) == 3
+        lost = [row["ann"]["trained"] - row["fine_tuned"]["accuracy"][-1] for row in own]
+        assert np.mean(lost) <= most
+    for network, steps, least in (("resnet20", 2, 0.8), ("resnet20_60_epochs", 4, 0.85)):
+        (row,) = (row for row in rows if (row["network"], row["num_steps"]) == (network, steps))
+        assert row["fine_tuned"]["accuracy"][-1] >= least
 
 
 def test_a_committed_net2_needs_less_energy_than_its_quantised_ann_and_than_the_control():

@@ -177,6 +177,8 @@ def test_a_function_has_the_same_values_and_gradients_in_chunks():
     (one, values), (other, again) = both(5), both(2)
     np.testing.assert_array_equal(values, run(spiking.params)[1])
     np.testing.assert_array_equal(again, values)
+    with pytest.raises(ValueError, match="chunk_steps is 0"):
+        both(0)
     for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(a).max()))
 
@@ -237,7 +239,9 @@ def test_negative_spikes_have_the_slope_of_their_own_threshold():
     ("how", "message"),
     [
         ({"neuron": AUGMENTED}, "no surrogate gradient; want one of double-threshold"),
+        ({"neuron": "exact-charge"}, "neuron is 'exact-charge'; want one such as"),
         ({"surrogate": "arctan"}, "surrogate is 'arctan'; want one such as"),
+        ({"surrogate": [1]}, r"surrogate is \[1\]; want one such as"),
         ({"readout": COUNT}, "this readout counts spikes"),
     ],
 )

@@ -64,6 +64,11 @@ def test_a_file_of_another_run_is_refused(start, run, small_config, tmp_path):
     resuming.save_progress(path, config, resuming.Progress(state, variables, []))
     with pytest.raises(ValueError, match=r"is of another run \(epochs 1 not 4\)"):
         run(start, small_config, resume=path)
+    progress = resuming.Progress(state, variables, [], {"start": {"sha256": "a"}})
+    resuming.save_progress(path, config, progress)
+    resuming.check_resumable(path, config, {"start": {"sha256": "a"}})
+    with pytest.raises(ValueError, match=r"is of another run \(start \{'sha256': 'a'\} not None\)"):
+        resuming.check_resumable(path, config, {"start": None})
     wider = ANN((arch.Flatten(), arch.Dense(3)))
     variables = jax.jit(wider.init)(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
     with pytest.raises(ValueError, match="its parameters have other shapes"):
@@ -87,3 +92,4 @@ def test_a_tuple_in_the_configuration_is_the_same_in_the_file(start, small_confi
         resuming.check_resumable(path, dataclasses.replace(config, image_shape=(5,)))
     resuming.save_progress(path, small_config, resuming.Progress(state, variables, []))
     resuming.check_resumable(path, config)  # of a version that had no shape yet
+    resuming.check_resumable(path, config, {"start": None})  # nor any origin

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from snnjax.app.configurations.choices import one_of, show_ranges
-from snnjax.app.configurations.simulation import DEFAULT_ENCODING, DEFAULT_NEURON
 from snnjax.runtime.checks import check_name
 from snnjax.runtime.ranges import AMOUNTS, EPOCHS, SEEDS, STEPS, UP_TO_IMAGES, check_ranges, real
 from snnjax.snn.encoding import ENCODINGS
@@ -46,10 +45,10 @@ class FineTuneConfig:
     spike_penalty: Annotated[float, AMOUNTS] = 0.0
     """loss for a spike on every synapse at every timestep: more of it leaves fewer synaptic
     operations"""
-    neuron: Annotated[str, one_of(DIFFERENTIABLE)] = DEFAULT_NEURON
-    """neuron model of the hidden layers"""
-    encoding: Annotated[str, one_of(ENCODINGS)] = DEFAULT_ENCODING
-    """how images become input"""
+    neuron: Annotated[str | None, one_of(DIFFERENTIABLE)] = None
+    """neuron model of the hidden layers [default: the method's, or exact-charge]"""
+    encoding: Annotated[str | None, one_of(ENCODINGS)] = None
+    """how images become input [default: the method's, or constant]"""
     surrogate: Annotated[str, one_of(SURROGATES)] = "straight-through"
     """derivative in place of that of a spike"""
     seed: Annotated[int, SEEDS] = 0
@@ -57,8 +56,10 @@ class FineTuneConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        check_name("neuron with a surrogate gradient", self.neuron, DIFFERENTIABLE)
-        check_name("encoding", self.encoding, ENCODINGS)
+        if self.neuron is not None:
+            check_name("neuron with a surrogate gradient", self.neuron, DIFFERENTIABLE)
+        if self.encoding is not None:
+            check_name("encoding", self.encoding, ENCODINGS)
         check_name("surrogate", self.surrogate, SURROGATES)
         if self.answers not in ("last", "all"):
             raise ValueError(f"answers is {self.answers!r}; want last or all")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from snnjax.app.configurations.conversion import ConvertConfig
+from snnjax.app.configurations.fine_tuning import FineTuneConfig
 from snnjax.app.configurations.simulation import DEFAULT_ENCODING, DEFAULT_NEURON, SimulateConfig
 from snnjax.app.configurations.training import TrainConfig
 from snnjax.conversion import methods, threshold_balancing
@@ -14,6 +15,7 @@ from snnjax.conversion import methods, threshold_balancing
 __all__ = [
     "check_calibrated_neuron",
     "resolve_conversion",
+    "resolve_fine_tuning",
     "resolve_for_network",
     "resolve_simulation",
     "resolve_training",
@@ -95,7 +97,24 @@ def resolve_simulation(config: SimulateConfig, method: str | None) -> SimulateCo
         "encoding": found.encoding if found else DEFAULT_ENCODING,
         "pre_steps": found.pre_steps if found else 0,
     }
+    return _with_values(config, wanted)
+
+
+def _with_values(config: SimulateConfig, wanted: Mapping[str, Any]) -> SimulateConfig:
+    """Configuration in which every open option has a value."""
     return replace(config, **{k: v for k, v in wanted.items() if getattr(config, k) is None})
+
+
+def resolve_fine_tuning(config: FineTuneConfig, metadata: Mapping[str, Any]) -> FineTuneConfig:
+    """Fine-tuning with the neuron and the encoding with which its network is simulated.
+
+    Raises:
+      ValueError: if that neuron has no surrogate gradient, or the network is calibrated for
+        another one.
+    """
+    chosen = SimulateConfig(neuron=config.neuron, encoding=config.encoding)
+    simulation = resolve_for_network(chosen, metadata)
+    return replace(config, neuron=simulation.neuron, encoding=simulation.encoding)
 
 
 def resolve_for_network(config: SimulateConfig, metadata: Mapping[str, Any]) -> SimulateConfig:
@@ -105,6 +124,9 @@ def resolve_for_network(config: SimulateConfig, metadata: Mapping[str, Any]) -> 
       ValueError: if the network is calibrated for another neuron.
     """
     conversion = metadata["config"]
+    if "finetuned" in metadata:  # through a simulation, which is then the one to run
+        tuned = {name: metadata["finetuned"][name] for name in ("neuron", "encoding")}
+        config = _with_values(config, {**tuned, "pre_steps": 0})
     config = resolve_simulation(config, conversion["method"])
     check_calibrated_neuron(conversion.get("correct", "nothing"), config.neuron or DEFAULT_NEURON)
     return config

@@ -51,7 +51,8 @@ class TrainConfig(TrainingConfig):
     max_images: Annotated[int, UP_TO_IMAGES] = 0
     """train on this many of the training images only; 0 for all"""
     max_test_images: Annotated[int, UP_TO_IMAGES] = 0
-    """test on this many of the test images only, in all stages, for a trial run; 0 for all"""
+    """test on this many of the test images only, for a trial run, also in `simulate` and
+    `finetune`; 0 for all"""
     network: Annotated[str, one_of(NETWORKS)] = "net2"
     """architecture"""
     activation: Literal[

@@ -95,7 +95,7 @@ def measure_energy(
         "dataset": describe_dataset(data),
         "images": images,
         "accuracy": compared["timesteps"][-1]["accuracy"],
-        "answer": answer_in_words(compared),
+        "answer": answer_in_words(compared, is_finetuned="finetuned" in metadata),
         **compared,
         **({} if compared["early_exit"] else {"no_early_exit": reason}),
         "silent_channels": _silent(fired, other and other[1]),

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from snnjax.analysis.synapses import find_synapses, share_synapses
 from snnjax.app.configurations import FineTuneConfig, TrainConfig, recorded_training
-from snnjax.app.configurations.methods import check_calibrated_neuron
+from snnjax.app.configurations.methods import resolve_fine_tuning
 from snnjax.app.evaluation import evaluate_operations
 from snnjax.app.run_files import (
     describe_dataset,
@@ -65,7 +65,7 @@ def fine_tune(
 
     Args:
       snn: the file of a conversion.
-      config: how to fine-tune.
+      config: how to fine-tune; without a neuron or an encoding it takes those of the method.
       output: folder for the files, another than that of `snn`.
       dataset: whose images to use; None for the data set that the network was trained on.
       progress: show a progress bar.
@@ -87,7 +87,7 @@ def fine_tune(
     checkpoint.check_writable(*(output / name for name in FILES))
     network, params, metadata = load_network(snn)
     _check_params(snn, params)
-    check_calibrated_neuron(metadata["config"].get("correct", "nothing"), config.neuron)
+    config = resolve_fine_tuning(config, metadata)
     source = {"file": Path(snn).name, "sha256": str(digest(snn)), "dataset": dataset}
     digests = [digest(output / name) for name in FILES]
     processes.check_same(f"options, {snn} and files in {output}", config, source, digests)
@@ -204,7 +204,7 @@ def _fit_both(
     learnt_from, validation = _splits(trained, config, data)
     variables = split_weights(network, params, start.shares)
     through_time = ThroughTime(
-        config.num_steps, NEURONS[config.neuron], ENCODINGS[config.encoding],
+        config.num_steps, NEURONS[str(config.neuron)], ENCODINGS[str(config.encoding)],
         SURROGATES[config.surrogate](),
     )  # fmt: skip
     penalty = config.spike_penalty
@@ -216,9 +216,10 @@ def _fit_both(
     for form, apply in forms.items():
         logger.info("training: %s", form.replace("_", "-"))
         resume = output / f"{form}.training.safetensors"
+        origin = {"fine-tuning": asdict(config), "start": start.source}
         fitted = fitting.fit(
             apply, variables, learnt_from, validation, _training_config(trained, config),
-            resume=resume, progress=progress, mesh=mesh,
+            resume=resume, origin=origin, progress=progress, mesh=mesh,
         )  # fmt: skip
         # A running mean rounds what stays, such as thresholds.
         weights = {**variables, "params": fitted.variables["params"]}
@@ -246,6 +247,6 @@ def _score(
 ) -> dict[str, Any]:
     return evaluate_operations(
         network, params, test, seed=config.seed, progress=progress, mesh=mesh,
-        num_steps=config.num_steps, neuron=NEURONS[config.neuron],
-        encoding=ENCODINGS[config.encoding],
+        num_steps=config.num_steps, neuron=NEURONS[str(config.neuron)],
+        encoding=ENCODINGS[str(config.encoding)],
     )  # fmt: skip

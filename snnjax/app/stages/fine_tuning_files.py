@@ -54,8 +54,12 @@ def finished(
         raise ValueError(f"{path} is of another run; choose another --output folder")
     if not all(file.is_file() for file in results):
         return None
-    record = records.read_json(output / "finetune.json")
-    for name, written in record.get("files", {}).items():
+    path = output / "finetune.json"
+    record = records.read_json(path)
+    files = record.get("files", {})  # which a record of an earlier version lacks
+    if not {*FORMS, "ann", "config"} <= record.keys() or not isinstance(files, dict):
+        raise ValueError(f"{path} is no record of a fine-tuning; choose another --output folder")
+    for name, written in files.items():
         if digest(output / name) != written:
             raise ValueError(
                 f"{output / name} is not the network that this fine-tuning wrote; put that back,"

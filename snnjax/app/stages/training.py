@@ -142,7 +142,7 @@ def _train_in(
     """Train in a folder in which no other process trains; see `train`."""
     resume = output / "training.safetensors"
     if resume.is_file():
-        resuming.check_resumable(resume, config)
+        resuming.check_resumable(resume, config, _origin(start))
         logger.info("continuing the training in %s", resume)
     records.write_json(output / "config.json", asdict(config))
     begun = time.perf_counter()
@@ -160,6 +160,11 @@ def _train_in(
     checkpoint.save(output / "ann.safetensors", trained.variables, kind="ann", metadata=record)
     if checkpoint.is_writer():
         resume.unlink(missing_ok=True)
+
+
+def _origin(start: Path | None) -> dict[str, Any]:
+    """What decides a training beside its configuration."""
+    return {"start": describe_start(start)}
 
 
 def _is_finished(path: Path, config: TrainConfig, origin: dict[str, str] | None) -> bool:
@@ -204,7 +209,7 @@ def _train(
     function = make_trained_function(config, network, module.apply, variables, shape)
     fitted = fitting.fit(
         function.apply, variables, learnt_from, validation, config, resume=resume,
-        progress=progress, mesh=mesh,
+        origin=_origin(start), progress=progress, mesh=mesh,
     )  # fmt: skip
     variables, second_stage = function.rounded(fitted.variables), None
     if config.activation == "rate_norm" and config.rate_inference_epochs:
