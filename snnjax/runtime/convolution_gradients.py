@@ -1,5 +1,4 @@
-"""Gradients of XLA's convolution on a CPU: convolutions in the one form that it is fast for, or
-products.
+"""Gradients of XLA's convolution on a CPU, as convolutions in the one form that it is fast for.
 
 JAX's own rule swaps the axes by the convolution's dimension numbers. In a loop or a branch XLA then
 takes up to a hundred times as long; after transposes of the arrays it does not.
@@ -7,7 +6,6 @@ takes up to a hundred times as long; after transposes of the arrays it does not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -28,12 +26,6 @@ __all__ = [
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 """Axes of images, of kernels and of outputs."""
-
-WIDE = 5
-FEW_PIXELS = 150
-"""Columns of a kernel from which, and output pixels up to which, gradients are products of the rows
-of the kernel: they take 0.25 to 0.97 of the time there. With 3 columns, or 256 pixels, they take
-1.1 to 2.2 times as long; measured on one core for 6 to 64 channels."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -66,9 +58,6 @@ def _forward(x: jax.Array, kernel: jax.Array, window: Window, precision: Any) ->
 
 def _backward(window: Window, precision: Any, operands: Any, cotangent: jax.Array) -> Any:
     x, kernel = operands
-    if kernel.shape[1] >= WIDE and math.prod(cotangent.shape[1:3]) <= FEW_PIXELS:
-        by_rows = partial(_conv_by_rows, window=window, precision=precision)
-        return jax.vjp(by_rows, x, kernel)[1](cotangent)
     return (
         _gradient_of_images(x.shape, kernel, cotangent, window, precision),
         _gradient_of_kernel(x, kernel.shape, cotangent, window, precision),
@@ -144,24 +133,6 @@ def _backward_of_equation(equation: Equation, operands: Any, cotangent: jax.Arra
 
 
 bind_with_gradients.defvjp(_forward_of_equation, _backward_of_equation)
-
-
-def _conv_by_rows(x: jax.Array, kernel: jax.Array, window: Window, precision: Any) -> jax.Array:
-    """Convolve by one product for each row of the kernel, with the taps of a row side by side."""
-    taps, wide, _, features = kernel.shape
-    (down, along), (above_below, left_right) = window.strides, window.pads(x.shape[1:])
-    rows, columns = window.outputs(x.shape[1:])
-    pads = ((0, 0, 0), (*above_below, 0), (*left_right, 0), (0, 0, 0))
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), pads)
-    beside = [x[:, :, at : at + (columns - 1) * along + 1 : along] for at in range(wide)]
-    # Without the barrier XLA fuses the copies into the products and makes them once for each.
-    x = jax.lax.optimization_barrier(jnp.concatenate(beside, -1))
-    of_rows = [x[:, at : at + (rows - 1) * down + 1 : down] for at in range(taps)]
-    products = [
-        jnp.dot(each.reshape(-1, each.shape[-1]), row.reshape(-1, features), precision=precision)
-        for each, row in zip(of_rows, kernel, strict=True)
-    ]
-    return sum(products[1:], products[0]).reshape(x.shape[0], rows, columns, features)
 
 
 def _gradient_of_kernel(

@@ -70,8 +70,9 @@ def patches_are_faster(
 ) -> bool:
     """Return True where a CPU is faster with `conv_by_patches` than with XLA's convolution.
 
-    Choice: up to 4 input channels, groups, a kernel of one pixel, and up to 4 output pixels, or
-    16 where the gradient is computed too; measured over the shapes of the known networks.
+    Choice: up to 4 input channels, groups, a kernel of one pixel, and up to 4 output pixels; where
+    the gradient is computed too, up to 16, and for kernels of 5 columns or more up to 64. Measured
+    over the shapes of the known networks.
 
     Args:
       image: shape of an image of the input, `(H, W, C)`.
@@ -82,8 +83,8 @@ def patches_are_faster(
     """
     kh, kw, channels, _ = kernel
     rows, columns = window.outputs(image)
-    few_pixels = rows * columns <= (16 if gradient else 4)
-    return few_pixels or channels <= 4 or groups != 1 or kh * kw == 1
+    most = (64 if kw >= 5 else 16) if gradient else 4
+    return rows * columns <= most or channels <= 4 or groups != 1 or kh * kw == 1
 
 
 def conv_by_pairs(

@@ -162,7 +162,7 @@ def _run_epoch(
         best = jax.tree.map(np.asarray, variables)
     bar.set_postfix(loss=f"{loss:.3f}", validation=f"{accuracy:.4f}")
     row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy}
-    return Progress(state, best, [*done.history, row])
+    return done._replace(state=state, best=best, history=[*done.history, row])
 
 
 def _train_epoch(

@@ -56,6 +56,7 @@ def test_pairs_are_the_convolution(taps, padding):
         pytest.param((8, 8, 64), (3, 3, 64, 64), (1, 1), 1, False, False, id="many-pixels"),
         pytest.param((32, 32, 16), (1, 1, 16, 32), (2, 2), 1, True, True, id="one-tap"),
         pytest.param((4, 4, 512), (3, 3, 512, 512), (1, 1), 1, False, True, id="few-pixels"),
+        pytest.param((8, 8, 12), (5, 5, 12, 64), (1, 1), 1, False, True, id="wide-kernel"),
         pytest.param((2, 2, 512), (3, 3, 512, 512), (1, 1), 1, True, True, id="four-pixels"),
         pytest.param((4, 4, 512), (3, 3, 512, 512), (2, 2), 1, True, True, id="four-windows"),
         pytest.param((16, 16, 64), (3, 3, 16, 64), (1, 1), 4, True, True, id="groups"),

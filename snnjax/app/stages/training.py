@@ -163,7 +163,7 @@ def _train_in(
 
 
 def _origin(start: Path | None) -> dict[str, Any]:
-    """What decides a training beside its configuration."""
+    """Return what decides a training beside its configuration; see `resuming.Progress`."""
     return {"start": describe_start(start)}
 
 
