@@ -317,9 +317,11 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
         entry = next((entry for entry in entries if kept.items() <= entry.items()), None)
         if entry is None:
             entry = {**kept, "seconds": measure(*case, effort), **records.provenance()}
-            entries.append(entry)
-        entry |= judge(*case, entry["seconds"])  # again, since the rule may have changed
-        records.write_json(path, {"entries": entries})
+            entries.append(entry | judge(*case, entry["seconds"]))
+            records.write_json(path, {"entries": entries})
+        else:
+            entry |= judge(*case, entry["seconds"])  # again, since the rule may have changed
+    records.write_json(path, {"entries": entries})
     text = table(entries)
     write_whole(output / "results" / "lowering.md", text.encode())
     print(text)

@@ -16,11 +16,12 @@ from snnjax.io import checkpoint
 from snnjax.training.gradient_step import TrainState
 from snnjax.training.training_config import TrainingConfig
 
-__all__ = ["Progress", "check_resumable", "load_progress", "save_progress"]
+__all__ = ["NO_ORIGIN", "Progress", "check_resumable", "load_progress", "save_progress"]
 
 Variables = dict[str, Any]
 
 NO_ORIGIN: Mapping[str, Any] = MappingProxyType({})
+"""Origin of a run that its configuration alone decides."""
 
 
 class Progress(NamedTuple):

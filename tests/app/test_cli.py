@@ -274,7 +274,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch, 
     assert cli.main([*options, str(killed), *start[:2]]) == 2
     assert "is of another run (start None not {" in capsys.readouterr().err
     assert cli.main([*options, str(killed)]) == 0
-    # The metadata hold a checksum of the tensors; safetensors writes their entries in any order.
+    # The metadata hold a checksum of the tensors.
     files = (safe_open(f / "ann.safetensors", "numpy") for f in (whole, killed))
     first, second = (file.metadata() for file in files)
     assert "sha256" in first

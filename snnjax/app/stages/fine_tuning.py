@@ -97,9 +97,10 @@ def fine_tune(
     trained = recorded_training(metadata["trained"])
     data = load_data(metadata["trained"], dataset)
     shares = share_synapses(find_synapses(network, params, data.train.images.shape[1:]))
-    fitting.check_splits(*_splits(trained, config, data), _training_config(trained, config))
+    splits = _splits(trained, config, data)
+    fitting.check_splits(*splits, _training_config(trained, config))
     mesh = sharding.make_mesh(device_count, batch_size=config.batch_size or trained.batch_size)
-    start = _Start(network, params, shares, metadata, trained, source)
+    start = _Start(network, params, shares, metadata, trained, splits, source)
     with lock_folder(output):
         # Another process may have ended just now.
         return finished(output, config, source) or _fine_tune_in(
@@ -111,7 +112,8 @@ class _Start(NamedTuple):
     """Converted network that is fine-tuned.
 
     network, params, metadata: of its file; shares: of all synapses, by the neurons at which they
-    begin; trained: its training; source: entry "start" of the record.
+    begin; trained: its training; splits: images to learn from and for validation; source: entry
+    "start" of the record.
     """
 
     network: Network
@@ -119,6 +121,7 @@ class _Start(NamedTuple):
     shares: dict[str, np.ndarray]
     metadata: dict[str, Any]
     trained: TrainConfig
+    splits: tuple[datasets.Split, datasets.Split]
     source: dict[str, Any]
 
 
@@ -133,7 +136,7 @@ def _fine_tune_in(
     """Fine-tune in a folder in which no other process trains; see `fine_tune`."""
     records.write_json(output / "config.json", {"config": asdict(config), "start": start.source})
     begun, (network, params) = time.perf_counter(), start[:2]
-    found = _fit_both(start, data, config, output, progress, mesh)
+    found = _fit_both(start, config, output, progress, mesh)
     levels = start.trained.finest_levels
     test = datasets.first(data.test, start.trained.max_test_images)
     record = {
@@ -193,7 +196,6 @@ def _training_config(trained: TrainConfig, config: FineTuneConfig) -> TrainingCo
 
 def _fit_both(
     start: _Start,
-    data: datasets.Dataset,
     config: FineTuneConfig,
     output: Path,
     progress: bool,
@@ -201,7 +203,7 @@ def _fit_both(
 ) -> dict[str, dict[str, Any]]:
     """Parameters and history of the fine-tuned network and of its control."""
     network, params, trained = start.network, start.params, start.trained
-    learnt_from, validation = _splits(trained, config, data)
+    origin = {"fine-tuning": asdict(config), "start": start.source}
     variables = split_weights(network, params, start.shares)
     through_time = ThroughTime(
         config.num_steps, NEURONS[str(config.neuron)], ENCODINGS[str(config.encoding)],
@@ -216,9 +218,8 @@ def _fit_both(
     for form, apply in forms.items():
         logger.info("training: %s", form.replace("_", "-"))
         resume = output / f"{form}.training.safetensors"
-        origin = {"fine-tuning": asdict(config), "start": start.source}
         fitted = fitting.fit(
-            apply, variables, learnt_from, validation, _training_config(trained, config),
+            apply, variables, *start.splits, _training_config(trained, config),
             resume=resume, origin=origin, progress=progress, mesh=mesh,
         )  # fmt: skip
         # A running mean rounds what stays, such as thresholds.

@@ -140,16 +140,18 @@ def _train_in(
     mesh: Mesh,
 ) -> None:
     """Train in a folder in which no other process trains; see `train`."""
-    resume = output / "training.safetensors"
+    resume, origin = output / "training.safetensors", {"start": describe_start(start)}
     if resume.is_file():
-        resuming.check_resumable(resume, config, _origin(start))
+        resuming.check_resumable(resume, config, origin)
         logger.info("continuing the training in %s", resume)
     records.write_json(output / "config.json", asdict(config))
     begun = time.perf_counter()
-    trained = _train(config, data, start=start, resume=resume, progress=progress, mesh=mesh)
+    trained = _train(
+        config, data, start=start, origin=origin, resume=resume, progress=progress, mesh=mesh
+    )
     record = {
         "config": asdict(config),
-        "start": describe_start(start),
+        **origin,
         "dataset": describe_dataset(data),
         **trained.record,
     }
@@ -160,11 +162,6 @@ def _train_in(
     checkpoint.save(output / "ann.safetensors", trained.variables, kind="ann", metadata=record)
     if checkpoint.is_writer():
         resume.unlink(missing_ok=True)
-
-
-def _origin(start: Path | None) -> dict[str, Any]:
-    """Return what decides a training beside its configuration; see `resuming.Progress`."""
-    return {"start": describe_start(start)}
 
 
 def _is_finished(path: Path, config: TrainConfig, origin: dict[str, str] | None) -> bool:
@@ -193,6 +190,7 @@ def _train(
     data: datasets.Dataset,
     *,
     start: Path | None,
+    origin: dict[str, Any],
     resume: Path,
     progress: bool,
     mesh: Mesh,
@@ -209,7 +207,7 @@ def _train(
     function = make_trained_function(config, network, module.apply, variables, shape)
     fitted = fitting.fit(
         function.apply, variables, learnt_from, validation, config, resume=resume,
-        origin=_origin(start), progress=progress, mesh=mesh,
+        origin=origin, progress=progress, mesh=mesh,
     )  # fmt: skip
     variables, second_stage = function.rounded(fitted.variables), None
     if config.activation == "rate_norm" and config.rate_inference_epochs:
