@@ -52,7 +52,7 @@ def fit(
     config: TrainingConfig,
     *,
     resume: Path | None = None,
-    origin: Mapping[str, Any] = resuming.NO_ORIGIN,
+    origin: Mapping[str, Any] | None = None,
     progress: bool = True,
     mesh: Mesh | None = None,
 ) -> Fitted:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -16,12 +15,9 @@ from snnjax.io import checkpoint
 from snnjax.training.gradient_step import TrainState
 from snnjax.training.training_config import TrainingConfig
 
-__all__ = ["NO_ORIGIN", "Progress", "check_resumable", "load_progress", "save_progress"]
+__all__ = ["Progress", "check_resumable", "load_progress", "save_progress"]
 
 Variables = dict[str, Any]
-
-NO_ORIGIN: Mapping[str, Any] = MappingProxyType({})
-"""Origin of a run that its configuration alone decides."""
 
 
 class Progress(NamedTuple):
@@ -31,17 +27,17 @@ class Progress(NamedTuple):
     best: variables of the epoch with the best validation accuracy.
     history: "epoch", "loss" and "accuracy" of each epoch.
     origin: what decides the run beside its configuration, such as the file that it starts from;
-      JSON values by name.
+      JSON values by name; None if nothing does.
     """
 
     state: TrainState
     best: Variables
     history: list[dict[str, float]]
-    origin: Mapping[str, Any] = NO_ORIGIN
+    origin: Mapping[str, Any] | None = None
 
 
 def check_resumable(
-    path: Path, config: TrainingConfig, origin: Mapping[str, Any] = NO_ORIGIN
+    path: Path, config: TrainingConfig, origin: Mapping[str, Any] | None = None
 ) -> None:
     """Refuse a file that was written with another configuration or origin.
 
@@ -60,7 +56,7 @@ def check_resumable(
     metadata = checkpoint.load_metadata(path, kind="training")
     defaults = {field.name: field.default for field in fields(config)}
     # As the file holds them: lists for tuples.
-    own, defaults, origin = json.loads(json.dumps([asdict(config), defaults, dict(origin)]))
+    own, defaults, origin = json.loads(json.dumps([asdict(config), defaults, dict(origin or {})]))
     wanted = own | origin
     saved = defaults | origin | metadata["config"] | metadata.get("origin", {})
     different = [f"{k} {saved.get(k)} not {v}" for k, v in wanted.items() if saved.get(k) != v]
@@ -79,9 +75,8 @@ def save_progress(path: Path, config: TrainingConfig, progress: Progress) -> Non
     state = progress.state
     moments = {f"{i:03d}": leaf for i, leaf in enumerate(jax.tree.leaves(state.moments))}
     tree = {"state": {**state._asdict(), "moments": moments}, "best": progress.best}
-    metadata = {
-        "config": asdict(config), "history": progress.history, "origin": dict(progress.origin),
-    }  # fmt: skip
+    origin = dict(progress.origin or {})
+    metadata = {"config": asdict(config), "history": progress.history, "origin": origin}
     checkpoint.save(path, tree, kind="training", metadata=metadata)
 
 
