@@ -31,7 +31,7 @@ BASE = TrainConfig(
     weight_decay=5e-4, label_smoothing=0.1, max_shift=4, flip=True, cutout=8, dropout=0.0,
     average=0.998, keep="last",
 )  # fmt: skip
-"""Settings of all trainings: networks of different methods have equally many epochs.
+"""Settings of trainings from random parameters, which have equally many epochs for all methods.
 
 The last epoch is kept, where the learning rate has reached 0, so no images choose an epoch.
 """
@@ -49,6 +49,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Settings of a method beside its own; a network that is to be quantised has 20 smooth epochs."""
 SAME = {"sth_half": "sth_leaky_relu", "srp": "qcfs", "cos": "qcfs"}
 """Methods that convert the network of another one."""
+
+TUNED = {"epochs": 8, "learning_rate": 0.01, "smooth_epochs": 0}
+"""Settings of networks that go on from another one: of 8 levels from that of 4, and RNL's from the
+network of ReLUs."""
 
 METHODS = (
     "sth_exact", "qcfs", "sth_half", "sth_leaky_relu", "th_relu", "robust_norm", "opi", "snm",
@@ -84,8 +88,19 @@ def _has_branches(network: str) -> bool:
     return any(isinstance(layer, architecture.Residual) for layer in layers)
 
 
-def training(line: Line, levels: int) -> TrainConfig:
-    """Training of a row's network; rows with equal trainings share the network."""
+def trainings(line: Line, levels: int) -> tuple[TrainConfig, ...]:
+    """Trainings of a row's network, each from the network of the one before; rows with equal
+    trainings share the network.
+    """
+    if line.method == "rnl":
+        first = _training(line._replace(method="robust_norm"), levels)
+        return first, replace(_training(line, levels), **TUNED)
+    if levels == LEVELS[0]:
+        return (_training(line, levels),)
+    return _training(line, LEVELS[0]), replace(_training(line, levels), **TUNED)
+
+
+def _training(line: Line, levels: int) -> TrainConfig:
     method = SAME.get(line.method, line.method)
     config = replace(BASE, network=line.network, seed=line.seed, **NETWORKS[line.network])
     config = replace(config, **SETTINGS.get(method, {}))
@@ -134,8 +149,8 @@ def main(
     keep_freed_memory()
     runs = output / "runs"
 
-    def config(line: Line, at: int) -> TrainConfig:
-        return replace(training(line, at), **SHORT) if smoke else training(line, at)
+    def configs(line: Line, at: int) -> tuple[TrainConfig, ...]:
+        return tuple(replace(one, **SHORT) if smoke else one for one in trainings(line, at))
 
     def steps(line: Line) -> int:
         most = 6 if smoke else num_steps
@@ -152,7 +167,8 @@ def main(
         comparison.fill(
             output / "results" / ("comparison.json" if at == LEVELS[0] else f"levels{at}.json"),
             wanted,
-            training=lambda line, at=at: config(line, at),
+            training=lambda line, at=at: configs(line, at)[-1],
+            before=lambda line, at=at: configs(line, at)[:-1],
             num_steps=steps,
             shown_steps=lambda line, at=at: (
                 min(at, steps(line)) if line[1:3] == ("sth_exact", "constant") else 0

@@ -106,6 +106,7 @@ def test_smoke_of_table_3_and_its_plots(tmp_path, prepared, shallow):
     (row,) = json.loads((tmp_path / "results" / "comparison.json").read_text())["rows"]
     assert (row["network"], row["method"], row["images"]) == ("resnet20", "sth_exact", 128)
     assert row["training"]["max_images"] == 128
+    assert [stage["levels"] for stage in row["before"]] == [5]
     assert row["simulation"]["shown_steps"] == row["training"]["levels"] == 6
     kept = {path.stem: path for path in (tmp_path / "parameters").glob("*.safetensors")}
     before, after = (f"resnet20-sth_leaky_relu-levels{n}-seed0" for n in (5, 6))

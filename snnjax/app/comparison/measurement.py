@@ -67,13 +67,15 @@ def fill(
         config = training(line)
         kept = path.parents[1] / "parameters" if keep(config) else None
         start: Path | None = None
-        for stage in (*before(line), config):
+        first = before(line)
+        for stage in (*first, config):
             folder = train_or_reuse(stage, runs, kept, start)
             start = folder / "ann.safetensors"
-        return measure(
+        found = measure(
             line, config, folder, num_steps(line), batch_size=batch_size,
             shown_steps=shown_steps(line),
         )  # fmt: skip
+        return found | ({"before": [asdict(stage) for stage in first]} if first else {})
 
     measure_missing(path, lines, row)
 

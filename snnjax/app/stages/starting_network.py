@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from flax import traverse_util
 
 from snnjax.app.configurations import ImportedConfig, TrainConfig, recorded_training
 from snnjax.app.run_files import digest
 from snnjax.io import checkpoint
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["check_validation_unseen", "describe_start", "load_start"]
 
@@ -53,24 +56,32 @@ def check_validation_unseen(config: TrainConfig, start: Path) -> None:
 def load_start(start: Path, variables: dict[str, Any]) -> dict[str, Any]:
     """Return `variables`, with the arrays in the file `start` in place of the initial ones.
 
+    What activations learn and the file lacks keeps its initial value, as where a network of ReLUs
+    gets bounds.
+
     Raises:
-      ValueError: naming the first array that is missing, superfluous or of another shape.
+      ValueError: naming the first other array that is missing, superfluous or of another shape.
     """
     tree, _ = checkpoint.load(start, kind="ann")
-    found, wanted = _shapes(tree), _shapes(variables)
+    found, wanted = _leaves(tree), _leaves(variables)
     for name in sorted(found.keys() | wanted.keys()):
-        has, means = found.get(name, "nothing"), wanted.get(name, "nothing")
-        if has != means:
+        has, means = (
+            np.shape(leaves[name]) if name in leaves else "nothing" for leaves in (found, wanted)
+        )
+        if has != means and not (has == "nothing" and _is_of_activation(name)):
             raise ValueError(
                 f"{start} is of another network: it has {has} at {name}, and the options mean"
                 f" {means}"
             )
-    return {**variables, **tree}
+    if new := sorted(wanted.keys() - found.keys()):
+        logger.info("%s has no %s: activations start from initial values", start, new[0])
+    return traverse_util.unflatten_dict({**wanted, **found}, sep="/")
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(keys, simple=True, separator="/"): np.shape(leaf)
-        for keys, leaf in leaves
-    }
+def _is_of_activation(name: str) -> bool:
+    return name.split("/")[-2].endswith("_activation")
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    """Arrays by path."""
+    return traverse_util.flatten_dict(tree, sep="/")

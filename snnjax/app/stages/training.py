@@ -72,7 +72,8 @@ def train(
       config: the network and how it is trained.
       output: folder for the files.
       start: a trained network of the same architecture to start from, such as a smooth one
-        that is to be quantised; None starts from random parameters.
+        that is to be quantised; what its activations do not learn yet starts from initial
+        values. None starts from random parameters.
       progress: show a progress bar.
       device_count: share every batch among this many devices; 0 for all visible ones.
 

@@ -1,0 +1,58 @@
+"""Networks from which a training starts."""
+
+import logging
+
+import jax
+import numpy as np
+import pytest
+
+from snnjax.app.stages.starting_network import load_start
+from snnjax.io import checkpoint
+from snnjax.networks import architecture as arch
+from snnjax.networks.ann import ANN
+
+
+def variables_of(seed, **activation):
+    """Of a small network whose activation learns what `activation` says."""
+    active = arch.Activation(0.0, 2.0, **activation)
+    inner = arch.Residual((arch.Dense(4), active, arch.Dense(4)))
+    module = ANN((arch.Flatten(), arch.Dense(4), arch.BatchNorm(), active, inner, arch.Dense(3)))
+    return jax.tree.map(np.asarray, dict(module.init(jax.random.key(seed), np.zeros((1, 2, 2, 1)))))
+
+
+def saved(path, variables):
+    checkpoint.save(path, variables, kind="ann", metadata={})
+    return path
+
+
+@pytest.mark.parametrize("learn", ["rate", "layer", "channel"])
+def test_what_activations_learn_keeps_its_initial_value(tmp_path, caplog, learn):
+    without, wanted = variables_of(0), variables_of(1, learn=learn)
+    with caplog.at_level(logging.INFO, "snnjax"):
+        found = load_start(saved(tmp_path / "smooth.safetensors", without), wanted)
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    flat = by_path(found)
+    new = [name for name in flat if name not in by_path(without)]
+    assert len(new) == (4 if learn == "rate" else 2)
+    for name, value in flat.items():
+        other = wanted if name in new else without
+        np.testing.assert_array_equal(value, by_path(other)[name], err_msg=name)
+    assert f"has no {min(new)}: activations start from initial values" in caplog.text
+
+
+def test_other_arrays_must_be_there(tmp_path):
+    learnt, without = variables_of(0, learn="layer"), variables_of(1)
+    path = saved(tmp_path / "learnt.safetensors", learnt)
+    with pytest.raises(ValueError, match=r"it has \(\) at params/.*_activation/log_theta, and"):
+        load_start(path, without)
+    del without["params"]["01_dense"]["bias"]
+    path = saved(tmp_path / "without.safetensors", without)
+    with pytest.raises(ValueError, match=r"it has nothing at params/01_dense/bias, and the opt"):
+        load_start(path, variables_of(2))
+
+
+def by_path(tree):
+    return {
+        jax.tree_util.keystr(keys, simple=True, separator="/"): value
+        for keys, value in jax.tree_util.tree_leaves_with_path(tree)
+    }
