@@ -271,7 +271,6 @@ def in_micro_batches(entries: Entries) -> Table:
             f"{entry['micro_batches_to_whole']:.2f}",
             *(f"{entry['to_steps_of_ann'][way + alone]:.2f}"
               for alone in ("", ", answers alone") for way in ways),
-            *(f"{entry['memory_bytes'][way] / 2**20:.0f}" for way in ways),
             "yes" if entry["equal"] else "no",
         ]
         for entry in entries
@@ -279,8 +278,7 @@ def in_micro_batches(entries: Entries) -> Table:
     return (
         "network", "B", "T", "neuron", "micro-batch", "whole (ms)", "micro-batches (ms)",
         "micro-batches / whole", *(f"{way}{of} / (T ANN)" for of in ("", ", answers alone")
-                                   for way in ways),
-        *(f"memory, {way} (MiB)" for way in ways), "equal",
+                                   for way in ways), "equal",
     ), lines  # fmt: skip
 
 

@@ -91,19 +91,19 @@ def in_micro_batches(case: Case, neuron: str, most: int, effort: Effort) -> dict
     )
     shapes = neuron_shapes(network, plain["layers"], cases.image_shape(network))
     neurons, kept = sum(map(math.prod, shapes.values())), micro_batches.CACHE
-    programs = {"ann": build_ann(network, *cases.on_cores(plain, images))}
+    programs = {"ann": build_ann(network, *cases.on_cores(plain, images)).run}
     for way, cache in (("whole", sys.maxsize), ("micro-batches", 4 * neurons * most)):
         jax.clear_caches()  # equal calls share a compilation, whatever was chosen for it
         micro_batches.CACHE = cache
         size = choose_micro_batch(case.batch, neurons, count_weights(plain["layers"]))
         how = {"num_steps": case.num_steps, "neuron": neuron}
-        programs[way] = build_simulation(network, params, images, **how)
+        programs[way] = build_simulation(network, params, images, **how).run
         programs[f"{way}, answers alone"] = build_simulation(
             network, params, images, **how, answers_alone=True
-        )
+        ).run
     micro_batches.CACHE = kept
-    whole, micro = (jax.device_get(programs[way].run()) for way in ("whole", "micro-batches"))
-    seconds = alternate({name: partial(timed, of.run) for name, of in programs.items()}, effort)
+    whole, micro = (jax.device_get(programs[way]()) for way in ("whole", "micro-batches"))
+    seconds = alternate({name: partial(timed, run) for name, run in programs.items()}, effort)
     ann = case.num_steps * median(seconds["ann"])
     return {
         "micro_batch": size,
@@ -114,7 +114,6 @@ def in_micro_batches(case: Case, neuron: str, most: int, effort: Effort) -> dict
         "micro_batches_to_whole": round(
             median(seconds["micro-batches"]) / median(seconds["whole"]), 3
         ),
-        "memory_bytes": {name: program.memory_bytes for name, program in programs.items()},
         "equal": all(map(np.array_equal, whole[:2], micro[:2])),
     }
 
