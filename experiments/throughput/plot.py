@@ -262,26 +262,6 @@ def silent_inputs(entries: Entries) -> Table:
     ), lines  # fmt: skip
 
 
-def in_micro_batches(entries: Entries) -> Table:
-    ways = ("whole", "micro-batches")
-    lines = [
-        [
-            *map(str, case_of(entry)), entry["neuron"], str(entry["micro_batch"]),
-            *(milliseconds(entry["seconds"][way]) for way in ways),
-            f"{entry['micro_batches_to_whole']:.2f}",
-            *(f"{entry['to_steps_of_ann'][way + alone]:.2f}"
-              for alone in ("", ", answers alone") for way in ways),
-            "yes" if entry["equal"] else "no",
-        ]
-        for entry in entries
-    ]  # fmt: skip
-    return (
-        "network", "B", "T", "neuron", "micro-batch", "whole (ms)", "micro-batches (ms)",
-        "micro-batches / whole", *(f"{way}{of} / (T ANN)" for of in ("", ", answers alone")
-                                   for way in ways), "equal",
-    ), lines  # fmt: skip
-
-
 TABLES = {
     "rows": ("throughput", throughput),
     "peers": ("peers", beside_peers),
@@ -294,7 +274,6 @@ TABLES = {
     "products": ("products", by_products),
     "whole": ("whole", whole),
     "silent_inputs": ("silent_inputs", silent_inputs),
-    "micro_batches": ("micro_batches", in_micro_batches),
 }
 
 

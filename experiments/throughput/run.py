@@ -43,7 +43,6 @@ NAMES = (
     "products",
     "whole",
     "silent_inputs",
-    "micro_batches",
 )
 TINY = (Case("net2", 2, 4), Case("net1", 1, 2))
 
@@ -125,15 +124,6 @@ def skipping(
                 yield Task("silent_inputs", key, run)
 
 
-def in_micro_batches(chosen: list[Case], sizes: list[int], effort: Effort) -> Iterator[Task]:
-    for case in chosen:
-        for neuron in cases.NEURON_NAMES:
-            for size in sizes:
-                key = {**case._asdict(), "neuron": neuron, "most": size}
-                run = partial(sections.in_micro_batches, case, neuron, size, effort)
-                yield Task("micro_batches", key, run)
-
-
 def training(steps: int, batch: int, python: Path | None, effort: Effort) -> Iterator[Task]:
     key = {"network": "net2", "steps": steps, "batch": batch, "peer": "torch" if python else None}
     yield Task("training", key, partial(trainings.train, python, steps, batch, effort))
@@ -178,8 +168,6 @@ def everything(python: Path | None, output: Path) -> list[Task]:
         tasks += split(Case("vgg16", 1000, 16), 10_000, effort)
     else:
         tasks += skipping([Case("net1", 1, 16), Case("net1", 16, 16)], [1, 2], output)
-        tasks += in_micro_batches([Case("resnet20", 128, 16)], [16, 32, 64], effort)
-        tasks += in_micro_batches([Case("resnet20", 1000, 16)], [40], effort)
     tasks += [
         *memory(probes), *at_once(Case("net2", 16, 16), 16, effort), *on_cores(deep, [1, 2], 5),
         *training(50, 128, python, effort),
@@ -204,7 +192,6 @@ def tiny(python: Path | None, output: Path) -> list[Task]:
         *parts([TINY[0]], 128, effort),
         *by_products(TINY[1:], effort), *split(TINY[0], 4, effort),
         *skipping(list(TINY[1:]), [1], output, smoke=True),
-        *in_micro_batches([Case("net2", 16, 2)], [8], effort),
     ]  # fmt: skip
     beside = [TINY[0], Case("resnet20", 1, 2)]
     return tasks + list(beside_peers(beside, python, effort)) if python else tasks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,17 +14,7 @@ import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import (
-    Case,
-    Effort,
-    alternate,
-    build,
-    build_ann,
-    build_simulation,
-    figures,
-    median,
-    timed,
-)
+from cases import Case, Effort, alternate, build, figures, median, timed
 from silent_inputs import train
 
 from snnjax.analysis.synapses import find_synapses
@@ -34,10 +23,6 @@ from snnjax.networks import architecture as arch
 from snnjax.networks import known_networks
 from snnjax.runtime import sharding
 from snnjax.snn import readout
-from snnjax.snn.engine import neuron_shapes
-from snnjax.snn.fast import micro_batches
-from snnjax.snn.fast.chunks import count_weights, prepare_kernels
-from snnjax.snn.fast.micro_batches import choose_micro_batch
 from snnjax.snn.neurons import NEURONS, NeuronModel, NeuronParams
 from snnjax.snn.simulation import simulate
 
@@ -72,50 +57,6 @@ def silent_inputs(
         "silent_inputs.py", **case._asdict(), neuron=neuron, used_cores=used_cores, snn=snn,
         **effort,
     )  # fmt: skip
-
-
-def in_micro_batches(case: Case, neuron: str, most: int, effort: Effort) -> dict[str, Any]:
-    """Seconds of a batch at once and in micro-batches, by turns with the forward pass of the ANN,
-    and whether their values and spike counts are equal to the bit.
-
-    Args:
-      case: network, batch and timesteps.
-      neuron: by name.
-      most: images of a micro-batch whose states fit into the cache, at most.
-      effort: of the clock.
-    """
-    network = known_networks.find(case.network)
-    plain = cases.draw_params(network)
-    params, images = cases.on_cores(
-        prepare_kernels(network, plain), cases.draw_images(network, case.batch)
-    )
-    shapes = neuron_shapes(network, plain["layers"], cases.image_shape(network))
-    neurons, kept = sum(map(math.prod, shapes.values())), micro_batches.CACHE
-    programs = {"ann": build_ann(network, *cases.on_cores(plain, images)).run}
-    for way, cache in (("whole", sys.maxsize), ("micro-batches", 4 * neurons * most)):
-        jax.clear_caches()  # equal calls share a compilation, whatever was chosen for it
-        micro_batches.CACHE = cache
-        size = choose_micro_batch(case.batch, neurons, count_weights(plain["layers"]))
-        how = {"num_steps": case.num_steps, "neuron": neuron}
-        programs[way] = build_simulation(network, params, images, **how).run
-        programs[f"{way}, answers alone"] = build_simulation(
-            network, params, images, **how, answers_alone=True
-        ).run
-    micro_batches.CACHE = kept
-    whole, micro = (jax.device_get(programs[way]()) for way in ("whole", "micro-batches"))
-    seconds = alternate({name: partial(timed, run) for name, run in programs.items()}, effort)
-    ann = case.num_steps * median(seconds["ann"])
-    return {
-        "micro_batch": size,
-        "seconds": {name: figures(times) for name, times in seconds.items()},
-        "to_steps_of_ann": {
-            name: round(median(times) / ann, 3) for name, times in seconds.items() if name != "ann"
-        },
-        "micro_batches_to_whole": round(
-            median(seconds["micro-batches"]) / median(seconds["whole"]), 3
-        ),
-        "equal": all(map(np.array_equal, whole[:2], micro[:2])),
-    }
 
 
 def cores(case: Case, neuron: str, counts: Sequence[int], repeats: int) -> dict[str, Any]:

@@ -33,7 +33,6 @@ from snnjax.snn.fast.chunks import (
     skips_silent_inputs,
 )
 from snnjax.snn.fast.loop import make_loop as make_fast_loop
-from snnjax.snn.fast.micro_batches import choose_micro_batch, map_micro_batches
 from snnjax.snn.function_simulation import ParametrisedFunction, function_task, simulate_function
 from snnjax.snn.gradients import (
     check_readout,
@@ -216,31 +215,8 @@ def _simulate(
     shapes = neuron_shapes(task.network, params["layers"], stimulus.images.shape[1:])
     if task.gradient and observe is not None and observe.func is _every_spike:
         check_recording(shapes, stimulus.images.shape[0], num_steps)
-    size = batch_size = stimulus.images.shape[0]
     if engine == "fast":
-        if observe is None and not task.gradient:
-            neurons = sum(map(math.prod, shapes.values()))
-            size = choose_micro_batch(batch_size, neurons, count_weights(params["layers"]))
-        params = prepare_kernels_for(task, params, batch_size, num_steps)
-    run = partial(
-        _run, params, observe=observe, task=task, num_steps=num_steps, pre_steps=pre_steps,
-        chunk_steps=chunk_steps, engine=engine,
-    )  # fmt: skip
-    return run(stimulus) if size == batch_size else map_micro_batches(run, stimulus, size)
-
-
-def _run(
-    params: Params,
-    stimulus: Stimulus,
-    *,
-    observe: Observer | None,
-    task: Task,
-    num_steps: int,
-    pre_steps: int,
-    chunk_steps: int,
-    engine: str,
-) -> Simulation:
-    """Simulate a batch: one loop over the timesteps."""
+        params = prepare_kernels_for(task, params, stimulus.images.shape[0], num_steps)
     loop = ENGINES[engine](params, stimulus, task, observe)
     loop = mark_inexact(loop, params, stimulus.images, task.encoding, num_steps)
     carry, outputs = run_pre_steps(loop, task, pre_steps, chunk_steps)
@@ -252,7 +228,7 @@ def _run(
         carry, more = scan(_shown_or_not(loop, shown), carry, times, chunk_steps)
         outputs += more
     values, spikes, recording = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
-    sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in loop.shapes.items()}
+    sizes = {path: jnp.asarray(math.prod(shape), jnp.int32) for path, shape in shapes.items()}
     return Simulation(values, spikes, carry.counts, sizes, recording)
 
 

@@ -24,7 +24,7 @@ class Stimulus(NamedTuple):
 
     images: floats `[B, H, W, C]`.
     key: key for random encodings and for noise; None if nothing is random.
-    first: index of the first image among all that share `key`, or `[B]` of every image.
+    first: index of the first image among all that share `key`.
     noise: corruption of the images before they are encoded; None for clean ones.
     """
 
@@ -54,10 +54,8 @@ def make_stimulus(
 
 
 def image_keys(key: jax.Array, first: ArrayLike, batch_size: int) -> jax.Array:
-    """One key for each image, `[B]`: fold_in(key, first + i), or fold_in(key, first[i])."""
-    indices = jnp.asarray(first)
-    if not indices.ndim:
-        indices = indices + jnp.arange(batch_size, dtype=jnp.int32)
+    """One key for each image, `[B]`: fold_in(key, first + i)."""
+    indices = jnp.asarray(first) + jnp.arange(batch_size, dtype=jnp.int32)
     return jax.vmap(partial(jax.random.fold_in, key))(indices)
 
 
