@@ -47,7 +47,7 @@ def train(
     ----------
     start
         ann.safetensors of a network of the same architecture to start from, such as a smooth one
-        that is to be quantised [default: random parameters]
+        that is to be quantised, or one of ReLUs that get bounds [default: random parameters]
     output
         folder for the files [default: runs/ and a name made from the options]
     """

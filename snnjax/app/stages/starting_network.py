@@ -74,7 +74,7 @@ def load_start(start: Path, variables: dict[str, Any]) -> dict[str, Any]:
                 f" {means}"
             )
     if new := sorted(wanted.keys() - found.keys()):
-        logger.info("%s has no %s: activations start from initial values", start, new[0])
+        logger.info("%d values that activations learn are new: %s has none", len(new), start)
     return traverse_util.unflatten_dict({**wanted, **found}, sep="/")
 
 
