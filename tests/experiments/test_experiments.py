@@ -410,7 +410,9 @@ def test_the_committed_deep_networks_are_those_of_the_experiment():
             assert line in known and row["images"] == 10_000
             assert row["commit"] and "dirty" not in row["commit"]
             recorded = recorded_training({"config": row["training"]})
-            assert recorded == program["training"](line, levels=4)
+            *before, last = program["trainings"](line, levels=4)
+            assert recorded == last
+            assert [recorded_training({"config": of}) for of in row.get("before", [])] == before
         exact, other = (found[name, "constant"] for name in ("sth_exact", "qcfs"))
         assert exact.latency < other.latency
     (loss,) = groups["vgg16"]["sth_exact", "constant"].losses(4)
