@@ -1,15 +1,19 @@
 """Networks from which a training starts."""
 
 import logging
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from snnjax.app.stages.starting_network import load_start
 from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
+
+by_path = partial(traverse_util.flatten_dict, sep="/")
 
 
 def variables_of(seed, **activation):
@@ -31,12 +35,11 @@ def test_what_activations_learn_keeps_its_initial_value(tmp_path, caplog, learn)
     with caplog.at_level(logging.INFO, "snnjax"):
         found = load_start(saved(tmp_path / "smooth.safetensors", without), wanted)
     assert jax.tree.structure(found) == jax.tree.structure(wanted)
-    flat = by_path(found)
-    new = [name for name in flat if name not in by_path(without)]
+    old, initial, flat = map(by_path, (without, wanted, found))
+    new = flat.keys() - old.keys()
     assert len(new) == (4 if learn == "rate" else 2)
     for name, value in flat.items():
-        other = wanted if name in new else without
-        np.testing.assert_array_equal(value, by_path(other)[name], err_msg=name)
+        np.testing.assert_array_equal(value, (initial | old)[name], err_msg=name)
     assert f"{len(new)} values that activations learn are new" in caplog.text
 
 
@@ -49,10 +52,3 @@ def test_other_arrays_must_be_there(tmp_path):
     path = saved(tmp_path / "without.safetensors", without)
     with pytest.raises(ValueError, match=r"it has nothing at params/01_dense/bias, and the opt"):
         load_start(path, variables_of(2))
-
-
-def by_path(tree):
-    return {
-        jax.tree_util.keystr(keys, simple=True, separator="/"): value
-        for keys, value in jax.tree_util.tree_leaves_with_path(tree)
-    }
