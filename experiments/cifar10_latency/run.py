@@ -139,8 +139,7 @@ def main(
     comparison.fill(
         output / "results" / "comparison.json",
         wanted,
-        training=lambda line: stages(line)[-1],
-        before=lambda line: stages(line)[:-1],
+        trainings=stages,
         num_steps=lambda line: 8 if smoke else STEPS,
         shown_steps=shown_steps,
         runs=output / "runs" if smoke else RUNS,

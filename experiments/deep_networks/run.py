@@ -61,8 +61,8 @@ METHODS = (
 BERNOULLI = ("sth_exact", "sth_leaky_relu", "data_norm")
 MADE_FOR_ONE = ("th_relu", "calibration", "calibration_advanced")
 """Methods that are converted again for each T."""
-FINER = ("sth_exact", "qcfs", "srp", "cos")
-"""Methods whose networks are trained with 4 and also with 8 levels."""
+FINER = ("qcfs", "srp", "cos")
+"""Methods that convert QCFS's network, which its source trains with 4 and with 8 levels."""
 LEVELS = (4, 8)
 SHORT: dict[str, Any] = {
     "max_images": 640, "max_test_images": 128, "epochs": 1, "smooth_epochs": 0, "bfloat16": False,
@@ -167,8 +167,7 @@ def main(
         comparison.fill(
             output / "results" / ("comparison.json" if at == LEVELS[0] else f"levels{at}.json"),
             wanted,
-            training=lambda line, at=at: configs(line, at)[-1],
-            before=lambda line, at=at: configs(line, at)[:-1],
+            trainings=lambda line, at=at: configs(line, at),
             num_steps=steps,
             shown_steps=lambda line, at=at: (
                 min(at, steps(line)) if line[1:3] == ("sth_exact", "constant") else 0

@@ -96,14 +96,14 @@ def main(*, smoke: bool = False, output: Path = HERE) -> None:
     keep_freed_memory()
     runs = output / "runs" if smoke else HERE.parents[1] / "runs" / "method_comparison"
 
-    def config(line: Line) -> TrainConfig:
+    def trainings(line: Line) -> tuple[TrainConfig]:
         found = training(line)
-        return replace(found, **SHORT) if smoke else found
+        return (replace(found, **SHORT) if smoke else found,)
 
     comparison.fill(
         output / "results" / "comparison.json",
         lines({"net2": (0,)} if smoke else SEEDS, smoke=smoke),
-        training=config,
+        trainings=trainings,
         num_steps=lambda line: 12 if smoke else LATENCY.get(line.method, STEPS),
         runs=runs,
         keep=lambda config: config.network == "net2",  # 120 kB; a Net1 has 10 MB

@@ -37,10 +37,9 @@ def fill(
     path: Path,
     lines: Iterable[Line],
     *,
-    training: Callable[[Line], TrainConfig],
+    trainings: Callable[[Line], tuple[TrainConfig, ...]],
     num_steps: Callable[[Line], int],
     runs: Path,
-    before: Callable[[Line], tuple[TrainConfig, ...]] = lambda line: (),
     shown_steps: Callable[[Line], int] = lambda line: 0,
     keep: Callable[[TrainConfig], bool] = lambda config: False,
     batch_size: int = 500,
@@ -50,10 +49,10 @@ def fill(
     Args:
       path: the JSON; parameters to keep go to the folder "parameters" beside its folder.
       lines: what to measure.
-      training: how the network of a line is trained; equal networks are trained once.
+      trainings: how the network of a line is trained, in one stage or several, each starting from
+        the network of the one before it; equal networks are trained once.
       num_steps: T up to which a line is simulated.
       runs: folder for the trained networks and what is made of them.
-      before: trainings that come first, each starting from the network of the one before it.
       shown_steps: timesteps for which a line's input is presented; 0 for all.
       keep: True if a network's parameters are kept, and used again, without `runs`.
       batch_size: images at a time.
@@ -64,18 +63,17 @@ def fill(
     """
 
     def row(line: Line) -> dict[str, Any]:
-        config = training(line)
+        *before, config = trainings(line)
         kept = path.parents[1] / "parameters" if keep(config) else None
         start: Path | None = None
-        first = before(line)
-        for stage in (*first, config):
+        for stage in (*before, config):
             folder = train_or_reuse(stage, runs, kept, start)
             start = folder / "ann.safetensors"
         found = measure(
             line, config, folder, num_steps(line), batch_size=batch_size,
             shown_steps=shown_steps(line),
         )  # fmt: skip
-        return found | ({"before": [asdict(stage) for stage in first]} if first else {})
+        return found | ({"before": [asdict(stage) for stage in before]} if before else {})
 
     measure_missing(path, lines, row)
 

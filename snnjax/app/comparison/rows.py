@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean
@@ -47,8 +46,9 @@ def measure_missing(
 
     Raises:
       OSError: if the JSON cannot be written.
+      ValueError: if it is damaged.
     """
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    rows = records.read_json(path)["rows"] if path.is_file() else []
     missing = [
         line
         for line in lines
@@ -124,7 +124,7 @@ def training_of(path: Path, line: Line) -> TrainConfig:
       ValueError: if the line is not measured yet.
       OSError: if there is no such file.
     """
-    for row in json.loads(path.read_text())["rows"]:
+    for row in records.read_json(path)["rows"]:
         if tuple(row[field] for field in Line._fields) == line:
             return recorded_training({"config": row["training"]})
     raise ValueError(
@@ -138,7 +138,7 @@ def read_groups(path: Path) -> dict[str, dict[tuple[str, str], Group]]:
     Raises:
       OSError: if there is no such file.
     """
-    rows = json.loads(path.read_text())["rows"]
+    rows = records.read_json(path)["rows"]
     groups: dict[str, dict[tuple[str, str], Group]] = {}
     for row in sorted(rows, key=lambda r: (list(methods.METHODS).index(r["method"]), r["seed"])):
         key = (row["method"], row["encoding"])
