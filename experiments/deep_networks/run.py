@@ -53,6 +53,8 @@ SAME = {"sth_half": "sth_leaky_relu", "srp": "qcfs", "cos": "qcfs"}
 TUNED = {"epochs": 8, "learning_rate": 0.01, "smooth_epochs": 0}
 """Settings of networks that go on from another one: of 8 levels from that of 4, and RNL's from the
 network of ReLUs."""
+RATES = {**TUNED, "learning_rate": 0.1}
+"""The same for RNL, whose layers pass on rates: another function at first, with small gradients."""
 
 METHODS = (
     "sth_exact", "qcfs", "sth_half", "sth_leaky_relu", "th_relu", "robust_norm", "opi", "snm",
@@ -94,7 +96,7 @@ def trainings(line: Line, levels: int) -> tuple[TrainConfig, ...]:
     """
     if line.method == "rnl":
         first = _training(line._replace(method="robust_norm"), levels)
-        return first, replace(_training(line, levels), **TUNED)
+        return first, replace(_training(line, levels), **RATES)
     if levels == LEVELS[0]:
         return (_training(line, levels),)
     return _training(line, LEVELS[0]), replace(_training(line, levels), **TUNED)
