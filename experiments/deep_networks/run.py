@@ -53,8 +53,10 @@ SAME = {"sth_half": "sth_leaky_relu", "srp": "qcfs", "cos": "qcfs"}
 TUNED = {"epochs": 8, "learning_rate": 0.01, "smooth_epochs": 0}
 """Settings of networks that go on from another one: of 8 levels from that of 4, and RNL's from the
 network of ReLUs."""
-RATES = {**TUNED, "learning_rate": 0.1}
-"""The same for RNL, whose layers pass on rates: another function at first, with small gradients."""
+RATES = {**TUNED, "learning_rate": 0.1, "average": 0.99}
+"""The same for RNL. Its layers pass on rates, so the network of ReLUs becomes another function: its
+gradients are small, and a mean over more steps would keep statistics of the first ones.
+"""
 
 METHODS = (
     "sth_exact", "qcfs", "sth_half", "sth_leaky_relu", "th_relu", "robust_norm", "opi", "snm",
