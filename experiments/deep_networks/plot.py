@@ -34,6 +34,17 @@ PUBLISHED = (
 """Rows of table 3 of He et al. 2024, each with the network of ours to compare it with."""
 
 
+SUMMARY = {
+    "sth_exact": "exact charge (ours, `sth_exact`)",
+    "qcfs": "QCFS (`qcfs`)",
+    "srp": "SRP (`srp`)",
+    "calibration_advanced": "SNN calibration, advanced (`calibration_advanced`)",
+    "sth_half": "double threshold, v(0) = v_p / 2 (`sth_half`)",
+    "sth_leaky_relu": "double threshold (He et al. 2024, `sth_leaky_relu`)",
+}
+"""Methods of the README's table."""
+
+
 def sources_table(rows: list[dict[str, Any]], groups: Mapping[tuple[str, str], Group]) -> str:
     """Markdown with a line for each case of `sources.py`.
 
@@ -71,6 +82,8 @@ def main(*, output: Path = HERE) -> None:
     for network, found in groups.items():
         tables[network] = comparison.accuracy_table(found.values(), STEPS)
         pictures[network] = comparison.network_figure(network, found.values())
+    if "resnet20" in groups:
+        tables["summary"] = comparison.summary_table(groups["resnet20"], SUMMARY, (2, 4, 8, 16, 32))
     if (results / f"{FINER}.json").is_file():
         for network, found in comparison.read_groups(results / f"{FINER}.json").items():
             tables[f"{network}-{FINER}"] = comparison.accuracy_table(found.values(), STEPS)

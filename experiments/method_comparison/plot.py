@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import mean
 
 import cyclopts
 from matplotlib.figure import Figure
@@ -45,29 +44,13 @@ PAPER = (
 )  # fmt: skip
 
 
-FIRST_SCREEN = {
+SUMMARY = {
     "sth_exact": "exact charge (ours, `sth_exact`)",
     "qcfs": "QCFS (`qcfs`)",
     "srp": "SRP (`srp`)",
     "sth_leaky_relu": "double threshold (He et al. 2024, `sth_leaky_relu`)",
 }
-
-
-def summary(groups: dict[tuple[str, str], Group]) -> str:
-    """The README's table: four methods with constant input, and their spike rate at T = 8."""
-    head = ["method", "ANN %", "T = 1", "T = 2", "T = 4", "T = 8", "spikes per neuron and timestep"]
-    lines = []
-    for method, name in FIRST_SCREEN.items():
-        group = groups.get((method, "constant"))
-        if group is None:
-            continue
-        rates = [
-            row["spike_rate"][row["steps"].index(8)] for row in group.rows if 8 in row["steps"]
-        ]
-        accuracies = [comparison.accuracy_text(group, t) for t in (1, 2, 4, 8)]
-        rate = f"{mean(rates):.3f}" if rates else ""
-        lines.append([name, printing.mean_and_deviation(group.ann), *accuracies, rate])
-    return printing.markdown_table(head, lines)
+"""Methods of the README's table."""
 
 
 def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
@@ -93,7 +76,7 @@ def main(*, output: Path = HERE) -> None:
         for network, found in groups.items()
     }
     if "net2" in groups:
-        tables["summary"] = summary(groups["net2"])
+        tables["summary"] = comparison.summary_table(groups["net2"], SUMMARY, (1, 2, 4, 8))
     pictures = {name: accuracy_figure(name, found) for name, found in groups.items()}
     comparison.write_results(output, tables, pictures)
 

@@ -1,8 +1,8 @@
 """The README's examples run as printed, and the tables of the pages equal those of the results."""
 
-import importlib.util
 import json
 import re
+import runpy
 
 import jax
 import numpy as np
@@ -59,14 +59,19 @@ def committed(file):
     return (EXPERIMENTS / file).read_text().strip()
 
 
-def test_the_table_of_the_readme_is_that_of_the_results_and_of_their_json():
-    folder = EXPERIMENTS / "method_comparison"
-    assert table(README, "summary") == committed("method_comparison/results/summary.md")
-    spec = importlib.util.spec_from_file_location("plot", folder / "plot.py")
-    plot = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plot)
-    groups = comparison.read_groups(folder / "results" / "comparison.json")["net2"]
-    assert table(README, "summary") == plot.summary(groups).strip()
+@pytest.mark.parametrize(
+    ("mark", "folder", "network", "steps"),
+    [
+        ("summary", "method_comparison", "net2", (1, 2, 4, 8)),
+        ("summary-resnet20", "deep_networks", "resnet20", (2, 4, 8, 16, 32)),
+    ],
+)
+def test_the_tables_of_the_readme_are_those_of_the_results(mark, folder, network, steps):
+    assert table(README, mark) == committed(f"{folder}/results/summary.md")
+    plot = runpy.run_path(str(EXPERIMENTS / folder / "plot.py"), run_name="read")
+    groups = comparison.read_groups(EXPERIMENTS / folder / "results" / "comparison.json")[network]
+    made = comparison.summary_table(groups, plot["SUMMARY"], steps)
+    assert table(README, mark) == made.strip()
 
 
 @pytest.mark.parametrize(

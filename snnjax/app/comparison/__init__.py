@@ -20,6 +20,7 @@ from snnjax.app.comparison.tables import (
     accuracy_text,
     network_figure,
     published_table,
+    summary_table,
     write_results,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "network_label",
     "published_table",
     "read_groups",
+    "summary_table",
     "train_or_reuse",
     "training_of",
     "write_results",

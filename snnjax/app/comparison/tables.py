@@ -22,6 +22,7 @@ __all__ = [
     "accuracy_text",
     "network_figure",
     "published_table",
+    "summary_table",
     "write_results",
 ]
 
@@ -62,6 +63,38 @@ def accuracy_text(group: Group, steps: int) -> str:
     if steps <= group.uncounted:
         return "--"
     return printing.mean_and_deviation(found) if found else ""
+
+
+def summary_table(
+    groups: Mapping[tuple[str, str], Group], names: Mapping[str, str], steps: tuple[int, ...]
+) -> str:
+    """Markdown with a line per method of `names` that was measured with constant input.
+
+    The columns are the accuracy at each of `steps`, and the spike rate at the last of them.
+
+    Args:
+      groups: by method and input, as `read_groups` returns them for a network.
+      names: of the methods in the table.
+      steps: T in ascending order.
+
+    Raises:
+      Nothing.
+    """
+    head = ["method", "ANN %", *(f"T = {t}" for t in steps), "spikes per neuron and timestep"]
+    lines = []
+    for method, name in names.items():
+        group = groups.get((method, "constant"))
+        if group is None:
+            continue
+        rates = [
+            row["spike_rate"][row["steps"].index(steps[-1])]
+            for row in group.rows
+            if steps[-1] in row["steps"]
+        ]
+        accuracies = [accuracy_text(group, t) for t in steps]
+        rate = f"{mean(rates):.3f}" if rates else ""
+        lines.append([name, printing.mean_and_deviation(group.ann), *accuracies, rate])
+    return printing.markdown_table(head, lines)
 
 
 class Published(NamedTuple):
