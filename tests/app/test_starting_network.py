@@ -1,6 +1,7 @@
 """Networks from which a training starts."""
 
 import logging
+from dataclasses import asdict
 from functools import partial
 
 import jax
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from snnjax.app.configurations import TrainConfig
 from snnjax.app.stages.starting_network import load_start
 from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch
 from snnjax.networks.ann import ANN
+
+LEARNT = TrainConfig(bias_free=True, learn_theta="layer")
 
 by_path = partial(traverse_util.flatten_dict, sep="/")
 
@@ -25,7 +29,7 @@ def variables_of(seed, **activation):
 
 
 def saved(path, variables):
-    checkpoint.save(path, variables, kind="ann", metadata={})
+    checkpoint.save(path, variables, kind="ann", metadata={"config": asdict(LEARNT)})
     return path
 
 
@@ -33,7 +37,7 @@ def saved(path, variables):
 def test_what_activations_learn_keeps_its_initial_value(tmp_path, caplog, learn):
     without, wanted = variables_of(0), variables_of(1, learn=learn)
     with caplog.at_level(logging.INFO, "snnjax"):
-        found = load_start(saved(tmp_path / "smooth.safetensors", without), wanted)
+        found = load_start(saved(tmp_path / "smooth.safetensors", without), wanted, TrainConfig())
     assert jax.tree.structure(found) == jax.tree.structure(wanted)
     old, initial, flat = map(by_path, (without, wanted, found))
     new = flat.keys() - old.keys()
@@ -47,8 +51,9 @@ def test_other_arrays_must_be_there(tmp_path):
     learnt, without = variables_of(0, learn="layer"), variables_of(1)
     path = saved(tmp_path / "learnt.safetensors", learnt)
     with pytest.raises(ValueError, match=r"it has \(\) at params/.*_activation/log_theta, and"):
-        load_start(path, without)
+        load_start(path, without, LEARNT)
     del without["params"]["01_dense"]["bias"]
     path = saved(tmp_path / "without.safetensors", without)
-    with pytest.raises(ValueError, match=r"it has nothing at params/01_dense/bias, and the opt"):
-        load_start(path, variables_of(2))
+    message = r"it has nothing at params/01_dense/bias, .*; .* bias_free True, learn_theta layer$"
+    with pytest.raises(ValueError, match=message):
+        load_start(path, variables_of(2), TrainConfig())

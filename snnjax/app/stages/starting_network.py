@@ -53,16 +53,17 @@ def check_validation_unseen(config: TrainConfig, start: Path) -> None:
         )
 
 
-def load_start(start: Path, variables: dict[str, Any]) -> dict[str, Any]:
+def load_start(start: Path, variables: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     """Return `variables`, with the arrays in the file `start` in place of the initial ones.
 
     What activations learn and the file lacks keeps its initial value, as where a network of ReLUs
     gets bounds.
 
     Raises:
-      ValueError: naming the first other array that is missing, superfluous or of another shape.
+      ValueError: naming the first other array that is missing, superfluous or of another shape,
+        and the options of the network in `start` that `config` has otherwise.
     """
-    tree, _ = checkpoint.load(start, kind="ann")
+    tree, metadata = checkpoint.load(start, kind="ann")
     found, wanted = _leaves(tree), _leaves(variables)
     for name in sorted(found.keys() | wanted.keys()):
         has, means = (
@@ -71,11 +72,25 @@ def load_start(start: Path, variables: dict[str, Any]) -> dict[str, Any]:
         if has != means and not (has == "nothing" and _is_of_activation(name)):
             raise ValueError(
                 f"{start} is of another network: it has {has} at {name}, and the options mean"
-                f" {means}"
+                f" {means}{_other_options(metadata, config)}"
             )
     if new := sorted(wanted.keys() - found.keys()):
         logger.info("%d values that activations learn are new: %s has none", len(new), start)
     return traverse_util.unflatten_dict({**wanted, **found}, sep="/")
+
+
+def _other_options(metadata: dict[str, Any], config: TrainConfig) -> str:
+    """Part of a message: options that decide the arrays, where those of a file differ."""
+    before = recorded_training(metadata)
+    if isinstance(before, ImportedConfig):
+        return ""
+    names = ("network", "activation", "bias_free", "learn_theta")
+    other = [
+        f"{name} {getattr(before, name)}"
+        for name in names
+        if getattr(before, name) != getattr(config, name)
+    ]
+    return f"; it was trained with {', '.join(other)}" if other else ""
 
 
 def _is_of_activation(name: str) -> bool:

@@ -204,7 +204,7 @@ def _train(
     network = config.architecture()
     module = ANN(network.layers, config.dropout, jnp.bfloat16 if config.bfloat16 else jnp.float32)
     shape = learnt_from.images.shape[1:]
-    variables = _first_variables(module, shape, config.seed, start)
+    variables = _first_variables(module, shape, config, start)
     function = make_trained_function(config, network, module.apply, variables, shape)
     fitted = fitting.fit(
         function.apply, variables, learnt_from, validation, config, resume=resume,
@@ -241,12 +241,12 @@ def _train(
 
 
 def _first_variables(
-    module: ANN, shape: tuple[int, ...], seed: int, start: Path | None
+    module: ANN, shape: tuple[int, ...], config: TrainConfig, start: Path | None
 ) -> dict[str, Any]:
     """Variables before the first step: random ones, or those in the file `start`."""
     init = jax.jit(module.init)  # one program instead of one for every operation of every layer
-    variables = dict(init(jax.random.key(seed), jnp.zeros((1, *shape))))
-    return load_start(start, variables) if start else variables
+    variables = dict(init(jax.random.key(config.seed), jnp.zeros((1, *shape))))
+    return load_start(start, variables, config) if start else variables
 
 
 def _train_rate_inference(
