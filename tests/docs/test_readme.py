@@ -81,6 +81,7 @@ def test_the_tables_of_the_readme_are_those_of_the_results(mark, folder, network
         ("paper", "method_comparison/results/paper.md"),
         ("table3", "deep_networks/results/vgg16.md"),
         ("table3-resnet20", "deep_networks/results/resnet20.md"),
+        ("table3-levels8", "deep_networks/results/resnet20-levels8.md"),
         ("sources", "deep_networks/results/sources.md"),
         ("paper3", "deep_networks/results/paper.md"),
         ("resnet20", "cifar10_latency/results/resnet20.md"),

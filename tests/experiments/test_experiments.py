@@ -400,23 +400,31 @@ def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
         comparison.training_of(path, Line("resnet20", "cos", "constant", 0))
 
 
-def test_the_committed_deep_networks_are_those_of_the_experiment():
-    program = runpy.run_path(str(DEEP / "run.py"), run_name="read")
-    groups = comparison.read_groups(DEEP / "results" / "comparison.json")
+def check_rows_of_deep_networks(program, file, levels):
+    """Check that rows are of the experiment's lines and trainings, and return them in groups."""
+    groups = comparison.read_groups(DEEP / "results" / file)
     for network, found in groups.items():
         known = set(program["lines"](network, (0, 1, 2), ()))
         for row in (row for group in found.values() for row in group.rows):
             line = Line(*(row[field] for field in Line._fields))
             assert line in known and row["images"] == 10_000
             assert row["commit"] and "dirty" not in row["commit"]
-            recorded = recorded_training({"config": row["training"]})
-            *before, last = program["trainings"](line, levels=4)
-            assert recorded == last
-            assert [recorded_training({"config": of}) for of in row.get("before", [])] == before
+            stages = [*row.get("before", []), row["training"]]
+            recorded = tuple(recorded_training({"config": stage}) for stage in stages)
+            assert recorded == program["trainings"](line, levels=levels)
+    return groups
+
+
+def test_the_committed_deep_networks_are_those_of_the_experiment():
+    program = runpy.run_path(str(DEEP / "run.py"), run_name="read")
+    groups = check_rows_of_deep_networks(program, "comparison.json", 4)
+    for found in groups.values():
         exact, other = (found[name, "constant"] for name in ("sth_exact", "qcfs"))
         assert exact.latency < other.latency
     (loss,) = groups["vgg16"]["sth_exact", "constant"].losses(4)
     assert loss <= 0.001
+    finer = check_rows_of_deep_networks(program, "levels8.json", 8)["resnet20"]
+    assert {method for method, _ in finer} <= set(program["FINER"])
 
 
 def test_the_committed_few_steps_gain_more_than_their_control():
