@@ -51,11 +51,12 @@ SAME = {"sth_half": "sth_leaky_relu", "srp": "qcfs", "cos": "qcfs"}
 """Methods that convert the network of another one."""
 
 TUNED = {"epochs": 8, "learning_rate": 0.01, "smooth_epochs": 0}
-"""Settings of networks that go on from another one: of 8 levels from that of 4, and RNL's from the
-network of ReLUs."""
+"""Settings of networks of 8 levels, which go on from that of 4."""
 RATES = {**TUNED, "learning_rate": 0.1, "average": 0.99}
-"""The same for RNL. Its layers pass on rates, so the network of ReLUs becomes another function: its
-gradients are small, and a mean over more steps would keep statistics of the first ones.
+"""Settings of RNL's network, which goes on from the network of ReLUs.
+
+Rates have small gradients. The first steps change the network much, so the mean of the parameters
+and statistics must leave them out.
 """
 
 METHODS = (
@@ -138,7 +139,7 @@ def main(
     only
         methods; all without it
     levels
-        of the networks that are trained with levels
+        of the networks that are trained with levels; 8 for qcfs, srp and cos alone
     num_steps
         timesteps T of all rows but the next
     steps_of_conversions
@@ -173,8 +174,8 @@ def main(
             wanted,
             trainings=lambda line, at=at: configs(line, at),
             num_steps=steps,
-            shown_steps=lambda line, at=at: (
-                min(at, steps(line)) if line[1:3] == ("sth_exact", "constant") else 0
+            shown_steps=lambda line: (
+                min(LEVELS[0], steps(line)) if line[1:3] == ("sth_exact", "constant") else 0
             ),
             runs=runs,
             keep=lambda config: config.network == "resnet20",  # 1.1 MB

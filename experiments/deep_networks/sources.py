@@ -93,6 +93,7 @@ CASES = {
     Line("rnl", "", "constant", 32): Case({}, same="rnl", layers=True),
     Line("rnl", "", "constant", 128): Case({}, same="rnl"),
     Line("rnl", "v(0) = v_p / 2", "constant", 32): Case(HALF),
+    Line("rnl", "v(0) = v_p / 2", "constant", 128): Case(HALF),
     Line("opi", "", "constant", 32): Case({}, same="opi", layers=True),
     Line("opi", "signed-memory", "constant", 32): Case({}, "signed-memory"),
     Line("opi", "99th percentile", "constant", 32): Case({"scales": "percentile_99"}),
