@@ -4,7 +4,6 @@ and `sources.json`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from snnjax.app.comparison import Group, Published
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
-FINER = "levels8"
+LEVELS8 = "levels8"
 
 HALF = "v(0) = v_p / 2 and constant input here"
 DEEP = "the paper does not say which ResNet-20"
@@ -33,7 +32,6 @@ PUBLISHED = (
 )
 """Rows of table 3 of He et al. 2024, each with the network of ours to compare it with."""
 
-
 SUMMARY = {
     "sth_exact": "exact charge (ours, `sth_exact`)",
     "qcfs": "QCFS (`qcfs`)",
@@ -42,7 +40,8 @@ SUMMARY = {
     "sth_half": "double threshold, v(0) = v_p / 2 (`sth_half`)",
     "sth_leaky_relu": "double threshold (He et al. 2024, `sth_leaky_relu`)",
 }
-"""Methods of the README's table."""
+SUMMARY_STEPS = (2, 4, 8, 16, 32)
+"""Methods and T of the README's table."""
 
 
 def sources_table(rows: list[dict[str, Any]], groups: Mapping[tuple[str, str], Group]) -> str:
@@ -83,12 +82,12 @@ def main(*, output: Path = HERE) -> None:
         tables[network] = comparison.accuracy_table(found.values(), STEPS)
         pictures[network] = comparison.network_figure(network, found.values())
     if "resnet20" in groups:
-        tables["summary"] = comparison.summary_table(groups["resnet20"], SUMMARY, (2, 4, 8, 16, 32))
-    if (results / f"{FINER}.json").is_file():
-        for network, found in comparison.read_groups(results / f"{FINER}.json").items():
-            tables[f"{network}-{FINER}"] = comparison.accuracy_table(found.values(), STEPS)
+        tables["summary"] = comparison.summary_table(groups["resnet20"], SUMMARY, SUMMARY_STEPS)
+    if (results / f"{LEVELS8}.json").is_file():
+        for network, found in comparison.read_groups(results / f"{LEVELS8}.json").items():
+            tables[f"{network}-{LEVELS8}"] = comparison.accuracy_table(found.values(), STEPS)
     if (results / "sources.json").is_file():
-        rows = json.loads((results / "sources.json").read_text())["rows"]
+        rows = comparison.read_rows(results / "sources.json")
         tables["sources"] = sources_table(rows, groups["resnet20"])
     comparison.write_results(output, tables, pictures)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cyclopts
@@ -24,7 +23,7 @@ def longer_training() -> str:
     """Accuracy of the paper's neuron, input and v(0) on the networks of `mnist_latency`."""
     found = [
         row["snn"][7]
-        for row in json.loads(LONGER.read_text())["rows"]
+        for row in comparison.read_rows(LONGER)
         if row["label"] == "double threshold, v(0) = 0" and row["config"]["encoding"] == "rate"
         and row["training"]["network"] == "net2"
     ]  # fmt: skip
@@ -42,15 +41,14 @@ PAPER = (
     Published("He et al.", "Net1", 98.37, 0.00, 8, ("net1", "sth_leaky_relu")),
     Published("He et al.", "Net2", 99.32, 0.03, 8, ("net2", "sth_leaky_relu"), longer_training()),
 )  # fmt: skip
-
-
 SUMMARY = {
     "sth_exact": "exact charge (ours, `sth_exact`)",
     "qcfs": "QCFS (`qcfs`)",
     "srp": "SRP (`srp`)",
     "sth_leaky_relu": "double threshold (He et al. 2024, `sth_leaky_relu`)",
 }
-"""Methods of the README's table."""
+SUMMARY_STEPS = (1, 2, 4, 8)
+"""Methods and T of the README's table."""
 
 
 def accuracy_figure(network: str, groups: dict[tuple[str, str], Group]) -> Figure:
@@ -76,7 +74,7 @@ def main(*, output: Path = HERE) -> None:
         for network, found in groups.items()
     }
     if "net2" in groups:
-        tables["summary"] = comparison.summary_table(groups["net2"], SUMMARY, (1, 2, 4, 8))
+        tables["summary"] = comparison.summary_table(groups["net2"], SUMMARY, SUMMARY_STEPS)
     pictures = {name: accuracy_figure(name, found) for name, found in groups.items()}
     comparison.write_results(output, tables, pictures)
 

@@ -43,18 +43,23 @@ def import_tfds() -> Any:
     Raises:
       ImportError: if a package is missing, with the command that installs it.
     """
-    try:
+    with _naming_missing_packages(), without_absl_log():
         import PIL.Image  # noqa: F401
         from array_record.python import array_record_module  # noqa: F401
+        from tensorflow_datasets import public_api
+    return public_api
 
-        with without_absl_log():
-            from tensorflow_datasets import public_api
+
+@contextlib.contextmanager
+def _naming_missing_packages() -> Iterator[None]:
+    """Raise an ImportError with the command that installs the package that an import lacks."""
+    try:
+        yield
     except ImportError as error:
         raise ImportError(
             f'MNIST and CIFAR-10 need the package {error.name}: pip install "snnjax[data]" '
             "(mnist5k does not)"
         ) from error
-    return public_api
 
 
 def find_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
@@ -65,9 +70,11 @@ def find_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
       ValueError: if the prepared folder's description cannot be read.
     """
     tfds, folder = import_tfds(), default_data_dir(data_dir)
-    with without_absl_log():
+    with _naming_missing_packages(), without_absl_log():
         try:
             return tfds.builder(name, data_dir=folder)
+        except ImportError:
+            raise
         except Exception as error:  # TFDS wraps whatever its JSON files raise
             raise ValueError(
                 f"cannot read the description of {name} in {folder / name}: {_one_line(error)}"
@@ -98,6 +105,7 @@ def read_split(builder: Any, split: str) -> Split:
     """Read one split of a prepared data set, in the record order of TFDS.
 
     Raises:
+      ImportError: if a package that decodes them is missing.
       ValueError: if the split is empty or its files are damaged.
     """
     where = f"{builder.name} split {split!r} in {builder.data_path}"
@@ -105,11 +113,13 @@ def read_split(builder: Any, split: str) -> Split:
     if not expected:
         raise ValueError(f"{where} is empty: want at least one image")
     try:
-        with without_absl_log():
+        with _naming_missing_packages(), without_absl_log():
             found = _count_records(builder.info.splits[split].filepaths)
             if found == expected:
                 return _decode_split(builder, split, expected)
         problem = f"want {expected} records, found {found}"
+    except ImportError:
+        raise
     except Exception as error:  # array_record raises RuntimeError, protobuf and Pillow their own
         problem = _one_line(error)
     raise ValueError(

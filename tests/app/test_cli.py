@@ -180,7 +180,7 @@ def test_a_training_goes_on_from_another_ones_network(stages, tmp_path, capsys):
     assert cli.main([*options, *FEW, "--network", "net1", "--output", str(tmp_path / "net1")]) == 2
     wanted = (
         "is of another network: it has (12,) at params/00_conv/bias, and the options mean nothing;"
-        " it was trained with network net2\n"
+        " it was trained with other options: network net2\n"
     )
     assert wanted in capsys.readouterr().err
 

@@ -1,7 +1,7 @@
 """Networks from which a training starts."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 import jax
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from snnjax.app.configurations import TrainConfig
+from snnjax.app.configurations import ImportedConfig, TrainConfig
 from snnjax.app.stages.starting_network import load_start
 from snnjax.io import checkpoint
 from snnjax.networks import architecture as arch
+from snnjax.networks import serialisation
 from snnjax.networks.ann import ANN
 
 LEARNT = TrainConfig(bias_free=True, learn_theta="layer")
@@ -28,8 +29,8 @@ def variables_of(seed, **activation):
     return jax.tree.map(np.asarray, dict(module.init(jax.random.key(seed), np.zeros((1, 2, 2, 1)))))
 
 
-def saved(path, variables):
-    checkpoint.save(path, variables, kind="ann", metadata={"config": asdict(LEARNT)})
+def saved(path, variables, config=LEARNT):
+    checkpoint.save(path, variables, kind="ann", metadata={"config": asdict(config)})
     return path
 
 
@@ -54,6 +55,33 @@ def test_other_arrays_must_be_there(tmp_path):
         load_start(path, without, LEARNT)
     del without["params"]["01_dense"]["bias"]
     path = saved(tmp_path / "without.safetensors", without)
-    message = r"it has nothing at params/01_dense/bias, .*; .* bias_free True, learn_theta layer$"
+    message = (
+        r"it has nothing at params/01_dense/bias, and the options mean \(4,\); it was trained with"
+        r" other options: bias_free True, learn_theta layer$"
+    )
     with pytest.raises(ValueError, match=message):
         load_start(path, variables_of(2), TrainConfig())
+
+
+BLUEPRINT = serialisation.write(arch.Network("traced", (arch.Flatten(), arch.Dense(3))))
+
+
+@pytest.mark.parametrize(
+    ("trained", "wanted", "said"),
+    [
+        (LEARNT, LEARNT, ""),
+        (ImportedConfig(blueprint=BLUEPRINT), LEARNT, ""),
+        (replace(LEARNT, activation="th_relu"), LEARNT, ""),
+        (
+            TrainConfig(activation="rate_norm", dataset="mnist", classes=5), TrainConfig(),
+            "; it was trained with other options: dataset mnist, classes 5, activation rate_norm",
+        ),
+    ],
+    ids=["equal", "imported", "th_relu", "rates"],
+)  # fmt: skip
+def test_a_refusal_names_options_that_decide_arrays(tmp_path, trained, wanted, said):
+    variables = variables_of(0)
+    del variables["params"]["01_dense"]
+    path = saved(tmp_path / "other.safetensors", variables, trained)
+    with pytest.raises(ValueError, match=rf"and the options mean \(4,\){said}$"):
+        load_start(path, variables_of(0), wanted)

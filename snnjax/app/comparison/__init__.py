@@ -12,7 +12,13 @@ from snnjax.app.comparison.measurement import (
     network_label,
     train_or_reuse,
 )
-from snnjax.app.comparison.rows import Group, measure_missing, read_groups, training_of
+from snnjax.app.comparison.rows import (
+    Group,
+    measure_missing,
+    read_groups,
+    read_rows,
+    training_of,
+)
 from snnjax.app.comparison.tables import (
     Published,
     accuracy_figure,
@@ -38,6 +44,7 @@ __all__ = [
     "network_label",
     "published_table",
     "read_groups",
+    "read_rows",
     "summary_table",
     "train_or_reuse",
     "training_of",

@@ -21,6 +21,7 @@ __all__ = [
     "measure_missing",
     "measured_latency",
     "read_groups",
+    "read_rows",
     "training_of",
 ]
 
@@ -32,6 +33,19 @@ class Line(NamedTuple):
     method: str
     encoding: str
     seed: int
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of the JSON at `path`.
+
+    Raises:
+      OSError: if there is no such file.
+      ValueError: if it is damaged, or holds no list of rows.
+    """
+    rows = records.read_json(path).get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} has no list of rows; restore it, or choose another --output")
+    return rows
 
 
 def measure_missing(
@@ -48,7 +62,7 @@ def measure_missing(
       OSError: if the JSON cannot be written.
       ValueError: if it is damaged.
     """
-    rows = records.read_json(path)["rows"] if path.is_file() else []
+    rows = read_rows(path) if path.is_file() else []
     missing = [
         line
         for line in lines
@@ -89,6 +103,12 @@ class Group(NamedTuple):
         found = self.accuracy(steps)
         return found and [ann - snn for ann, snn in zip(self.ann, found, strict=True)]
 
+    def spikes(self, steps: int) -> float | None:
+        """Mean number of spikes of a hidden neuron until T = `steps`, or None, as `accuracy`."""
+        if self.accuracy(steps) is None:
+            return None
+        return steps * mean(row["spike_rate"][row["steps"].index(steps)] for row in self.rows)
+
     @property
     def steps(self) -> list[int]:
         """The T that were measured."""
@@ -121,10 +141,10 @@ def training_of(path: Path, line: Line) -> TrainConfig:
     `network_label` of it names its files.
 
     Raises:
-      ValueError: if the line is not measured yet.
+      ValueError: if the line is not measured yet, or the file is damaged.
       OSError: if there is no such file.
     """
-    for row in records.read_json(path)["rows"]:
+    for row in read_rows(path):
         if tuple(row[field] for field in Line._fields) == line:
             return recorded_training({"config": row["training"]})
     raise ValueError(
@@ -137,8 +157,9 @@ def read_groups(path: Path) -> dict[str, dict[tuple[str, str], Group]]:
 
     Raises:
       OSError: if there is no such file.
+      ValueError: if it is damaged.
     """
-    rows = records.read_json(path)["rows"]
+    rows = read_rows(path)
     groups: dict[str, dict[tuple[str, str], Group]] = {}
     for row in sorted(rows, key=lambda r: (list(methods.METHODS).index(r["method"]), r["seed"])):
         key = (row["method"], row["encoding"])

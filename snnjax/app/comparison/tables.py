@@ -70,30 +70,32 @@ def summary_table(
 ) -> str:
     """Markdown with a line per method of `names` that was measured with constant input.
 
-    The columns are the accuracy at each of `steps`, and the spike rate at the last of them.
+    The columns are the accuracy at each of `steps`, and the spikes of a hidden neuron until the
+    last of them.
 
     Args:
       groups: by method and input, as `read_groups` returns them for a network.
       names: of the methods in the table.
-      steps: T in ascending order.
+      steps: one T or several, in ascending order.
 
     Raises:
       Nothing.
     """
-    head = ["method", "ANN %", *(f"T = {t}" for t in steps), "spikes per neuron and timestep"]
+    head = [
+        "method",
+        "ANN %",
+        *(f"T = {t}" for t in steps),
+        f"spikes per neuron until T = {steps[-1]}",
+    ]
     lines = []
     for method, name in names.items():
         group = groups.get((method, "constant"))
         if group is None:
             continue
-        rates = [
-            row["spike_rate"][row["steps"].index(steps[-1])]
-            for row in group.rows
-            if steps[-1] in row["steps"]
-        ]
         accuracies = [accuracy_text(group, t) for t in steps]
-        rate = f"{mean(rates):.3f}" if rates else ""
-        lines.append([name, printing.mean_and_deviation(group.ann), *accuracies, rate])
+        spikes = group.spikes(steps[-1])
+        sent = "" if spikes is None else f"{spikes:.2f}"
+        lines.append([name, printing.mean_and_deviation(group.ann), *accuracies, sent])
     return printing.markdown_table(head, lines)
 
 

@@ -80,17 +80,19 @@ def load_start(start: Path, variables: dict[str, Any], config: TrainConfig) -> d
 
 
 def _other_options(metadata: dict[str, Any], config: TrainConfig) -> str:
-    """Part of a message: options that decide the arrays, where those of a file differ."""
+    """Part of a message: options of a file that differ, of those that decide the arrays."""
     before = recorded_training(metadata)
     if isinstance(before, ImportedConfig):
         return ""
-    names = ("network", "activation", "bias_free", "learn_theta")
+    names = ["network", "bias_free", "learn_theta", "dataset", "classes"]
+    if "rate_norm" in (before.activation, config.activation):  # others have the same arrays
+        names.append("activation")
     other = [
         f"{name} {getattr(before, name)}"
         for name in names
         if getattr(before, name) != getattr(config, name)
     ]
-    return f"; it was trained with {', '.join(other)}" if other else ""
+    return f"; it was trained with other options: {', '.join(other)}" if other else ""
 
 
 def _is_of_activation(name: str) -> bool:
