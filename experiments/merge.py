@@ -6,11 +6,11 @@ it does not have. A run from a copy of the files without Git knows no commit; `-
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cyclopts
 
+from snnjax.app import comparison
 from snnjax.io import records
 
 
@@ -29,10 +29,10 @@ def main(target: Path, *sources: Path, fields: tuple[str, ...] = (), commit: str
         that the sources were run from
     """
     names = fields or ("network", "method", "encoding", "seed")
-    rows = json.loads(target.read_text())["rows"] if target.is_file() else []
+    rows = comparison.read_rows(target) if target.is_file() else []
     known = {tuple(row[name] for name in names) for row in rows}
     for source in sources:
-        for row in json.loads(source.read_text())["rows"]:
+        for row in comparison.read_rows(source):
             key = tuple(row[name] for name in names)
             if key not in known:
                 known.add(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -105,7 +104,7 @@ def main(*, output: Path = HERE) -> None:
     output
         folder with the results of `run.py`
     """
-    rows = json.loads((output / "results" / "energy.json").read_text())["rows"]
+    rows = comparison.read_rows(output / "results" / "energy.json")
     groups = {
         name: [row for row in rows if row["network"] == name]
         for name in dict.fromkeys(row["network"] for row in rows)

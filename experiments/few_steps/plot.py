@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -72,7 +71,7 @@ def main(*, output: Path = HERE) -> None:
     output
         folder with the results of `run.py`
     """
-    rows = json.loads((output / "results" / "few_steps.json").read_text())["rows"]
+    rows = comparison.read_rows(output / "results" / "few_steps.json")
     rows = [row for row in rows if not row["spike_penalty"]]
     groups = {
         name: [row for row in rows if row["network"] == name]

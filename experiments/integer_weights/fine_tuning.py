@@ -11,7 +11,6 @@ on 256 training images. A run that was stopped continues from its last complete 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +21,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from snnjax import quantise
-from snnjax.app import pipeline
+from snnjax.app import comparison, pipeline
 from snnjax.app.configurations import SimulateConfig, recorded_training
 from snnjax.app.evaluation import evaluate
 from snnjax.app.printing import markdown_table
@@ -182,7 +181,7 @@ def main(
     keep_freed_memory()
     cores.use_cores()
     path = output / "results" / "fine_tuning.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    rows = comparison.read_rows(path) if path.is_file() else []
     for line in lines(networks, trainings, smoke):
         if bits and line.bits not in bits:
             continue

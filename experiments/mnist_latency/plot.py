@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import cyclopts
 
 from snnjax.analysis import figures, plots
+from snnjax.app import comparison
 from snnjax.app.printing import markdown_table, mean_and_deviation
 from snnjax.io.checkpoint import write_whole
 
@@ -91,7 +91,7 @@ def main(*, output: Path = HERE) -> None:
     output
         folder with the results of `run.py`
     """
-    groups = group_by_line(json.loads((output / "results" / "table2.json").read_text())["rows"])
+    groups = group_by_line(comparison.read_rows(output / "results" / "table2.json"))
     print(table(groups))
     write_whole(output / "results" / "table2.md", table(groups).encode())
     for (network, encoding), lines in groups.items():

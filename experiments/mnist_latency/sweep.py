@@ -8,12 +8,11 @@ on the 6,000 validation images after each timestep, and writes `results/sweep.js
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from pathlib import Path
 from typing import Any
 
-from snnjax.app import pipeline, printing
+from snnjax.app import comparison, pipeline, printing
 from snnjax.app.configurations import ConvertConfig, SimulateConfig, TrainConfig
 from snnjax.app.evaluation import evaluate
 from snnjax.io import checkpoint, datasets, records
@@ -76,7 +75,7 @@ def score(config: TrainConfig) -> dict[str, Any]:
 
 def main() -> None:
     path = HERE / "results" / "sweep.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    rows = comparison.read_rows(path) if path.is_file() else []
     done = [DEFAULTS | row["config"] for row in rows]
     for config in settings():
         if dataclasses.asdict(config) in done:

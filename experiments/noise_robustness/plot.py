@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import cyclopts
 
 from snnjax.analysis import figures, plots
-from snnjax.app import printing
+from snnjax.app import comparison, printing
 from snnjax.io.checkpoint import write_whole
 
 HERE = Path(__file__).parent
@@ -59,7 +58,7 @@ def main(*, output: Path = HERE) -> None:
         folder with the results of `run.py`
     """
     groups: dict[str, dict[str, Rows]] = {}
-    for row in json.loads((output / "results" / "noise.json").read_text())["rows"]:
+    for row in comparison.read_rows(output / "results" / "noise.json"):
         groups.setdefault(row["network"], {}).setdefault(row["protocol"], []).append(row)
     for network, protocols in groups.items():
         panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}

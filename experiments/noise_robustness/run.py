@@ -9,7 +9,6 @@ the compiled sweep with a Python loop over the same simulations.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -350,7 +349,7 @@ def main(
         return
     cores.use_cores()
     path = output / "results" / "noise.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    rows = comparison.read_rows(path) if path.is_file() else []
     wanted = protocols[:1] if smoke else protocols
     for name in networks:
         for seed in SEEDS[:1] if smoke else SEEDS:

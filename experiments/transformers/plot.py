@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -115,7 +114,7 @@ def main(*, output: Path = HERE) -> None:
     output
         folder with the results of `run.py`
     """
-    networks = group(json.loads((output / "results" / "transformers.json").read_text())["rows"])
+    networks = group(comparison.read_rows(output / "results" / "transformers.json"))
     tables = {name: accuracy_table(groups) for name, groups in networks.items()}
     tables |= {f"{name}-operations": operations_table(of) for name, of in networks.items()}
     pictures = {name: figure(name, groups) for name, groups in networks.items()}
